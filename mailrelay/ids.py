@@ -1,0 +1,87 @@
+"""Identifiers: one NewType per thing, and the factory that makes them in time order.
+
+An id is a letter for its kind and 20 characters of Crockford's base 32: ten for the milliseconds since 1970, ten random.
+Ids made later sort later, to the millisecond; 50 random bits keep two made in the same millisecond apart.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import NewType
+
+OrgId = NewType("OrgId", str)
+UserId = NewType("UserId", str)
+DropboxId = NewType("DropboxId", str)
+QueueId = NewType("QueueId", str)
+"""What our 250 says and every log line carries; an arrival's own id."""
+MessageId = NewType("MessageId", str)
+"""Our id of a stored message; the header field is always written Message-ID."""
+DeliveryId = NewType("DeliveryId", str)
+UnresolvedId = NewType("UnresolvedId", str)
+TokenId = NewType("TokenId", str)
+NodeId = NewType("NodeId", str)
+EventSeq = NewType("EventSeq", int)
+Digest = NewType("Digest", str)
+"""SHA-256 of bytes, 64 lower-case hexadecimal digits."""
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TIME_CHARS = 10
+_RANDOM_CHARS = 10
+
+
+def _base32(number: int, chars: int) -> str:
+    digits = []
+    for _ in range(chars):
+        digits.append(_ALPHABET[number & 31])
+        number >>= 5
+    return "".join(reversed(digits))
+
+
+class IdFactory:
+    """Makes ids; `now` and `random_bits` are given so that tests can repeat themselves."""
+
+    def __init__(self, now: Callable[[], datetime], random_bits: Callable[[int], int] = secrets.randbits) -> None:
+        self._now = now
+        self._random_bits = random_bits
+
+    def _new(self, kind: str) -> str:
+        millis = int(self._now().timestamp() * 1000)
+        return kind + _base32(millis, _TIME_CHARS) + _base32(self._random_bits(5 * _RANDOM_CHARS), _RANDOM_CHARS)
+
+    def org(self) -> OrgId:
+        """A new organisation's id."""
+        return OrgId(self._new("O"))
+
+    def user(self) -> UserId:
+        """A new user's id."""
+        return UserId(self._new("U"))
+
+    def dropbox(self) -> DropboxId:
+        """A new dropbox's id; its secret token is another thing."""
+        return DropboxId(self._new("B"))
+
+    def queue(self) -> QueueId:
+        """A new queue id."""
+        return QueueId(self._new("Q"))
+
+    def message(self) -> MessageId:
+        """A new message's id."""
+        return MessageId(self._new("M"))
+
+    def delivery(self) -> DeliveryId:
+        """A new delivery's id."""
+        return DeliveryId(self._new("D"))
+
+    def unresolved(self) -> UnresolvedId:
+        """A new entry of the unresolved list."""
+        return UnresolvedId(self._new("X"))
+
+    def token(self) -> TokenId:
+        """A new API token's id, which is not its secret."""
+        return TokenId(self._new("T"))
+
+    def record(self) -> str:
+        """The id of a record that mailrelay itself creates (I6)."""
+        return self._new("R")
