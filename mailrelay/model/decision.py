@@ -1,0 +1,131 @@
+"""What rules say of a message: findings, and the decision made of them (I9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mailrelay.ids import MessageId, UserId
+from mailrelay.model.address import Address
+from mailrelay.model.record import RecordRef
+
+
+class FindingKind(StrEnum):
+    """What one finding of a rule asks for; MISS is a rule that looked and found nothing to say."""
+
+    EXCLUDE = "exclude"  # this participant is none of our business (I5)
+    HOLD = "hold"  # a person must look (I2, I23)
+    DROP = "drop"  # not to be filed (I5)
+    LINK = "link"
+    CREATE = "create"
+    MISS = "miss"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Why: the address or id looked at, the header it stands in, and a sentence."""
+
+    because: str
+    header: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creation:
+    """A record to be created for a new correspondent (I6)."""
+
+    module: str
+    address: Address
+    name: str
+    owner: UserId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that one rule says. `rule` is `stage.name` and filled in by the registry."""
+
+    rule: str
+    kind: FindingKind
+    evidence: tuple[Evidence, ...]
+    record: RecordRef | None = None
+    creation: Creation | None = None
+    excluded: Address | None = None
+    reason: str = ""  # HoldReason or DropReason value
+    guess: bool = False
+
+
+class HoldReason(StrEnum):
+    """Why a message waits in the unresolved list (I23)."""
+
+    UNPERMITTED_SENDER = "unpermitted_sender"  # I2: not an address of the dropbox's user
+    UNAUTHENTICATED = "unauthenticated"  # I2: neither SPF nor DKIM vouch for the sender
+    NO_MATCH = "no_match"  # nobody in it is known and nothing may be created
+    TIE = "tie"  # the rules leave several records and no way to choose
+    AUTOMATIC = "automatic"  # an unknown sender wrote it by machine, so that nothing is created (I6)
+    UNPARSED = "unparsed"  # could not be read
+    FAILED = "failed"  # our own code failed on it several times: set aside
+
+
+class DropReason(StrEnum):
+    """Why a message is deliberately not filed."""
+
+    INTERNAL = "internal"  # I5: mail among colleagues
+    EXCLUDED = "excluded"  # I5: everyone in it is on the exclude list
+
+
+class Disposition(StrEnum):
+    """What becomes of a message as a whole."""
+
+    FILE = "file"
+    HOLD = "hold"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedLink:
+    """A link a decision asks for."""
+
+    record: RecordRef
+    rule: str
+    evidence: tuple[Evidence, ...]
+    guess: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedCreation:
+    """A record a decision asks for, with the rule behind it."""
+
+    creation: Creation
+    rule: str
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """All that the rules say of one message: hits and misses, in the order in which the rules ran."""
+
+    disposition: Disposition
+    reason: str  # HoldReason or DropReason value when not FILE
+    explanation: str  # a sentence for people when not FILE
+    links: tuple[ProposedLink, ...]
+    creations: tuple[ProposedCreation, ...]
+    findings: tuple[Finding, ...]
+
+
+BY_RULE = "rule"
+"""`Link.by` of what rules made; a person's link carries their user id instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A stored link message ↔ record. What a person linked or unlinked is never overridden by rules (I7, I9)."""
+
+    message: MessageId
+    record: RecordRef
+    rule: str
+    evidence: tuple[Evidence, ...]
+    by: str
+    guess: bool
+    created_at: datetime
+    removed_at: datetime | None

@@ -1,0 +1,49 @@
+"""What happened: the append-only journal that everything else reads (K8, K9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mailrelay.ids import EventSeq, OrgId
+
+
+class EventType(StrEnum):
+    """Names are noun.past-participle, as in the log."""
+
+    ARRIVAL_ACCEPTED = "arrival.accepted"
+    ARRIVAL_ENDED = "arrival.ended"
+    ARRIVAL_RETRIED = "arrival.retried"
+    MESSAGE_FILED = "message.filed"
+    MESSAGE_HELD = "message.held"
+    MESSAGE_DROPPED = "message.dropped"
+    MESSAGE_LINKED = "message.linked"
+    MESSAGE_UNLINKED = "message.unlinked"
+    MESSAGE_REPLIED = "message.replied"
+    RECORD_CREATED = "record.created"
+    DELIVERY_QUEUED = "delivery.queued"
+    DELIVERY_DEFERRED = "delivery.deferred"
+    DELIVERY_SENT = "delivery.sent"
+    DELIVERY_BOUNCED = "delivery.bounced"
+    DELIVERY_EXPIRED = "delivery.expired"
+    DELIVERY_FAILED = "delivery.failed"
+    DELIVERY_SUPPRESSED = "delivery.suppressed"
+    DELIVERY_CANCELLED = "delivery.cancelled"
+    DELIVERY_RETURNED = "delivery.returned"  # something came back to its return path
+    ADDRESS_SUPPRESSED = "address.suppressed"
+    SUPPRESSION_LIFTED = "suppression.lifted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened. `queue_id`, `message`, `delivery` are "" where they do not apply; `data` is by type."""
+
+    seq: EventSeq
+    org: OrgId
+    at: datetime
+    type: EventType
+    queue_id: str
+    message: str
+    delivery: str
+    data: tuple[tuple[str, str], ...]

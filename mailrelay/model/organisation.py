@@ -1,0 +1,105 @@
+"""The organisation, its people, and the addresses that belong to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mailrelay.ids import DropboxId, OrgId, TokenId, UserId
+from mailrelay.model.address import Address
+from mailrelay.model.settings import OrganisationSettings, UserSettings
+
+
+class Role(StrEnum):
+    """What a user may do: an administrator changes everything, a user their own, a guest has no dropbox."""
+
+    ADMINISTRATOR = "administrator"
+    USER = "user"
+    GUEST = "guest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    """Whose data it is."""
+
+    id: OrgId
+    name: str
+    time_zone: str
+    """IANA name, such as `Europe/Berlin`."""
+    domains: tuple[str, ...]
+    """The organisation's own mail domains, A-labels: internal in matching (I5) and allowed in From (O2)."""
+    settings: OrganisationSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person of the organisation."""
+
+    id: UserId
+    org: OrgId
+    name: str
+    role: Role
+    active: bool
+    primary: Address
+    alternates: tuple[Address, ...]
+    settings: UserSettings
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Primary first, then the alternates."""
+        return (self.primary, *self.alternates)
+
+    @property
+    def may_use_dropbox(self) -> bool:
+        """I1: a dropbox is disabled by role and with its user."""
+        return self.active and self.role is not Role.GUEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropbox:
+    """A user's secret address (I1). `token` is lower-case; `valid_until` is set when it was regenerated or disabled."""
+
+    id: DropboxId
+    org: OrgId
+    user: UserId
+    token: str
+    created_at: datetime
+    valid_until: datetime | None
+    last_used_at: datetime | None
+
+
+class ExclusionKind(StrEnum):
+    """What an entry of the exclude list names (I5)."""
+
+    ADDRESS = "address"
+    DOMAIN = "domain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """An address (by key) or domain that is never matched nor created (I5)."""
+
+    kind: ExclusionKind
+    value: str
+
+
+class Right(StrEnum):
+    """What an API token may do."""
+
+    ADMIN = "admin"
+    SEND = "send"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiToken:
+    """A bearer token; only its SHA-256 is stored. `user` is on whose behalf it acts, or None for the whole organisation."""
+
+    id: TokenId
+    org: OrgId
+    name: str
+    rights: frozenset[Right]
+    user: UserId | None
+    created_at: datetime
+    revoked_at: datetime | None

@@ -1,0 +1,98 @@
+"""Records of the CRM and the modules they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mailrelay.ids import OrgId, UserId
+from mailrelay.model.address import Address
+
+
+class AddressKind(StrEnum):
+    """Which address of a record one is; the match rules look in this order (I4)."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    CUSTOM = "custom"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressField:
+    """A field of a module that holds an address; `matched` is the preference of custom fields (I4)."""
+
+    name: str
+    kind: AddressKind
+    matched: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """A kind of record: lead, contact, account, deal, vendor, …, or a custom one."""
+
+    org: OrgId
+    name: str
+    label: str
+    custom: bool
+    address_fields: tuple[AddressField, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RecordRef:
+    """A record by module name and its id in the CRM; printed and parsed as `contact/17`."""
+
+    module: str
+    id: str
+
+    def __str__(self) -> str:
+        """`contact/17`."""
+        return f"{self.module}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAddress:
+    """One address of a record, and the module field it stands in."""
+
+    address: Address
+    kind: AddressKind
+    field: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordLink:
+    """A record's link to another: contact → account, deal → contact; `role` is the CRM's word for it."""
+
+    role: str
+    to: RecordRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Something in the CRM that mail is about. `fields` are the CRM's own values, kept as text by field name."""
+
+    org: OrgId
+    ref: RecordRef
+    name: str
+    owner: UserId | None
+    addresses: tuple[RecordAddress, ...]
+    links: tuple[RecordLink, ...]
+    fields: tuple[tuple[str, str], ...]
+    source: str
+    """"api", "bulk", or the channel whose mail made mailrelay create it (I6)."""
+    created_at: datetime
+    updated_at: datetime
+
+
+STANDARD_MODULES: tuple[tuple[str, str], ...] = (
+    ("lead", "Leads"),
+    ("contact", "Contacts"),
+    ("account", "Accounts"),
+    ("deal", "Deals"),
+    ("vendor", "Vendors"),
+    ("quote", "Quotes"),
+    ("invoice", "Invoices"),
+    ("sales_order", "Sales orders"),
+    ("purchase_order", "Purchase orders"),
+)
+"""Name and label of the modules that every organisation has from the start."""

@@ -1,0 +1,60 @@
+"""Settings of an organisation and of a user: kept in the store, changed by API; every default is product.md's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SenderCheck(StrEnum):
+    """How strictly a dropbox asks who writes (I2)."""
+
+    TOKEN = "token"  # noqa: S105 (the token alone is enough; not a secret)
+    ADDRESS = "address"  # the header sender is an address of the user
+    AUTHENTICATED = "authenticated"  # … and SPF or DKIM passes in alignment with it
+
+
+class Unpermitted(StrEnum):
+    """What happens to a dropbox mail whose sender is not permitted (I2, I24)."""
+
+    HOLD = "hold"
+    REFUSE = "refuse"
+
+
+class Unknown(StrEnum):
+    """What an unknown correspondent becomes (I3)."""
+
+    LEAD = "lead"
+    CONTACT = "contact"
+    NOTHING = "nothing"
+
+
+class Plan(StrEnum):
+    """The organisation's plan, which sets the built-in limits (O4, O6)."""
+
+    PAID = "paid"
+    FREE = "free"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganisationSettings:
+    """What an administrator sets for the whole organisation."""
+
+    plan: Plan = Plan.PAID
+    sender_check: SenderCheck = SenderCheck.ADDRESS
+    unpermitted: Unpermitted = Unpermitted.HOLD
+    file_internal: bool = False
+    """I5: file mail among colleagues, to the records that it names."""
+    match_account_by_domain: bool = True
+    """I4: an account without the address may match by its domain; never by a public mail domain."""
+    alternates_limit: int = 5
+    """I2: how many alternate addresses a user may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSettings:
+    """What is set for one user (I3)."""
+
+    modules: tuple[str, ...] = ("contact", "lead", "account", "vendor")
+    """Modules that are searched, in this order; the first with a hit wins for each address."""
+    unknown: Unknown = Unknown.LEAD
