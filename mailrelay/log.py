@@ -1,0 +1,88 @@
+"""The structured log: JSON lines (or coloured text on a terminal), each with a stable event name.
+
+Names are `noun.past-participle` out of `CATALOGUE`; the queue id, once bound, follows a message from the SMTP reply to its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import AbstractContextManager
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+CATALOGUE: dict[str, str] = {
+    "arrival.accepted": "a mail was made durable and answered 250",
+    "arrival.ended": "an arrival was filed, dropped or recognised as a duplicate",
+    "arrival.held": "an arrival waits in the unresolved list",
+    "arrival.retried": "filing raised; the arrival will be tried again",
+    "arrival.set-aside": "filing raised too often; the arrival waits for a person, with its traceback",
+    "attempt.began": "a delivery attempt was written down and is about to dial",
+    "audit.unbalanced": "accepted is not ended plus in flight; `mailrelay audit` names the messages",
+    "authentication.refused": "wrong credentials on submission or the API",
+    "certificate.refused": "a certificate could not be loaded; the old one stays in use",
+    "config.loaded": "the configuration was read",
+    "daemon.ready": "all services run and all listeners listen",
+    "daemon.started": "the process started",
+    "daemon.stopped": "the process ended in order",
+    "daemon.stopping": "a stop was asked for; nothing new is taken",
+    "delivery.bounced": "the next hop refused a recipient for good",
+    "delivery.deferred": "the next hop put a recipient off; it will be tried again",
+    "delivery.expired": "a delivery was tried until its end without success",
+    "delivery.failed": "a delivery could not be offered to anyone",
+    "delivery.interrupted": "a dialogue broke off",
+    "delivery.sent": "the next hop accepted a recipient",
+    "delivery.suppressed": "a recipient was suppressed after it was queued",
+    "disk.filled": "no space; mail is refused for now with 452",
+    "dns.failed": "a DNS question got no usable answer",
+    "lease.lost": "a claimed row was taken over by another node before it was settled",
+    "listener.opened": "a listener listens",
+    "message.filed": "a message was linked to its records",
+    "message.submitted": "an outgoing message was queued",
+    "rcpt.refused": "a recipient was refused in the dialogue",
+    "record.created": "a record was created for a new correspondent",
+    "request.failed": "an HTTP request raised; it was answered 500",
+    "service.failed": "a service raised and will be restarted after a pause",
+    "service.started": "a service started",
+    "session.failed": "an SMTP command raised; it was answered 451",
+    "session.refused": "a connection was refused or cut",
+    "store.migrated": "the schema was brought up to date",
+    "transaction.refused": "a mail was refused in the dialogue",
+}
+"""Every event name and what it means; `docs/operate/logs.md` is made of it."""
+
+
+def configure(*, level: str = "info", json: bool | None = None) -> None:
+    """Set the log up for this process: JSON lines on standard error unless `json` is False, or it is a terminal and None."""
+    as_json = (not sys.stderr.isatty()) if json is None else json
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # Libraries speak through the standard logging; only their warnings interest us, on the same stream.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True)
+    # aiosmtpd logs a client's every command at INFO, credentials included (A06).
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)
+
+
+def get(**context: object) -> FilteringBoundLogger:
+    """A logger with `context` on every line."""
+    logger: FilteringBoundLogger = structlog.get_logger(**context)
+    return logger
+
+
+def bound(**context: object) -> AbstractContextManager[object]:
+    """Put `context` (queue_id, org, message) on every line logged inside the `with` block, by whatever it calls."""
+    return structlog.contextvars.bound_contextvars(**context)

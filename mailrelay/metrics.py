@@ -1,0 +1,115 @@
+"""Every Prometheus series, with its help and its closed set of labels (R2).
+
+Names are `mailrelay_<stage>_<thing>_<unit>`. Labels come from enumerations only and start at zero, so that the first one of
+anything is seen by an alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from mailrelay.model.envelope import Channel
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SIZES = (1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 4_000_000, 16_000_000, 64_000_000)
+CHANNELS = tuple(str(channel) for channel in Channel)
+
+
+def _counter(name: str, help_text: str, **labels: Iterable[str]) -> Counter:
+    series = Counter(name, help_text, tuple(labels), registry=REGISTRY)
+    _zero(series, labels)
+    return series
+
+
+def _zero(series: Counter | Gauge | Histogram, labels: dict[str, Iterable[str]]) -> None:
+    combinations: list[tuple[str, ...]] = [()]
+    for values in labels.values():
+        combinations = [(*head, value) for head in combinations for value in values]
+    if labels:
+        for combination in combinations:
+            series.labels(*combination)
+
+
+def _histogram(name: str, help_text: str, buckets: tuple[float, ...], **labels: Iterable[str]) -> Histogram:
+    series = Histogram(name, help_text, tuple(labels), buckets=buckets, registry=REGISTRY)
+    _zero(series, labels)
+    return series
+
+
+def _gauge(name: str, help_text: str, **labels: Iterable[str]) -> Gauge:
+    series = Gauge(name, help_text, tuple(labels), registry=REGISTRY)
+    _zero(series, labels)
+    return series
+
+
+LISTENERS = ("edge", "submission", "submissions")
+
+sessions = _counter("mailrelay_smtp_sessions_total", "SMTP sessions begun", listener=LISTENERS)
+sessions_open = _gauge("mailrelay_smtp_sessions_open", "SMTP sessions open now", listener=LISTENERS)
+smtp_replies = _counter(
+    "mailrelay_smtp_replies_total",
+    "Replies to DATA, RCPT and MAIL by class",
+    listener=LISTENERS,
+    verb=("mail", "rcpt", "data", "auth"),
+    klass=("2xx", "4xx", "5xx"),
+)
+accepted = _counter("mailrelay_accept_messages_total", "Mails made durable and acknowledged", channel=CHANNELS)
+accepted_bytes = _histogram("mailrelay_accept_size_bytes", "Size of acknowledged mails", _SIZES, channel=CHANNELS)
+accept_seconds = _histogram(
+    "mailrelay_accept_duration_seconds", "From the final dot or the request to the answer", _LATENCY, channel=CHANNELS
+)
+filed = _counter(
+    "mailrelay_filing_arrivals_total",
+    "Arrivals that left filing, by how",
+    outcome=("filed", "unresolved", "dropped", "duplicate", "relayed"),
+)
+filing_errors = _counter("mailrelay_filing_errors_total", "Arrivals whose filing raised")
+filing_seconds = _histogram("mailrelay_filing_duration_seconds", "From claim to filed", _LATENCY)
+records_created = _counter("mailrelay_filing_records_created_total", "Records created for unknown correspondents")
+attempts = _counter(
+    "mailrelay_delivery_attempts_total",
+    "Delivery attempts by outcome",
+    outcome=("accepted", "deferred", "refused", "interrupted"),
+)
+delivery_ends = _counter(
+    "mailrelay_delivery_ends_total",
+    "Deliveries that ended, by state",
+    state=("sent", "bounced", "expired", "failed", "suppressed", "cancelled"),
+)
+delivery_seconds = _histogram("mailrelay_delivery_attempt_duration_seconds", "Length of a delivery attempt", _LATENCY)
+connections = _counter(
+    "mailrelay_delivery_connections_total", "Connections to next hops", tls=("verified", "unverified", "clear", "failed")
+)
+queue_length = _gauge(
+    "mailrelay_queue_deliveries", "Deliveries in flight", state=("scheduled", "held", "queued", "sending")
+)
+queue_age = _gauge("mailrelay_queue_oldest_due_seconds", "How long the oldest due delivery has been waiting")
+arrivals_waiting = _gauge("mailrelay_filing_arrivals_waiting", "Arrivals not yet filed", state=("accepted", "working"))
+arrivals_age = _gauge("mailrelay_filing_oldest_waiting_seconds", "How long the oldest arrival has been waiting to be filed")
+unresolved = _gauge("mailrelay_unresolved_entries", "Entries of the unresolved list")
+unaccounted = _gauge(
+    "mailrelay_unaccounted_messages", "Accepted minus ended minus in flight; anything but 0 is a fault", channel=CHANNELS
+)
+store_transactions = _counter(
+    "mailrelay_store_transactions_total", "Transactions by kind and outcome", kind=("read", "write"), outcome=("ok", "error")
+)
+store_commit_seconds = _histogram("mailrelay_store_commit_duration_seconds", "Length of a group commit", _LATENCY)
+store_batch = _histogram(
+    "mailrelay_store_commit_transactions", "Transactions made durable by one commit", (1, 2, 5, 10, 20, 50, 100, 200)
+)
+dns_questions = _counter(
+    "mailrelay_dns_questions_total", "DNS questions by how they ended", status=("cached", "found", "empty", "no_name", "temporary")
+)
+http_requests = _counter(
+    "mailrelay_http_requests_total", "HTTP requests by class of answer", klass=("2xx", "3xx", "4xx", "5xx")
+)
+http_seconds = _histogram("mailrelay_http_request_duration_seconds", "Length of an HTTP request", _LATENCY)
+service_restarts = _counter(
+    "mailrelay_service_restarts_total",
+    "Times a service raised and was started again",
+    service=("listeners", "filing", "dispatcher", "http", "ledger"),
+)
+build_info = Gauge("mailrelay_build_info", "The running version", ("version",), registry=REGISTRY)
