@@ -72,7 +72,9 @@ def configure(*, level: str = "info", json: bool | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     # Libraries speak through the standard logging; only their warnings interest us, on the same stream.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True)
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
+    )
     # aiosmtpd logs a client's every command at INFO, credentials included (A06).
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 

@@ -27,7 +27,6 @@ class Stopping:
         """Ask everything to stop."""
         self._event.set()
 
-    @property
     def is_set(self) -> bool:
         """Whether a stop was asked for."""
         return self._event.is_set()
@@ -59,7 +58,7 @@ async def keep(service: Service, stopping: Stopping) -> None:
     """Run a service, and again with growing pauses when it raises; raises only Fatal and cancellation."""
     logger = log.get(service=service.name)
     pause = _FIRST_PAUSE
-    while not stopping.is_set:
+    while not stopping.is_set():
         logger.debug("service.started")
         began = asyncio.get_running_loop().time()
         try:
@@ -70,7 +69,7 @@ async def keep(service: Service, stopping: Stopping) -> None:
             metrics.service_restarts.labels(service.name).inc()
             logger.exception("service.failed", pause=pause)
         else:
-            if not stopping.is_set:
+            if not stopping.is_set():
                 raise Fatal(f"service {service.name} returned although nobody asked it to stop")
             return
         if asyncio.get_running_loop().time() - began > _LONGEST_PAUSE:

@@ -1,0 +1,293 @@
+"""Every setting of the installation: type, default, unit, one sentence.
+
+`config.load` reads the YAML file into these models; `config.document` writes `config/mailrelay.yaml` and
+`docs/configuration.md` from them, so a setting is described here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mailrelay.config.secret import Secret
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Bytes = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown settings are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, arbitrary_types_allowed=True)
+
+
+class ListenerKind(StrEnum):
+    """What a listener is for."""
+
+    EDGE = "edge"  # mail from the world: dropboxes, returns (port 25)
+    SUBMISSION = "submission"  # STARTTLS and AUTH (port 587)
+    SUBMISSIONS = "submissions"  # TLS from the first byte, AUTH (port 465)
+
+
+class Listener(Section):
+    """One socket that takes mail."""
+
+    kind: ListenerKind = Field(description="edge, submission (STARTTLS) or submissions (implicit TLS).")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(description="TCP port; 0 lets the system choose.")
+
+
+class Tls(Section):
+    """The certificate that listeners show; read again on SIGHUP."""
+
+    certificate: Path | None = Field(
+        None,
+        description="PEM file with the chain; without it the daemon makes a self-signed one in the data folder.",
+    )
+    key: Path | None = Field(None, description="PEM file with the private key.")
+
+
+class Store(Section):
+    """Where rows are kept."""
+
+    url: str = Field(
+        "sqlite",
+        description="`sqlite` for the embedded store in the data folder, or a `postgresql://` URL without password.",
+    )
+    password: Secret | None = Field(None, description="Password of the PostgreSQL user.")
+    readers: Annotated[int, Field(ge=1, le=64)] = Field(4, description="Connections for reading.")
+    writers: Annotated[int, Field(ge=1, le=64)] = Field(
+        4, description="Connections for writing; PostgreSQL only, SQLite has one."
+    )
+    small_body: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        65_536,
+        description="Bodies up to this many bytes travel in the row's own transaction; larger ones are files.",
+    )
+
+
+class Inbound(Section):
+    """Taking mail in."""
+
+    domains: tuple[str, ...] = Field(
+        ("inbound.localhost",), description="Domains of the dropbox addresses.", min_length=1
+    )
+    bounce_domain: str = Field(
+        "bounce.localhost", description="Domain of the return paths; its MX must be this daemon."
+    )
+    max_size: Bytes = Field(
+        26_214_400, description="Largest mail taken on the edge, in bytes; announced in EHLO."
+    )
+    max_recipients: Annotated[int, Field(ge=1)] = Field(
+        100, description="Recipients per mail on the edge; the rest get 452."
+    )
+    max_connections: Annotated[int, Field(ge=1)] = Field(1000, description="Connections in all.")
+    max_connections_per_ip: Annotated[int, Field(ge=1)] = Field(
+        20, description="Connections from one address at a time."
+    )
+    max_connections_per_ip_per_minute: Annotated[int, Field(ge=1)] = Field(
+        60, description="New connections from one address in a minute."
+    )
+    trusted_networks: tuple[str, ...] = Field(
+        (), description="Networks without the limits per address, such as a relay of one's own (CIDR)."
+    )
+    idle_timeout: Seconds = Field(300.0, description="Seconds without a command before 421.")
+    session_timeout: Seconds = Field(3600.0, description="Longest life of a session in seconds.")
+    data_timeout: Seconds = Field(
+        60.0, description="Seconds from the final dot to 250; then 451 and nothing is kept."
+    )
+    min_rate: Annotated[int, Field(ge=0)] = Field(
+        500, description="Bytes a second a client must send during DATA, after the first minute."
+    )
+    early_data: Literal["refuse", "allow"] = Field(
+        "refuse", description="What to do with bytes that come before their turn (RFC 2920)."
+    )
+    max_hops: Annotated[int, Field(ge=1)] = Field(
+        50, description="Received fields before a mail counts as looping."
+    )
+    verify_timeout: Seconds = Field(20.0, description="Seconds for SPF, DKIM and DMARC together.")
+
+
+class Submission(Section):
+    """SMTP submission (587, 465)."""
+
+    max_size: Bytes = Field(
+        43_000_000,
+        description="Largest mail announced on submission; the limits of the plan are checked beside it.",
+    )
+    max_recipients: Annotated[int, Field(ge=1)] = Field(1000, description="Recipients per mail.")
+    password_rounds: Annotated[int, Field(ge=1)] = Field(
+        14, description="Cost of hashing passwords: scrypt with N = 2 to this power."
+    )
+
+
+class Filing(Section):
+    """The workers that file arrivals."""
+
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        4, description="Arrivals filed at the same time by this process."
+    )
+    lease: Seconds = Field(
+        60.0, description="Seconds until the work of a dead process is taken up by another."
+    )
+    max_attempts: Annotated[int, Field(ge=1)] = Field(
+        3, description="Failures of our own code before an arrival is set aside."
+    )
+    retry_after: Seconds = Field(
+        5.0, description="Seconds before an arrival that failed is tried again, growing threefold."
+    )
+
+
+class Route(StrEnum):
+    """Where outgoing mail goes."""
+
+    CATCH_ALL = "catch_all"
+    SMART_HOST = "smart_host"
+    MX = "mx"
+
+
+class SmartHost(Section):
+    """The next hop of all mail."""
+
+    host: str = Field(description="Name or address.")
+    port: Port = Field(587, description="TCP port.")
+    tls: Literal["never", "opportunistic", "required", "implicit"] = Field(
+        "required",
+        description="never, opportunistic STARTTLS, STARTTLS required and verified, or TLS from the first byte.",
+    )
+    user: str | None = Field(None, description="User name for AUTH; never sent without verified TLS.")
+    password: Secret | None = Field(None, description="Password for AUTH.")
+    ca_file: Path | None = Field(
+        None, description="PEM file of extra certificate authorities to trust for this host."
+    )
+
+
+class Delivery(Section):
+    """Sending mail out."""
+
+    route: Route = Field(
+        Route.CATCH_ALL,
+        description="catch_all keeps outgoing mail on this machine; smart_host hands all to one host; mx goes to the recipients' own servers.",
+    )
+    catch_all: Path | None = Field(
+        None, description="Folder of the catch-all; by default `sent` in the data folder."
+    )
+    smart_host: SmartHost | None = Field(None, description="The smart host, for route smart_host.")
+    helo: str | None = Field(None, description="Name said in EHLO; by default `hostname`.")
+    port: Port = Field(25, description="Port of the recipients' servers.")
+    allow_private: bool = Field(
+        False, description="Deliver to loopback and private addresses too; for tests and closed networks."
+    )
+    ca_file: Path | None = Field(None, description="PEM file of extra certificate authorities to trust.")
+    connections: Annotated[int, Field(ge=1)] = Field(20, description="Connections in all.")
+    connections_per_destination: Annotated[int, Field(ge=1)] = Field(
+        5, description="Connections to one destination."
+    )
+    messages_per_connection: Annotated[int, Field(ge=1)] = Field(
+        100, description="Messages before a connection is closed."
+    )
+    idle: Seconds = Field(10.0, description="Seconds a connection is kept for the next message.")
+    lease: Seconds = Field(
+        300.0, description="Seconds until the work of a dead process is taken up; renewed while it works."
+    )
+    batch: Annotated[int, Field(ge=1, le=1000)] = Field(
+        50, description="Deliveries claimed in one transaction."
+    )
+    first_retry: Seconds = Field(300.0, description="Seconds before the second attempt.")
+    longest_retry: Seconds = Field(14_400.0, description="Longest pause between attempts in seconds.")
+    lifetime: Seconds = Field(432_000.0, description="Seconds until a delivery expires: 5 days.")
+    connect_timeout: Seconds = Field(
+        30.0, description="Seconds to connect, and to read the banner of a host that is not the last to try."
+    )
+    command_timeout: Seconds = Field(
+        300.0, description="Seconds for the answer to a command (RFC 5321 §4.5.3.2)."
+    )
+    data_timeout: Seconds = Field(600.0, description="Seconds for the answer to the final dot.")
+
+
+class Dkim(Section):
+    """Signing."""
+
+    domain: str | None = Field(
+        None,
+        description="The installation's own signing domain, for mail of domains not yet proved; by default the first inbound domain.",
+    )
+    selector_prefix: Annotated[str, Field(pattern=r"^[a-z0-9]{1,20}$")] = Field(
+        "mr", description="First letters of the selectors of new keys."
+    )
+
+
+class Dns(Section):
+    """Asking DNS."""
+
+    nameservers: tuple[str, ...] = Field(
+        (), description="`address` or `address:port` of resolvers; empty takes the system's."
+    )
+    timeout: Seconds = Field(5.0, description="Seconds for one question, all servers together.")
+    trust_ad: bool = Field(
+        False, description="Believe the AD bit: only for a validating resolver on this machine."
+    )
+    cache_size: Annotated[int, Field(ge=0)] = Field(10_000, description="Answers kept.")
+
+
+class Http(Section):
+    """The HTTP listeners."""
+
+    host: str = Field("127.0.0.1", description="Address of the API.")
+    port: Port = Field(8025, description="Port of the API.")
+    ops_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
+    ops_port: Port = Field(9025, description="Port of /metrics, /healthz and /readyz.")
+    socket: Path | None = Field(
+        None,
+        description="Unix socket that the command line talks to; by default `mailrelay.sock` in the data folder.",
+    )
+    max_body: Bytes = Field(64_000_000, description="Largest request body in bytes.")
+
+
+class Log(Section):
+    """The structured log on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error."
+    )
+    json_lines: bool | None = Field(
+        None, description="true: JSON lines; false: text; unset: text on a terminal, else JSON lines."
+    )
+
+
+class Config(Section):
+    """The whole installation."""
+
+    hostname: str = Field(
+        "localhost", description="This daemon's own name: banner, EHLO, Received, Message-ID."
+    )
+    data: Path = Field(
+        Path("data"),
+        description="Folder of everything the daemon keeps; one daemon per folder. Relative to this file.",
+    )
+    listeners: tuple[Listener, ...] = Field(
+        (
+            Listener(kind=ListenerKind.EDGE, port=2525),
+            Listener(kind=ListenerKind.SUBMISSION, port=2587),
+            Listener(kind=ListenerKind.SUBMISSIONS, port=2465),
+        ),
+        description="Sockets that take mail.",
+    )
+    secret: Secret | None = Field(
+        None,
+        description="Key of signed return paths, at least 32 characters; by default made once and kept in the data folder.",
+    )
+    grace: Seconds = Field(20.0, description="Seconds that running work gets to end at a stop.")
+    tls: Tls = Field(Tls(), description="Certificate.")
+    store: Store = Field(Store(), description="Where rows are kept.")
+    inbound: Inbound = Field(Inbound(), description="Taking mail in.")
+    submission: Submission = Field(Submission(), description="SMTP submission.")
+    filing: Filing = Field(Filing(), description="Filing arrivals.")
+    delivery: Delivery = Field(Delivery(), description="Sending mail out.")
+    dkim: Dkim = Field(Dkim(), description="Signing.")
+    dns: Dns = Field(Dns(), description="Asking DNS.")
+    http: Http = Field(Http(), description="HTTP.")
+    log: Log = Field(Log(), description="Log.")
