@@ -42,17 +42,13 @@ def _base32(number: int, chars: int) -> str:
 class IdFactory:
     """Makes ids; `now` and `random_bits` are given so that tests can repeat themselves."""
 
-    def __init__(
-        self, now: Callable[[], datetime], random_bits: Callable[[int], int] = secrets.randbits
-    ) -> None:
+    def __init__(self, now: Callable[[], datetime], random_bits: Callable[[int], int] = secrets.randbits) -> None:
         self._now = now
         self._random_bits = random_bits
 
     def _new(self, kind: str) -> str:
         millis = int(self._now().timestamp() * 1000)
-        return (
-            kind + _base32(millis, _TIME_CHARS) + _base32(self._random_bits(5 * _RANDOM_CHARS), _RANDOM_CHARS)
-        )
+        return kind + _base32(millis, _TIME_CHARS) + _base32(self._random_bits(5 * _RANDOM_CHARS), _RANDOM_CHARS)
 
     def org(self) -> OrgId:
         """A new organisation's id."""

@@ -56,12 +56,8 @@ smtp_replies = _counter(
     verb=("mail", "rcpt", "data", "auth"),
     klass=("2xx", "4xx", "5xx"),
 )
-accepted = _counter(
-    "mailrelay_accept_messages_total", "Mails made durable and acknowledged", channel=CHANNELS
-)
-accepted_bytes = _histogram(
-    "mailrelay_accept_size_bytes", "Size of acknowledged mails", _SIZES, channel=CHANNELS
-)
+accepted = _counter("mailrelay_accept_messages_total", "Mails made durable and acknowledged", channel=CHANNELS)
+accepted_bytes = _histogram("mailrelay_accept_size_bytes", "Size of acknowledged mails", _SIZES, channel=CHANNELS)
 accept_seconds = _histogram(
     "mailrelay_accept_duration_seconds",
     "From the final dot or the request to the answer",
@@ -75,9 +71,7 @@ filed = _counter(
 )
 filing_errors = _counter("mailrelay_filing_errors_total", "Arrivals whose filing raised")
 filing_seconds = _histogram("mailrelay_filing_duration_seconds", "From claim to filed", _LATENCY)
-records_created = _counter(
-    "mailrelay_filing_records_created_total", "Records created for unknown correspondents"
-)
+records_created = _counter("mailrelay_filing_records_created_total", "Records created for unknown correspondents")
 attempts = _counter(
     "mailrelay_delivery_attempts_total",
     "Delivery attempts by outcome",
@@ -88,9 +82,7 @@ delivery_ends = _counter(
     "Deliveries that ended, by state",
     state=("sent", "bounced", "expired", "failed", "suppressed", "cancelled"),
 )
-delivery_seconds = _histogram(
-    "mailrelay_delivery_attempt_duration_seconds", "Length of a delivery attempt", _LATENCY
-)
+delivery_seconds = _histogram("mailrelay_delivery_attempt_duration_seconds", "Length of a delivery attempt", _LATENCY)
 connections = _counter(
     "mailrelay_delivery_connections_total",
     "Connections to next hops",
@@ -100,9 +92,7 @@ queue_length = _gauge(
     "mailrelay_queue_deliveries", "Deliveries in flight", state=("scheduled", "held", "queued", "sending")
 )
 queue_age = _gauge("mailrelay_queue_oldest_due_seconds", "How long the oldest due delivery has been waiting")
-arrivals_waiting = _gauge(
-    "mailrelay_filing_arrivals_waiting", "Arrivals not yet filed", state=("accepted", "working")
-)
+arrivals_waiting = _gauge("mailrelay_filing_arrivals_waiting", "Arrivals not yet filed", state=("accepted", "working"))
 arrivals_age = _gauge(
     "mailrelay_filing_oldest_waiting_seconds", "How long the oldest arrival has been waiting to be filed"
 )
@@ -118,9 +108,7 @@ store_transactions = _counter(
     kind=("read", "write"),
     outcome=("ok", "error"),
 )
-store_commit_seconds = _histogram(
-    "mailrelay_store_commit_duration_seconds", "Length of a group commit", _LATENCY
-)
+store_commit_seconds = _histogram("mailrelay_store_commit_duration_seconds", "Length of a group commit", _LATENCY)
 store_batch = _histogram(
     "mailrelay_store_commit_transactions",
     "Transactions made durable by one commit",

@@ -78,9 +78,7 @@ class Inbound(Section):
     bounce_domain: str = Field(
         "bounce.localhost", description="Domain of the return paths; its MX must be this daemon."
     )
-    max_size: Bytes = Field(
-        26_214_400, description="Largest mail taken on the edge, in bytes; announced in EHLO."
-    )
+    max_size: Bytes = Field(26_214_400, description="Largest mail taken on the edge, in bytes; announced in EHLO.")
     max_recipients: Annotated[int, Field(ge=1)] = Field(
         100, description="Recipients per mail on the edge; the rest get 452."
     )
@@ -96,18 +94,14 @@ class Inbound(Section):
     )
     idle_timeout: Seconds = Field(300.0, description="Seconds without a command before 421.")
     session_timeout: Seconds = Field(3600.0, description="Longest life of a session in seconds.")
-    data_timeout: Seconds = Field(
-        60.0, description="Seconds from the final dot to 250; then 451 and nothing is kept."
-    )
+    data_timeout: Seconds = Field(60.0, description="Seconds from the final dot to 250; then 451 and nothing is kept.")
     min_rate: Annotated[int, Field(ge=0)] = Field(
         500, description="Bytes a second a client must send during DATA, after the first minute."
     )
     early_data: Literal["refuse", "allow"] = Field(
         "refuse", description="What to do with bytes that come before their turn (RFC 2920)."
     )
-    max_hops: Annotated[int, Field(ge=1)] = Field(
-        50, description="Received fields before a mail counts as looping."
-    )
+    max_hops: Annotated[int, Field(ge=1)] = Field(50, description="Received fields before a mail counts as looping.")
     verify_timeout: Seconds = Field(20.0, description="Seconds for SPF, DKIM and DMARC together.")
 
 
@@ -130,9 +124,7 @@ class Filing(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
         4, description="Arrivals filed at the same time by this process."
     )
-    lease: Seconds = Field(
-        60.0, description="Seconds until the work of a dead process is taken up by another."
-    )
+    lease: Seconds = Field(60.0, description="Seconds until the work of a dead process is taken up by another.")
     max_attempts: Annotated[int, Field(ge=1)] = Field(
         3, description="Failures of our own code before an arrival is set aside."
     )
@@ -160,9 +152,7 @@ class SmartHost(Section):
     )
     user: str | None = Field(None, description="User name for AUTH; never sent without verified TLS.")
     password: Secret | None = Field(None, description="Password for AUTH.")
-    ca_file: Path | None = Field(
-        None, description="PEM file of extra certificate authorities to trust for this host."
-    )
+    ca_file: Path | None = Field(None, description="PEM file of extra certificate authorities to trust for this host.")
 
 
 class Delivery(Section):
@@ -172,9 +162,7 @@ class Delivery(Section):
         Route.CATCH_ALL,
         description="catch_all keeps outgoing mail on this machine; smart_host hands all to one host; mx goes to the recipients' own servers.",
     )
-    catch_all: Path | None = Field(
-        None, description="Folder of the catch-all; by default `sent` in the data folder."
-    )
+    catch_all: Path | None = Field(None, description="Folder of the catch-all; by default `sent` in the data folder.")
     smart_host: SmartHost | None = Field(None, description="The smart host, for route smart_host.")
     helo: str | None = Field(None, description="Name said in EHLO; by default `hostname`.")
     port: Port = Field(25, description="Port of the recipients' servers.")
@@ -183,9 +171,7 @@ class Delivery(Section):
     )
     ca_file: Path | None = Field(None, description="PEM file of extra certificate authorities to trust.")
     connections: Annotated[int, Field(ge=1)] = Field(20, description="Connections in all.")
-    connections_per_destination: Annotated[int, Field(ge=1)] = Field(
-        5, description="Connections to one destination."
-    )
+    connections_per_destination: Annotated[int, Field(ge=1)] = Field(5, description="Connections to one destination.")
     messages_per_connection: Annotated[int, Field(ge=1)] = Field(
         100, description="Messages before a connection is closed."
     )
@@ -193,18 +179,14 @@ class Delivery(Section):
     lease: Seconds = Field(
         300.0, description="Seconds until the work of a dead process is taken up; renewed while it works."
     )
-    batch: Annotated[int, Field(ge=1, le=1000)] = Field(
-        50, description="Deliveries claimed in one transaction."
-    )
+    batch: Annotated[int, Field(ge=1, le=1000)] = Field(50, description="Deliveries claimed in one transaction.")
     first_retry: Seconds = Field(300.0, description="Seconds before the second attempt.")
     longest_retry: Seconds = Field(14_400.0, description="Longest pause between attempts in seconds.")
     lifetime: Seconds = Field(432_000.0, description="Seconds until a delivery expires: 5 days.")
     connect_timeout: Seconds = Field(
         30.0, description="Seconds to connect, and to read the banner of a host that is not the last to try."
     )
-    command_timeout: Seconds = Field(
-        300.0, description="Seconds for the answer to a command (RFC 5321 §4.5.3.2)."
-    )
+    command_timeout: Seconds = Field(300.0, description="Seconds for the answer to a command (RFC 5321 §4.5.3.2).")
     data_timeout: Seconds = Field(600.0, description="Seconds for the answer to the final dot.")
 
 
@@ -227,9 +209,7 @@ class Dns(Section):
         (), description="`address` or `address:port` of resolvers; empty takes the system's."
     )
     timeout: Seconds = Field(5.0, description="Seconds for one question, all servers together.")
-    trust_ad: bool = Field(
-        False, description="Believe the AD bit: only for a validating resolver on this machine."
-    )
+    trust_ad: bool = Field(False, description="Believe the AD bit: only for a validating resolver on this machine.")
     cache_size: Annotated[int, Field(ge=0)] = Field(10_000, description="Answers kept.")
 
 
@@ -250,9 +230,7 @@ class Http(Section):
 class Log(Section):
     """The structured log on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug, info, warning or error."
-    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error.")
     json_lines: bool | None = Field(
         None, description="true: JSON lines; false: text; unset: text on a terminal, else JSON lines."
     )
@@ -261,9 +239,7 @@ class Log(Section):
 class Config(Section):
     """The whole installation."""
 
-    hostname: str = Field(
-        "localhost", description="This daemon's own name: banner, EHLO, Received, Message-ID."
-    )
+    hostname: str = Field("localhost", description="This daemon's own name: banner, EHLO, Received, Message-ID.")
     data: Path = Field(
         Path("data"),
         description="Folder of everything the daemon keeps; one daemon per folder. Relative to this file.",

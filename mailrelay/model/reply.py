@@ -20,7 +20,7 @@ class EnhancedStatus:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An SMTP reply. `lines` are its texts without code and status; bytes that are not UTF-8 came as `\\xNN`."""
+    r"""An SMTP reply. `lines` are its texts without code and status; bytes that are not UTF-8 came as `\xNN`."""
 
     code: int
     status: EnhancedStatus | None
