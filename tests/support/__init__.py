@@ -1,0 +1,1 @@
+"""What tests stand on: a clock, a DNS zone, certificates, peers."""
