@@ -1,0 +1,95 @@
+"""The store: transactions are functions `(tx, …)` that run on a writer or a reader, never with the network in between.
+
+`await store.write(queue.claim, node=…)` returns what the function returned, once it is durable. A write may be run twice (the
+batch it was in was rolled back, or PostgreSQL asked for a retry), so a function's only effects are on its `tx`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Bell(StrEnum):
+    """What a committed transaction may ring for, so that a service need not wait for its next poll."""
+
+    FILING = "filing"  # an arrival is due
+    QUEUE = "queue"  # a delivery is due
+
+
+class Tx:
+    """One transaction, as the functions of this package see it."""
+
+    __slots__ = ("connection", "dialect", "rung")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.dialect = connection.dialect.name
+        self.rung: set[Bell] = set()
+
+    def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """Run a statement, or the same statement for a sequence of parameters."""
+        return self.connection.execute(statement, parameters)
+
+    def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT that knows ON CONFLICT: `tx.insert(t).values(…).on_conflict_do_nothing()` on both databases."""
+        return postgresql.insert(table) if self.dialect == "postgresql" else sqlite.insert(table)
+
+    def ring(self, bell: Bell) -> None:
+        """Ring once this transaction is durable."""
+        self.rung.add(bell)
+
+
+class Bells:
+    """In-process bells. They only shorten a wait: whoever waits polls as well, and a bell nobody hears is no loss."""
+
+    def __init__(self) -> None:
+        self._events: defaultdict[Bell, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def ring(self, bells: set[Bell]) -> None:
+        """Wake whoever waits; to be called in the event loop."""
+        for bell in bells:
+            self._events[bell].set()
+
+    async def heard(self, bell: Bell, *, timeout: float) -> bool:  # noqa: ASYNC109 (a pause, not a cancel)
+        """Wait for the bell or `timeout` seconds; True when it rang. One ring wakes one waiter."""
+        event = self._events[bell]
+        try:
+            async with asyncio.timeout(timeout):
+                await event.wait()
+        except TimeoutError:
+            return False
+        event.clear()
+        return True
+
+
+class Store(Protocol):
+    """A database."""
+
+    bells: Bells
+
+    async def read(self, fn: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `fn(tx, …)` on a reader, in one snapshot. Raises what it raises, or StoreBusy."""
+        ...
+
+    async def write(self, fn: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `fn(tx, …)` in a transaction and return once it is durable.
+
+        Raises what `fn` raises (nothing of it is kept then), StoreBusy, DiskFull, or StoreDamaged.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was handed in and let the database go."""
+        ...

@@ -1,0 +1,441 @@
+"""The schema, as SQLAlchemy tables.
+
+Times are integer microseconds since 1970 (`clock.to_micros`); ids are text; JSON columns hold what `store.rows` makes of our
+dataclasses. Every row belongs to an organisation. Rows are not deleted: they reach an end that says why (K8).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+Serial = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER is SQLite's own row id
+
+
+def _partial(name: str, *columns: str | Column[object], where: str) -> Index:
+    """An index over the few rows that are in flight, so that its size does not grow with history."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+organisation = Table(
+    "organisation",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("settings", Json, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+organisation_domain = Table(
+    "organisation_domain",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("org", Text, ForeignKey("organisation.id"), nullable=False, index=True),
+    Column("proved_at", BigInteger),  # DKIM, SPF and DMARC seen in DNS (O2); None until then
+    Column("proof", Text, nullable=False, server_default=""),  # what was last seen, in words
+)
+
+exclusion = Table(
+    "exclusion",
+    metadata,
+    Column("org", Text, ForeignKey("organisation.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("org", "kind", "value"),
+)
+
+user = Table(
+    "mail_user",  # USER is a reserved word in SQL
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, ForeignKey("organisation.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("settings", Json, nullable=False),
+    Column("password", Text),  # salted scrypt of the submission password; None: may not submit over SMTP
+    Column("created_at", BigInteger, nullable=False),
+)
+
+user_address = Table(
+    "user_address",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("address", Text, nullable=False),  # as written, `local@domain`
+    Column("domain", Text, nullable=False),
+    Column("user", Text, ForeignKey("mail_user.id"), nullable=False, index=True),
+    Column("is_primary", Boolean, nullable=False),
+    Column("position", Integer, nullable=False),
+    PrimaryKeyConstraint("org", "key"),
+    Index("ix_user_address_key", "key"),
+)
+
+dropbox = Table(
+    "dropbox",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, ForeignKey("organisation.id"), nullable=False),
+    Column("user", Text, ForeignKey("mail_user.id"), nullable=False, index=True),
+    Column("token", Text, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("valid_until", BigInteger),
+    Column("last_used_at", BigInteger),
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, ForeignKey("organisation.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("secret_sha256", Text, nullable=False, unique=True),
+    Column("rights", Json, nullable=False),
+    Column("user", Text, ForeignKey("mail_user.id")),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+module = Table(
+    "module",
+    metadata,
+    Column("org", Text, ForeignKey("organisation.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("custom", Boolean, nullable=False),
+    Column("address_fields", Json, nullable=False),
+    PrimaryKeyConstraint("org", "name"),
+)
+
+record = Table(
+    "record",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("module", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("owner", Text),
+    Column("fields", Json, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "module", "id"),
+)
+
+record_address = Table(
+    "record_address",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("module", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("field", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    PrimaryKeyConstraint("org", "key", "module", "record", "field"),
+    Index("ix_record_address_record", "org", "module", "record"),
+    Index("ix_record_address_domain", "org", "module", "domain"),
+)
+
+record_link = Table(
+    "record_link",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("module", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("to_module", Text, nullable=False),
+    Column("to_record", Text, nullable=False),
+    PrimaryKeyConstraint("org", "module", "record", "role", "to_module", "to_record"),
+    Index("ix_record_link_to", "org", "to_module", "to_record"),
+)
+
+created_address = Table(  # I6: one record for one new address, whoever is first
+    "created_address",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("module", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "key"),
+)
+
+body = Table(  # small bodies, by digest; larger ones are files of the blob store
+    "body",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+arrival = Table(
+    "arrival",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("envelope", Json),
+    Column("target", Json),
+    Column("peer", Json),
+    Column("digest", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("lease_node", Text),
+    Column("lease_until", BigInteger),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("message", Text),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("failure", Text, nullable=False, server_default=""),  # traceback of our last failure on it
+    Column("ended_at", BigInteger),
+    Index("ix_arrival_org", "org", "id"),
+    Index("ix_arrival_message", "message"),
+    _partial("ix_arrival_waiting", "due_at", where="state = 'accepted'"),
+    _partial("ix_arrival_working", "lease_until", where="state = 'working'"),
+    _partial("ix_arrival_in_flight", "channel", where="state IN ('accepted', 'working', 'unresolved')"),
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("queue_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),  # "" where the mail had none
+    Column("digest", Text, nullable=False),  # of the content (I8), not of the bytes
+    Column("raw_digest", Text, nullable=False),
+    Column("raw_size", BigInteger, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("sent_at", BigInteger),
+    Column("received_at", BigInteger, nullable=False),
+    Column("parents", Json, nullable=False),
+    Column("auth", Json),
+    Column("part", Integer, nullable=False),
+    Column("automatic", Text, nullable=False),
+    Column("attachments", Json, nullable=False),
+    UniqueConstraint("org", "message_id", "digest"),
+    Index("ix_message_org_received", "org", "received_at", "id"),
+    Index("ix_message_raw", "raw_digest"),
+)
+
+participant = Table(
+    "participant",
+    metadata,
+    Column("message", Text, ForeignKey("message.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("org", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("local", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    PrimaryKeyConstraint("message", "position"),
+    Index("ix_participant_key", "org", "key"),
+)
+
+message_source = Table(  # every way by which a message reached us (I8)
+    "message_source",
+    metadata,
+    Column("message", Text, ForeignKey("message.id"), nullable=False),
+    Column("arrival", Text, nullable=False),
+    Column("org", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("user", Text),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("message", "arrival"),
+    Index("ix_message_source_arrival", "arrival"),
+    Index("ix_message_source_user", "org", "user", "at"),
+)
+
+filing = Table(  # what the rules said, hits and misses, for each arrival of a message (I9)
+    "filing",
+    metadata,
+    Column("message", Text, ForeignKey("message.id"), nullable=False),
+    Column("arrival", Text, nullable=False),
+    Column("org", Text, nullable=False),
+    Column("decided_at", BigInteger, nullable=False),
+    Column("disposition", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("explanation", Text, nullable=False),
+    Column("findings", Json, nullable=False),
+    PrimaryKeyConstraint("message", "arrival"),
+)
+
+link = Table(
+    "link",
+    metadata,
+    Column("message", Text, ForeignKey("message.id"), nullable=False),
+    Column("module", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("org", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("evidence", Json, nullable=False),
+    Column("by", Text, nullable=False),  # "rule" or the user who did it
+    Column("guess", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger),
+    Column("removed_by", Text),
+    PrimaryKeyConstraint("message", "module", "record"),
+    Index("ix_link_record", "org", "module", "record", "message"),
+)
+
+unresolved = Table(
+    "unresolved",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("arrival", Text, nullable=False),
+    Column("message", Text),
+    Column("user", Text),
+    Column("reason", Text, nullable=False),
+    Column("explanation", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("resolved_at", BigInteger),
+    Column("resolved_by", Text),
+    Column("resolution", Text, nullable=False, server_default=""),
+    Index("ix_unresolved_arrival", "arrival"),
+    _partial("ix_unresolved_open", "org", "id", where="resolved_at IS NULL"),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("queue_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("mail_from", Text),  # the author's envelope sender, `local@domain`; None is <>
+    Column("params", Json, nullable=False),
+    Column("recipient", Json, nullable=False),
+    Column("recipient_key", Text, nullable=False),
+    Column("destination", Text, nullable=False),  # recipient's domain
+    Column("state", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("last_reply", Text, nullable=False, server_default=""),
+    Column("lease_node", Text),
+    Column("lease_until", BigInteger),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("ended_at", BigInteger),
+    Index("ix_delivery_message", "message"),
+    Index("ix_delivery_queue_id", "queue_id"),
+    Index("ix_delivery_org", "org", "id"),
+    _partial("ix_delivery_due", "due_at", where="state = 'queued'"),
+    _partial("ix_delivery_sending", "lease_until", where="state = 'sending'"),
+    _partial("ix_delivery_in_flight", "channel", "state", where="state IN ('scheduled', 'held', 'queued', 'sending')"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("delivery", Text, ForeignKey("delivery.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("host", Text, nullable=False),
+    Column("tls", Json),
+    Column("outcome", Json),  # None: written before dialling, the end not yet known
+    PrimaryKeyConstraint("delivery", "number"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("org", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("queue_id", Text, nullable=False, server_default=""),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("delivery", Text, nullable=False, server_default=""),
+    Column("data", Json, nullable=False),
+    Index("ix_event_org", "org", "seq"),
+    Index("ix_event_message", "message", "seq"),
+    Index("ix_event_queue_id", "queue_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+ledger = Table(  # K8: counted in the transaction that accepts or ends
+    "ledger",
+    metadata,
+    Column("channel", Text, nullable=False),
+    Column("thing", Text, nullable=False),  # "arrival" or "delivery"
+    Column("accepted", BigInteger, nullable=False),
+    Column("ended", BigInteger, nullable=False),
+    PrimaryKeyConstraint("channel", "thing"),
+)
+
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("lifted_at", BigInteger),
+    Column("lifted_by", Text),
+    PrimaryKeyConstraint("org", "key", "since"),
+    _partial("ix_suppression_holding", "org", "key", where="lifted_at IS NULL"),
+)
+
+idempotency = Table(  # O19
+    "idempotency",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("request_sha256", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "key"),
+)
+
+dkim_key = Table(
+    "dkim_key",
+    metadata,
+    Column("domain", Text, nullable=False),
+    Column("selector", Text, nullable=False),
+    Column("algorithm", Text, nullable=False),
+    Column("private_pem", Text, nullable=False),
+    Column("public_b64", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("active_from", BigInteger, nullable=False),
+    Column("retired_at", BigInteger),  # no longer signs; its DNS line stays until mail in flight is verified
+    PrimaryKeyConstraint("domain", "selector"),
+)
