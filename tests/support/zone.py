@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
+from typing import cast
 
 import dns.exception
 import dns.flags
@@ -140,8 +141,7 @@ class _Udp(asyncio.DatagramProtocol):
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)  # 3.11's own is no subclass
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if (reply := self._server.reply(data, udp=True)) is not None:
