@@ -1,0 +1,1 @@
+"""Messages as bytes and trees; each file one RFC family, usable alone."""
