@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mailrelay.ids import DeliveryId, MessageId, NodeId, OrgId, QueueId
+from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId
 from mailrelay.model.address import Address, ReversePath
-from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams
+from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailParams
 from mailrelay.model.message import BlobRef
 from mailrelay.model.reply import Reply
 
@@ -103,15 +103,6 @@ class Attempt:
     host: str
     tls: TlsProof | None
     outcome: Outcome | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """Temporary ownership of a row. `fence` grows with each claim, so that a late settle of a lost lease is refused (Q05)."""
-
-    node: NodeId
-    until: datetime
-    fence: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

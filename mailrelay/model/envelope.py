@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mailrelay.ids import DropboxId, OrgId, QueueId, UserId
+from mailrelay.ids import DropboxId, NodeId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.message import BlobRef
 
@@ -121,6 +121,15 @@ class ArrivalTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Temporary ownership of a row. `fence` grows with each claim, so that a late settle of a lost lease is refused (Q05)."""
+
+    node: NodeId
+    until: datetime
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """One reception, before filing: one per organisation, channel and user of a transaction."""
 
@@ -134,5 +143,7 @@ class Arrival:
     raw: BlobRef
     received_at: datetime
     attempts: int
+    """Times a worker claimed it, this one included; counted before anything is read (Q03)."""
+    lease: Lease | None
     message: str | None
     """Id of the message it became or belongs to; set at birth for what we send ourselves (channels API, submission)."""

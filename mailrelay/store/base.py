@@ -38,7 +38,7 @@ class Tx:
 
     def execute(
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
-    ) -> CursorResult[Any]:
+    ) -> CursorResult[*tuple[Any, ...]]:
         """Run a statement, or the same statement for a sequence of parameters."""
         return self.connection.execute(statement, parameters)
 

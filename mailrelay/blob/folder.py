@@ -1,0 +1,122 @@
+"""Blobs as files: written beside, fsynced, renamed, and the folder fsynced, so that a name always means whole bytes (D01, D03)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import BinaryIO
+
+from mailrelay.errors import DiskFull, StoreDamaged
+from mailrelay.ids import Digest
+from mailrelay.model.message import BlobRef
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class FolderBlobs:
+    """Files named by the SHA-256 of their content, in 256 folders by its first two digits.
+
+    All methods block; call them off the event loop. Without space they raise DiskFull and leave nothing behind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._incoming = folder / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        for left_over in self._incoming.iterdir():
+            left_over.unlink()  # of a process that died while writing: nothing names it
+
+    def writer(self) -> BlobWriter:
+        """A new blob, to be written in pieces."""
+        return BlobWriter(self._folder, self._incoming / secrets.token_hex(16))
+
+    def put(self, data: bytes) -> BlobRef:
+        """Keep bytes; durable on return."""
+        writer = self.writer()
+        try:
+            writer.write(data)
+            return writer.commit()
+        except BaseException:
+            writer.discard()
+            raise
+
+    def get(self, digest: Digest) -> bytes | None:
+        """The bytes, or None when there is no such blob. Raises StoreDamaged when they are not what was written (D08)."""
+        try:
+            data = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            return None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StoreDamaged(f"blob {digest} does not have the content that it was written with")
+        return data
+
+    def path(self, digest: Digest) -> Path:
+        """Where a blob is, or would be."""
+        return self._folder / digest[:2] / digest
+
+
+class BlobWriter:
+    """One blob under way. After `commit` or `discard` it is done with."""
+
+    def __init__(self, folder: Path, temporary: Path) -> None:
+        self._folder = folder
+        self._temporary = temporary
+        self._hash = hashlib.sha256()
+        self._size = 0
+        try:
+            self._file: BinaryIO = temporary.open("xb", buffering=0)
+        except OSError as error:
+            raise _translated(error) from error
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append bytes."""
+        self._hash.update(piece)
+        self._size += len(piece)
+        try:
+            view = memoryview(piece)
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise _translated(error) from error
+
+    def commit(self) -> BlobRef:
+        """Make it durable under its digest."""
+        digest = Digest(self._hash.hexdigest())
+        target = self._folder / digest[:2] / digest
+        try:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            if not target.parent.exists():
+                target.parent.mkdir(exist_ok=True)
+                _sync_folder(self._folder)
+            self._temporary.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            self.discard()
+            raise _translated(error) from error
+        return BlobRef(digest=digest, size=self._size)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _translated(error: OSError) -> Exception:
+    if error.errno in _NO_SPACE:
+        return DiskFull("The disk is full; try again later")
+    if error.errno == errno.EIO:
+        # D04: a failed fsync is never retried; what the page cache says may not be believed any more.
+        return StoreDamaged(f"The disk failed: {error}")
+    return error

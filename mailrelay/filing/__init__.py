@@ -1,0 +1,1 @@
+"""A message onto its records: gather, decide, apply."""

@@ -1,0 +1,196 @@
+"""Accepted = ended + in flight, for every channel and at every moment (K8).
+
+Two books are kept apart on purpose: `ledger` counts what was accepted and what ended, each in the transaction that does it;
+the rows themselves say what is in flight. `balance` compares the sums (cheap, for the metric); `audit` compares the journal
+with the rows one by one and names what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import and_, func, not_, or_, select, union_all
+
+from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES
+from mailrelay.model.envelope import IN_FLIGHT_ARRIVALS, ArrivalState, Channel
+from mailrelay.model.event import EventType
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import arrival, body, delivery, event, ledger, message, message_source, unresolved
+
+
+class Thing(StrEnum):
+    """What is counted: receptions, and recipients of what goes out."""
+
+    ARRIVAL = "arrival"
+    DELIVERY = "delivery"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """One channel's sums; `unaccounted` must be 0."""
+
+    channel: Channel
+    thing: Thing
+    accepted: int
+    ended: int
+    in_flight: int
+
+    @property
+    def unaccounted(self) -> int:
+        """Accepted minus ended minus in flight."""
+        return self.accepted - self.ended - self.in_flight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discrepancy:
+    """One message, arrival or delivery that the books do not agree on."""
+
+    id: str
+    channel: str
+    what: str
+
+
+def count_accepted(tx: Tx, channel: Channel, thing: Thing, number: int = 1) -> None:
+    """To be called in the transaction that accepts."""
+    _add(tx, channel, thing, accepted=number, ended=0)
+
+
+def count_ended(tx: Tx, channel: Channel, thing: Thing, number: int = 1) -> None:
+    """To be called in the transaction that ends; a negative number takes an end back (an unresolved entry reopened)."""
+    _add(tx, channel, thing, accepted=0, ended=number)
+
+
+def _add(tx: Tx, channel: Channel, thing: Thing, *, accepted: int, ended: int) -> None:
+    row = tx.insert(ledger).values(channel=channel, thing=thing, accepted=accepted, ended=ended)
+    tx.execute(
+        row.on_conflict_do_update(
+            index_elements=["channel", "thing"],
+            set_={
+                "accepted": ledger.c.accepted + row.excluded.accepted,
+                "ended": ledger.c.ended + row.excluded.ended,
+            },
+        )
+    )
+
+
+def balance(tx: Tx) -> Sequence[Balance]:
+    """The sums of every channel that ever accepted anything, arrivals before deliveries."""
+    flying: dict[tuple[str, str], int] = {}
+    for thing, table, states in (
+        (Thing.ARRIVAL, arrival, IN_FLIGHT_ARRIVALS),
+        (Thing.DELIVERY, delivery, IN_FLIGHT_DELIVERIES),
+    ):
+        counts = (
+            select(table.c.channel, func.count()).where(table.c.state.in_(sorted(states))).group_by(table.c.channel)
+        )
+        flying.update({(channel, thing): count for channel, count in tx.execute(counts)})
+    books = {(row.channel, row.thing): (row.accepted, row.ended) for row in tx.execute(select(ledger))}
+    return [
+        Balance(
+            channel=Channel(channel),
+            thing=Thing(thing),
+            accepted=books.get((channel, thing), (0, 0))[0],
+            ended=books.get((channel, thing), (0, 0))[1],
+            in_flight=flying.get((channel, thing), 0),
+        )
+        for channel, thing in sorted(books.keys() | flying.keys(), key=lambda pair: (pair[1], pair[0]))
+    ]
+
+
+def audit(tx: Tx, *, limit: int = 1000) -> Sequence[Discrepancy]:
+    """Every thing that the journal and the rows disagree on, at most `limit`, worst kinds first.
+
+    Reads whole tables: it is for a person who was told that the balance is off, not for a timer.
+    """
+    found: list[Discrepancy] = []
+    for what, statement in _CHECKS:
+        for row in tx.execute(statement.limit(limit - len(found))):
+            found.append(Discrepancy(id=row[0], channel=row[1], what=what))  # noqa: PERF401 (the limit shrinks)
+        if len(found) >= limit:
+            break
+    return found
+
+
+_ENDED_ARRIVALS = sorted(set(ArrivalState) - IN_FLIGHT_ARRIVALS)
+
+_CHECKS = (
+    (
+        "was accepted, and its arrival is gone",
+        select(event.c.queue_id, event.c.data["channel"].as_string()).where(
+            event.c.type == EventType.ARRIVAL_ACCEPTED,
+            not_(select(arrival.c.id).where(arrival.c.id == event.c.queue_id).exists()),
+        ),
+    ),
+    (
+        "was queued, and its delivery is gone",
+        select(event.c.delivery, event.c.data["channel"].as_string()).where(
+            event.c.type == EventType.DELIVERY_QUEUED,
+            not_(select(delivery.c.id).where(delivery.c.id == event.c.delivery).exists()),
+        ),
+    ),
+    (
+        "is an arrival that the journal never accepted",
+        select(arrival.c.id, arrival.c.channel).where(
+            not_(
+                select(event.c.seq)
+                .where(event.c.queue_id == arrival.c.id, event.c.type == EventType.ARRIVAL_ACCEPTED)
+                .exists()
+            )
+        ),
+    ),
+    (
+        "has ended, and the journal does not say how",
+        select(arrival.c.id, arrival.c.channel).where(
+            arrival.c.state.in_(_ENDED_ARRIVALS),
+            not_(
+                select(event.c.seq)
+                .where(event.c.queue_id == arrival.c.id, event.c.type == EventType.ARRIVAL_ENDED)
+                .exists()
+            ),
+        ),
+    ),
+    (
+        "has ended, and no message came of it",
+        select(arrival.c.id, arrival.c.channel).where(
+            arrival.c.state.in_(_ENDED_ARRIVALS),
+            not_(select(message_source.c.message).where(message_source.c.arrival == arrival.c.id).exists()),
+            or_(
+                arrival.c.message.is_(None),
+                not_(select(message.c.id).where(message.c.id == arrival.c.message).exists()),
+            ),
+        ),
+    ),
+    (
+        "waits for a person, and is not on the unresolved list",
+        select(arrival.c.id, arrival.c.channel).where(
+            arrival.c.state == ArrivalState.UNRESOLVED,
+            not_(
+                select(unresolved.c.id)
+                .where(unresolved.c.arrival == arrival.c.id, unresolved.c.resolved_at.is_(None))
+                .exists()
+            ),
+        ),
+    ),
+    (
+        "is a delivery whose message is gone",
+        select(delivery.c.id, delivery.c.channel).where(
+            not_(select(message.c.id).where(message.c.id == delivery.c.message).exists())
+        ),
+    ),
+)
+
+
+def in_flight_bodies(tx: Tx) -> Sequence[tuple[str, str, str, int]]:
+    """(id, channel, digest, size) of everything in flight whose bytes are not in the store: they must be blobs."""
+    known = select(body.c.digest)
+    things = union_all(
+        select(arrival.c.id, arrival.c.channel, arrival.c.digest, arrival.c.size).where(
+            and_(arrival.c.state.in_(sorted(IN_FLIGHT_ARRIVALS)), arrival.c.digest.not_in(known))
+        ),
+        select(delivery.c.id, delivery.c.channel, delivery.c.digest, delivery.c.size).where(
+            and_(delivery.c.state.in_(sorted(IN_FLIGHT_DELIVERIES)), delivery.c.digest.not_in(known))
+        ),
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in tx.execute(things)]
