@@ -14,6 +14,7 @@
     │   ├── DiskFull
     │   ├── DnsFailed
     │   └── Overloaded
+    ├── ConfigError             the configuration file is wrong; every error by line
     ├── Stale                   another worker was first: gather and decide again
     └── Fatal                   the process must stop
         ├── StoreDamaged
@@ -167,6 +168,14 @@ class Overloaded(Unavailable):
 
     code = 421
     enhanced = "4.3.2"
+
+
+class ConfigError(MailrelayError):
+    """The configuration file is wrong. `errors` has a line for each fault; the command ends with EX_CONFIG, 78 (R1)."""
+
+    def __init__(self, errors: tuple[str, ...]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
 
 
 class Stale(MailrelayError):

@@ -6,23 +6,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from mailrelay.config import form
 from mailrelay.config.secret import Secret
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
+DomainName = Annotated[str, AfterValidator(form.domain)]
+HostName = Annotated[str, AfterValidator(form.host)]
+IpAddress = Annotated[str, AfterValidator(form.address)]
+Network = Annotated[str, AfterValidator(form.network)]
+Nameserver = Annotated[str, AfterValidator(form.nameserver)]
+StoreUrl = Annotated[str, AfterValidator(form.store_url)]
+
+
+SHORTEST_SECRET = 32
+"""Characters of `secret`: the strength of a forged return path's signature (I10)."""
+
+
+class ReadableFile:
+    """Marks a path whose file the daemon reads: `config.load` refuses one that is not there."""
 
 
 class Section(BaseModel):
     """A part of the configuration; unknown settings are errors, and nothing changes after loading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, arbitrary_types_allowed=True)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """(setting, what is wrong with it) wherever settings of this section contradict one another."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if found := tuple(self.problems()):
+            sentence = "; ".join(f"{setting}: {because}" for setting, because in found)
+            raise PydanticCustomError("contradiction", "{sentence}", {"sentence": sentence, "problems": found})
+        return self
 
 
 class ListenerKind(StrEnum):
@@ -37,24 +65,31 @@ class Listener(Section):
     """One socket that takes mail."""
 
     kind: ListenerKind = Field(description="edge, submission (STARTTLS) or submissions (implicit TLS).")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: IpAddress = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(description="TCP port; 0 lets the system choose.")
 
 
 class Tls(Section):
     """The certificate that listeners show; read again on SIGHUP."""
 
-    certificate: Path | None = Field(
+    certificate: Annotated[Path, ReadableFile] | None = Field(
         None,
         description="PEM file with the chain; without it the daemon makes a self-signed one in the data folder.",
     )
-    key: Path | None = Field(None, description="PEM file with the private key.")
+    key: Annotated[Path, ReadableFile] | None = Field(None, description="PEM file with the private key.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """A certificate and its key come together."""
+        if self.certificate and not self.key:
+            yield "certificate", "needs key beside it"
+        if self.key and not self.certificate:
+            yield "key", "needs certificate beside it"
 
 
 class Store(Section):
     """Where rows are kept."""
 
-    url: str = Field(
+    url: StoreUrl = Field(
         "sqlite",
         description="`sqlite` for the embedded store in the data folder, or a `postgresql://` URL without password.",
     )
@@ -68,14 +103,17 @@ class Store(Section):
         description="Bodies up to this many bytes travel in the row's own transaction; larger ones are files.",
     )
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """SQLite has no password."""
+        if self.password and self.url == "sqlite":
+            yield "password", "the embedded store has none; it is for a postgresql:// url"
+
 
 class Inbound(Section):
     """Taking mail in."""
 
-    domains: tuple[str, ...] = Field(
-        ("inbound.localhost",), description="Domains of the dropbox addresses.", min_length=1
-    )
-    bounce_domain: str = Field(
+    domains: tuple[DomainName, ...] = Field(("inbound.localhost",), description="Domains of the dropbox addresses.")
+    bounce_domain: DomainName = Field(
         "bounce.localhost", description="Domain of the return paths; its MX must be this daemon."
     )
     max_size: Bytes = Field(26_214_400, description="Largest mail taken on the edge, in bytes; announced in EHLO.")
@@ -89,7 +127,7 @@ class Inbound(Section):
     max_connections_per_ip_per_minute: Annotated[int, Field(ge=1)] = Field(
         60, description="New connections from one address in a minute."
     )
-    trusted_networks: tuple[str, ...] = Field(
+    trusted_networks: tuple[Network, ...] = Field(
         (), description="Networks without the limits per address, such as a relay of one's own (CIDR)."
     )
     idle_timeout: Seconds = Field(300.0, description="Seconds without a command before 421.")
@@ -103,6 +141,18 @@ class Inbound(Section):
     )
     max_hops: Annotated[int, Field(ge=1)] = Field(50, description="Received fields before a mail counts as looping.")
     verify_timeout: Seconds = Field(20.0, description="Seconds for SPF, DKIM and DMARC together.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Returns and dropboxes are told apart by their domain."""
+        if not self.domains:
+            yield "domains", "needs at least one"
+        if self.bounce_domain in self.domains:
+            yield "bounce_domain", "is one of domains; return paths need a domain of their own"
+        for index, name in enumerate(self.domains):
+            if name in self.domains[:index]:
+                yield f"domains[{index}]", "is listed twice"
+        if self.idle_timeout > self.session_timeout:
+            yield "idle_timeout", "is longer than session_timeout"
 
 
 class Submission(Section):
@@ -144,7 +194,7 @@ class Route(StrEnum):
 class SmartHost(Section):
     """The next hop of all mail."""
 
-    host: str = Field(description="Name or address.")
+    host: HostName = Field(description="Name or address.")
     port: Port = Field(587, description="TCP port.")
     tls: Literal["never", "opportunistic", "required", "implicit"] = Field(
         "required",
@@ -152,7 +202,20 @@ class SmartHost(Section):
     )
     user: str | None = Field(None, description="User name for AUTH; never sent without verified TLS.")
     password: Secret | None = Field(None, description="Password for AUTH.")
-    ca_file: Path | None = Field(None, description="PEM file of extra certificate authorities to trust for this host.")
+    ca_file: Annotated[Path, ReadableFile] | None = Field(
+        None, description="PEM file of extra certificate authorities to trust for this host."
+    )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Credentials are whole, and only for a verified host."""
+        if self.port == 0:
+            yield "port", "must be at least 1"
+        if self.user and not self.password:
+            yield "user", "needs password beside it"
+        if self.password and not self.user:
+            yield "password", "needs user beside it"
+        if self.user and self.tls in ("never", "opportunistic"):
+            yield "tls", "must be required or implicit: credentials are never sent without verified TLS"
 
 
 class Delivery(Section):
@@ -164,12 +227,14 @@ class Delivery(Section):
     )
     catch_all: Path | None = Field(None, description="Folder of the catch-all; by default `sent` in the data folder.")
     smart_host: SmartHost | None = Field(None, description="The smart host, for route smart_host.")
-    helo: str | None = Field(None, description="Name said in EHLO; by default `hostname`.")
+    helo: DomainName | None = Field(None, description="Name said in EHLO; by default `hostname`.")
     port: Port = Field(25, description="Port of the recipients' servers.")
     allow_private: bool = Field(
         False, description="Deliver to loopback and private addresses too; for tests and closed networks."
     )
-    ca_file: Path | None = Field(None, description="PEM file of extra certificate authorities to trust.")
+    ca_file: Annotated[Path, ReadableFile] | None = Field(
+        None, description="PEM file of extra certificate authorities to trust."
+    )
     connections: Annotated[int, Field(ge=1)] = Field(20, description="Connections in all.")
     connections_per_destination: Annotated[int, Field(ge=1)] = Field(5, description="Connections to one destination.")
     messages_per_connection: Annotated[int, Field(ge=1)] = Field(
@@ -189,11 +254,22 @@ class Delivery(Section):
     command_timeout: Seconds = Field(300.0, description="Seconds for the answer to a command (RFC 5321 §4.5.3.2).")
     data_timeout: Seconds = Field(600.0, description="Seconds for the answer to the final dot.")
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What belongs to one route is given for that route only; pauses grow."""
+        if self.route is Route.SMART_HOST and not self.smart_host:
+            yield "route", "smart_host needs the setting delivery.smart_host"
+        if self.smart_host and self.route is not Route.SMART_HOST:
+            yield "smart_host", f"is not used by route {self.route}; set route to smart_host or take it out"
+        if self.catch_all and self.route is not Route.CATCH_ALL:
+            yield "catch_all", f"is not used by route {self.route}; set route to catch_all or take it out"
+        if self.first_retry > self.longest_retry:
+            yield "first_retry", "is longer than longest_retry"
+
 
 class Dkim(Section):
     """Signing."""
 
-    domain: str | None = Field(
+    domain: DomainName | None = Field(
         None,
         description="The installation's own signing domain, for mail of domains not yet proved; by default the first inbound domain.",
     )
@@ -205,7 +281,7 @@ class Dkim(Section):
 class Dns(Section):
     """Asking DNS."""
 
-    nameservers: tuple[str, ...] = Field(
+    nameservers: tuple[Nameserver, ...] = Field(
         (), description="`address` or `address:port` of resolvers; empty takes the system's."
     )
     timeout: Seconds = Field(5.0, description="Seconds for one question, all servers together.")
@@ -216,9 +292,9 @@ class Dns(Section):
 class Http(Section):
     """The HTTP listeners."""
 
-    host: str = Field("127.0.0.1", description="Address of the API.")
+    host: IpAddress = Field("127.0.0.1", description="Address of the API.")
     port: Port = Field(8025, description="Port of the API.")
-    ops_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
+    ops_host: IpAddress = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
     ops_port: Port = Field(9025, description="Port of /metrics, /healthz and /readyz.")
     socket: Path | None = Field(
         None,
@@ -239,7 +315,7 @@ class Log(Section):
 class Config(Section):
     """The whole installation."""
 
-    hostname: str = Field("localhost", description="This daemon's own name: banner, EHLO, Received, Message-ID.")
+    hostname: DomainName = Field("localhost", description="This daemon's own name: banner, EHLO, Received, Message-ID.")
     data: Path = Field(
         Path("data"),
         description="Folder of everything the daemon keeps; one daemon per folder. Relative to this file.",
@@ -267,3 +343,18 @@ class Config(Section):
     dns: Dns = Field(Dns(), description="Asking DNS.")
     http: Http = Field(Http(), description="HTTP.")
     log: Log = Field(Log(), description="Log.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """No two sockets are the same, and the secret is worth its name."""
+        taken: dict[tuple[str, int], str] = {}
+        sockets = [(f"listeners[{at}].port", one.host, one.port) for at, one in enumerate(self.listeners)]
+        sockets += [
+            ("http.port", self.http.host, self.http.port),
+            ("http.ops_port", self.http.ops_host, self.http.ops_port),
+        ]
+        for setting, host, port in sockets:
+            if port and (host, port) in taken:
+                yield setting, f"{host} port {port} is taken by {taken[host, port]}"
+            taken.setdefault((host, port), setting)
+        if self.secret and len(self.secret.reveal()) < SHORTEST_SECRET:
+            yield "secret", f"must have at least {SHORTEST_SECRET} characters"
