@@ -27,11 +27,11 @@ _PLAIN = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@({_DOMAIN})", re.ASCII)
 _PLAIN_DOMAIN = re.compile(_DOMAIN, re.ASCII)
 _UTF8_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _DOT_STRING = re.compile(rf"{_UTF8_ATOM}(?:\.{_UTF8_ATOM})*")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\[\x20-\x7e])*)"')
+_QUOTED = re.compile(r'"([^"\\]*(?:\\[\x20-\x7e][^"\\]*)*)"')
 _PAIR = re.compile(r"\\(.)")
 _LITERAL = re.compile(r"\[(IPv6:)?([0-9A-Fa-f:.]+)\]", re.ASCII | re.IGNORECASE)
 # Up to the `>` that is not inside a quoted string, and what is behind it.
-_PATH = re.compile(r'<((?:[^"<>]|"(?:[^"\\]|\\.)*")*)>(.*)')
+_PATH = re.compile(r'<([^"<>]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"<>]*)*)>(.*)')
 _RELAY_MARKS = frozenset("@%!")
 
 
@@ -48,10 +48,10 @@ def parse_address(text: str, *, smtputf8: bool = True) -> Address:
 
     Raises BadAddress, also for a non-ASCII local part without `smtputf8`. The domain comes back lower-case in A-labels.
     """
-    if (plain := _PLAIN.fullmatch(text)) and len(plain[1]) <= MAX_LOCAL and len(plain[2]) <= MAX_DOMAIN:
-        return Address(plain[1], plain[2].lower())
     if len(text) > _MAX_TEXT:
         raise BadAddress("The address is too long")
+    if (plain := _PLAIN.fullmatch(text)) and len(plain[1]) <= MAX_LOCAL and len(plain[2]) <= MAX_DOMAIN:
+        return Address(plain[1], plain[2].lower())
     _refuse_hidden(text)
     local, rest = _take_local(text)
     if not rest:
