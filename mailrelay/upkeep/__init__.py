@@ -1,0 +1,1 @@
+"""What keeps an installation in order: its data folder, its ledger, its service manager."""

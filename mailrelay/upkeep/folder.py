@@ -1,0 +1,80 @@
+"""The data folder: one daemon at a time (D12), readable by nobody else, with the secret it made for itself."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from typing import IO
+
+from mailrelay.errors import Fatal
+
+
+class DataFolder:
+    """Everything that a daemon keeps, and the lock that makes it the only one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @property
+    def database(self) -> Path:
+        """The embedded store's file."""
+        return self.path / "mailrelay.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Folder of large bodies."""
+        return self.path / "blobs"
+
+    @property
+    def sent(self) -> Path:
+        """Folder of the catch-all."""
+        return self.path / "sent"
+
+    @property
+    def socket(self) -> Path:
+        """Unix socket of the command line."""
+        return self.path / "mailrelay.sock"
+
+    def take(self) -> None:
+        """Make the folder and lock it. Raises Fatal when another daemon has it, or when it can't be written."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("a+", encoding="ascii")
+        except OSError as error:
+            raise Fatal(f"The data folder {self.path} can't be used: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            lock.close()
+            raise Fatal(f"Another mailrelay (process {owner}) runs on the data folder {self.path}; stop it first") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let another daemon have it."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def secret(self) -> bytes:
+        """The key of signed return paths: made at the first start, the same ever after."""
+        path = self.path / "secret"
+        if not path.exists():
+            temporary = self.path / "secret.new"
+            with temporary.open("w", encoding="ascii", opener=_private) as file:
+                file.write(secrets.token_hex(32))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        return path.read_text(encoding="ascii").strip().encode()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
