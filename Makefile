@@ -1,0 +1,56 @@
+# mailrelay: `make run` to try it, `make test` to test all of it, `make check` while working on it.
+# Everything is installed into .venv from hashed locks; nothing else on the machine is touched, except that `make test`,
+# run by root on Debian, installs the mail programs that tests talk to (scripts/install-peers.sh).
+
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+QUICK := $(wildcard tests/unit tests/store tests/flow tests/config tests/meta)
+CODE := mailrelay tests scripts $(wildcard bench)
+
+.PHONY: help run test check lint types layers docs bench lock clean dev peers
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
+
+run: ## start the daemon on loopback with a sample organisation
+	@scripts/install.sh run
+	@exec $(BIN)/mailrelay run --config config/minimal.yaml --sample
+
+test: dev peers ## run every test
+	@$(BIN)/pytest -q -n 2 --dist worksteal
+
+check: lint types layers ## format, lint, types, layers, and the quick tests
+	@$(BIN)/pytest -q -n 2 --dist worksteal $(QUICK)
+
+lint: dev ## ruff, and hadolint on the Dockerfile
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; fi
+
+types: dev ## mypy, strict
+	@$(BIN)/mypy
+
+layers: dev ## the import contracts
+	@$(BIN)/lint-imports --no-cache
+
+docs: dev ## write what is generated: config/mailrelay.yaml and pages under docs/
+	@$(BIN)/python -m mailrelay.config.document
+	@$(BIN)/python -m tests.meta.pages
+
+bench: dev peers ## measure, beside Postfix in the same run
+	@$(BIN)/python -m bench
+
+lock: ## resolve the dependencies of pyproject.toml anew (needs uv)
+	uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes --universal -p 3.11 \
+	  --extra postgres --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --no-header --no-annotate --generate-hashes --universal -p 3.11 \
+	  --extra postgres --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+
+clean: ## remove what tools leave behind; .venv and data stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* .make
+
+dev:
+	@scripts/install.sh dev
+
+peers:
+	@scripts/install-peers.sh
