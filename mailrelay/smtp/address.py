@@ -132,11 +132,15 @@ def split_path(argument: bytes | str) -> tuple[str, str]:
             raise BadAddress("The command is not UTF-8", refusal=codes.LINE_SYNTAX) from error
     _refuse_hidden(argument)
     if not argument.removeprefix(" ").startswith("<"):
-        raise BadAddress("The address must stand in angle brackets: <user@example.org>")
+        raise _unbracketed("The address must stand in angle brackets: <user@example.org>")
     found = _PATH.fullmatch(argument.removeprefix(" "))
     if found is None or (found[2] and not found[2].startswith(" ")):
-        raise BadAddress("The angle brackets around the address are not closed, or something clings to them")
+        raise _unbracketed("The angle brackets around the address are not closed, or something clings to them")
     return found[1], found[2].strip(" ")
+
+
+def _unbracketed(why: str) -> BadAddress:
+    return BadAddress(why, refusal=reply(501, "5.5.4", why))
 
 
 def format_address(address: Address) -> str:

@@ -115,7 +115,7 @@ class DataReader:
             self._sink(text)
 
     def _is_long(self, text: bytes) -> bool:
-        """Whether a line that ends or stands in `text` is over the limit; notes how much of the last one is there.
+        """Whether a line of `text` goes on over the limit; notes how much of the last one is there already.
 
         Goes by leaps, from the start of a line to the last line end that a line within the limit can have.
         """
@@ -129,7 +129,7 @@ class DataReader:
             start = newline + 2
         newline = text.rfind(b"\r\n", max(start, 0))
         self._line = len(text) - (newline + 2 if newline >= 0 else start)
-        return self._line > self._max_line
+        return False
 
 
 def stuff(content: bytes) -> bytes:

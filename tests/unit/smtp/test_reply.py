@@ -201,6 +201,13 @@ def test_folds_at_spaces() -> None:
     assert all(line.endswith(b"word") and len(line) <= 510 for line in lines)
 
 
+def test_folding_never_parts_a_character() -> None:
+    for lead in range(4):
+        lines = to_wire(reply(550, "5.1.1", "x" * lead + "李" * 400), smtputf8=True).split(b"\r\n")[:-1]
+        assert len(lines) == 3
+        assert sum(line.decode().count("李") for line in lines) == 400
+
+
 @given(st.integers(200, 599), st.lists(st.text() | st.binary()))
 def test_another_librarys_lines_never_raise(code: int, lines: list[str | bytes]) -> None:
     assert read_reply(code, lines).code == code
