@@ -6,6 +6,7 @@ Ids made later sort later, to the millisecond; 50 random bits keep two made in t
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -25,6 +26,9 @@ NodeId = NewType("NodeId", str)
 EventSeq = NewType("EventSeq", int)
 Digest = NewType("Digest", str)
 """SHA-256 of bytes, 64 lower-case hexadecimal digits."""
+
+_RFC4648_LOWER = "abcdefghijklmnopqrstuvwxyz234567"
+_DROPBOX_CHARS = 26
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME_CHARS = 10
@@ -85,3 +89,18 @@ class IdFactory:
     def record(self) -> str:
         """The id of a record that mailrelay itself creates (I6)."""
         return self._new("R")
+
+
+def new_dropbox_token() -> str:
+    """A dropbox's secret: 130 random bits as 26 lower-case letters and digits of RFC 4648 base 32 (I1)."""
+    return "".join(secrets.choice(_RFC4648_LOWER) for _ in range(_DROPBOX_CHARS))
+
+
+def new_api_secret() -> str:
+    """An API token's secret: `mr_` and 43 URL-safe characters, 256 random bits. It is shown once and not kept."""
+    return f"mr_{secrets.token_urlsafe(32)}"
+
+
+def hash_secret(secret: str) -> str:
+    """What is kept of a random secret: SHA-256, 64 lower-case hexadecimal digits. Too weak for what people make up."""
+    return hashlib.sha256(secret.encode()).hexdigest()

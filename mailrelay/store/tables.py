@@ -156,7 +156,8 @@ record_address = Table(
     Column("module", Text, nullable=False),
     Column("record", Text, nullable=False),
     Column("field", Text, nullable=False),
-    Column("kind", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # … and `matched`: as the module's field says
+    Column("matched", Boolean, nullable=False),
     Column("address", Text, nullable=False),
     Column("domain", Text, nullable=False),
     PrimaryKeyConstraint("org", "key", "module", "record", "field"),

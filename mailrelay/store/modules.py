@@ -1,0 +1,81 @@
+"""Modules: the kinds of record an organisation has, and which of their fields hold addresses (I4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from mailrelay.errors import Conflict, Unknown
+from mailrelay.ids import OrgId
+from mailrelay.model.record import STANDARD_MODULES, AddressField, AddressKind, Module
+from mailrelay.store import rows
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import module, record_address
+
+_PRIMARY = AddressField(name="email", kind=AddressKind.PRIMARY, matched=True)
+_SECONDARY = AddressField(name="secondary_email", kind=AddressKind.SECONDARY, matched=True)
+_ADDRESS_FIELDS = {
+    "lead": (_PRIMARY, _SECONDARY),
+    "contact": (_PRIMARY, _SECONDARY),
+    "vendor": (_PRIMARY, _SECONDARY),
+    "account": (_PRIMARY,),
+}
+
+
+def seed(tx: Tx, org: OrgId) -> None:
+    """Give a new organisation the standard modules."""
+    for name, label in STANDARD_MODULES:
+        put(tx, Module(org=org, name=name, label=label, custom=False, address_fields=_ADDRESS_FIELDS.get(name, ())))
+
+
+def put(tx: Tx, new: Module) -> None:
+    """Keep a module, new or changed; addresses of its records follow the new kind and `matched` of their field.
+
+    Raises Conflict when a field that is left out still holds addresses of records.
+    """
+    row = tx.insert(module).values(
+        org=new.org,
+        name=new.name,
+        label=new.label,
+        custom=new.custom,
+        address_fields=rows.encode(new.address_fields),
+    )
+    kept = {"label": row.excluded.label, "address_fields": row.excluded.address_fields}
+    tx.execute(row.on_conflict_do_update(index_elements=["org", "name"], set_=kept))
+    mine = (record_address.c.org == new.org) & (record_address.c.module == new.name)
+    orphan = select(record_address.c.field).where(
+        mine, record_address.c.field.not_in([field.name for field in new.address_fields])
+    )
+    if (left := tx.execute(orphan.limit(1)).scalar()) is not None:
+        raise Conflict(f"The field {left} of {new.name} still holds addresses; empty it in its records first")
+    for field in new.address_fields:
+        tx.execute(
+            update(record_address)
+            .where(mine, record_address.c.field == field.name)
+            .values(kind=field.kind, matched=field.matched)
+        )
+
+
+def get(tx: Tx, org: OrgId, name: str) -> Module:
+    """The module. Raises Unknown."""
+    row = tx.execute(select(module).where(module.c.org == org, module.c.name == name)).one_or_none()
+    if row is None:
+        raise Unknown(f"There is no module {name}")
+    return _module(row)
+
+
+def list_modules(tx: Tx, org: OrgId) -> tuple[Module, ...]:
+    """All modules of the organisation, by name."""
+    found = tx.execute(select(module).where(module.c.org == org).order_by(module.c.name))
+    return tuple(_module(row) for row in found)
+
+
+def _module(row: Row[Any]) -> Module:
+    return Module(
+        org=OrgId(row.org),
+        name=row.name,
+        label=row.label,
+        custom=row.custom,
+        address_fields=rows.decode(tuple[AddressField, ...], row.address_fields),
+    )

@@ -1,0 +1,124 @@
+"""Organisations, their domains, and the addresses that are none of their business (I5, O2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+
+from mailrelay.clock import to_micros
+from mailrelay.errors import Conflict, Unknown
+from mailrelay.ids import OrgId
+from mailrelay.model.organisation import Exclusion, ExclusionKind, Organisation
+from mailrelay.model.settings import OrganisationSettings
+from mailrelay.store import modules, rows
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import exclusion, organisation, organisation_domain
+
+
+def create(tx: Tx, new: Organisation, *, now: datetime) -> None:
+    """Keep a new organisation with the standard modules. Raises Conflict when one of its domains is another's."""
+    tx.execute(
+        organisation.insert().values(
+            id=new.id,
+            name=new.name,
+            time_zone=new.time_zone,
+            settings=rows.encode(new.settings),
+            created_at=to_micros(now),
+        )
+    )
+    _put_domains(tx, new)
+    modules.seed(tx, new.id)
+
+
+def update_organisation(tx: Tx, changed: Organisation) -> None:
+    """Keep an organisation's new name, time zone, settings and domains. Raises Unknown, or Conflict as `create` does."""
+    result = tx.execute(
+        update(organisation)
+        .where(organisation.c.id == changed.id)
+        .values(name=changed.name, time_zone=changed.time_zone, settings=rows.encode(changed.settings))
+    )
+    if result.rowcount == 0:
+        raise Unknown("There is no such organisation")
+    tx.execute(
+        delete(organisation_domain).where(
+            organisation_domain.c.org == changed.id, organisation_domain.c.domain.not_in(changed.domains)
+        )
+    )
+    _put_domains(tx, changed)
+
+
+def get(tx: Tx, org: OrgId) -> Organisation:
+    """The organisation. Raises Unknown."""
+    row = tx.execute(select(organisation).where(organisation.c.id == org)).one_or_none()
+    if row is None:
+        raise Unknown("There is no such organisation")
+    domains = tx.execute(
+        select(organisation_domain.c.domain)
+        .where(organisation_domain.c.org == org)
+        .order_by(organisation_domain.c.domain)
+    )
+    return Organisation(
+        id=org,
+        name=row.name,
+        time_zone=row.time_zone,
+        domains=tuple(domains.scalars()),
+        settings=rows.decode(OrganisationSettings, row.settings),
+    )
+
+
+def list_organisations(tx: Tx) -> tuple[Organisation, ...]:
+    """Every organisation of the installation, oldest first."""
+    ids = tx.execute(select(organisation.c.id).order_by(organisation.c.id)).scalars().all()
+    return tuple(get(tx, OrgId(org)) for org in ids)
+
+
+def by_domain(tx: Tx, domain: str) -> OrgId | None:
+    """Whose mail domain (in A-labels) it is, or None."""
+    org = tx.execute(select(organisation_domain.c.org).where(organisation_domain.c.domain == domain)).scalar()
+    return None if org is None else OrgId(org)
+
+
+def exclude(tx: Tx, org: OrgId, entry: Exclusion) -> None:
+    """Put an address or domain on the exclude list; there already is well."""
+    tx.execute(tx.insert(exclusion).values(org=org, kind=entry.kind, value=entry.value).on_conflict_do_nothing())
+
+
+def readmit(tx: Tx, org: OrgId, entry: Exclusion) -> None:
+    """Take an entry off the exclude list; not there is well."""
+    tx.execute(
+        delete(exclusion).where(
+            exclusion.c.org == org, exclusion.c.kind == entry.kind, exclusion.c.value == entry.value
+        )
+    )
+
+
+def exclusions(tx: Tx, org: OrgId) -> tuple[Exclusion, ...]:
+    """The exclude list, addresses before domains."""
+    found = tx.execute(
+        select(exclusion.c.kind, exclusion.c.value)
+        .where(exclusion.c.org == org)
+        .order_by(exclusion.c.kind, exclusion.c.value)
+    )
+    return tuple(Exclusion(kind=ExclusionKind(row.kind), value=row.value) for row in found)
+
+
+def excluded(tx: Tx, org: OrgId, *, keys: Sequence[str], domains: Sequence[str]) -> tuple[Exclusion, ...]:
+    """Those entries of the exclude list that name one of these addresses (by key) or exactly one of these domains."""
+    found: list[Exclusion] = []
+    for kind, values in ((ExclusionKind.ADDRESS, keys), (ExclusionKind.DOMAIN, domains)):
+        named = select(exclusion.c.value).where(
+            exclusion.c.org == org, exclusion.c.kind == kind, exclusion.c.value.in_(values)
+        )
+        found += [
+            Exclusion(kind=kind, value=value) for value in tx.execute(named.order_by(exclusion.c.value)).scalars()
+        ]
+    return tuple(found)
+
+
+def _put_domains(tx: Tx, owner: Organisation) -> None:
+    for domain in owner.domains:
+        tx.execute(tx.insert(organisation_domain).values(domain=domain, org=owner.id).on_conflict_do_nothing())
+        if by_domain(tx, domain) != owner.id:
+            raise Conflict(f"The domain {domain} belongs to another organisation")

@@ -1,0 +1,266 @@
+"""Records of the CRM: kept, listed, and created for new correspondents (I4, I6, I7, R7).
+
+`record_address` is the index that matching looks in: it is rewritten with its record, and carries from the module what kind of
+address each is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Table, delete, select
+
+from mailrelay.clock import from_micros, to_micros
+from mailrelay.errors import Invalid, Stale, Unknown
+from mailrelay.ids import OrgId, UserId
+from mailrelay.model.address import Address
+from mailrelay.model.event import EventType
+from mailrelay.model.record import AddressField, AddressKind, Record, RecordAddress, RecordLink, RecordRef
+from mailrelay.store import events, modules, rows
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import created_address, record, record_address, record_link
+
+
+class Change(StrEnum):
+    """What became of a record that was handed in."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+def upsert(tx: Tx, new: Record) -> Change:
+    """Keep one record, see `upsert_many`."""
+    return upsert_many(tx, [new])[0]
+
+
+def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
+    """Keep records of one organisation as given, all or none; answers for each what changed, in order.
+
+    A record that is there keeps its `source` and `created_at`; one that is the same keeps its `updated_at` too. Where one is
+    given twice the last one stays. The `kind` of addresses is that of the module's field. Links may point to records that
+    come later. Raises Invalid for a module or address field that the organisation has not.
+    """
+    if not new:
+        return ()
+    org = new[0].org
+    fields = {module.name: {f.name: f for f in module.address_fields} for module in modules.list_modules(tx, org)}
+    known = {old.ref: old for old in _get(tx, org, {one.ref for one in new}, lock=True)}
+    changes: list[Change] = []
+    writes: dict[RecordRef, Record] = {}
+    for one in new:
+        one = _normal(one, fields)
+        old = known.get(one.ref)
+        if old is None:
+            changes.append(Change.CREATED)
+        else:
+            one = replace(one, source=old.source, created_at=old.created_at)
+            if one == replace(old, updated_at=one.updated_at):
+                changes.append(Change.UNCHANGED)
+                continue
+            changes.append(Change.UPDATED)
+        known[one.ref] = writes[one.ref] = one
+    _write(tx, org, list(writes.values()), fields)
+    return tuple(changes)
+
+
+def remove(tx: Tx, org: OrgId, ref: RecordRef) -> None:
+    """Forget a record and its addresses; links that messages and other records have to it stay written. Raises Unknown."""
+    gone = delete(record).where(record.c.org == org, record.c.module == ref.module, record.c.id == ref.id)
+    if tx.execute(gone).rowcount == 0:
+        raise Unknown(f"There is no record {ref}")
+    for table in (record_address, record_link):
+        tx.execute(delete(table).where(_of(table, org, ref.module, [ref.id])))
+
+
+def get(tx: Tx, org: OrgId, ref: RecordRef) -> Record:
+    """The record. Raises Unknown."""
+    found = _get(tx, org, {ref})
+    if not found:
+        raise Unknown(f"There is no record {ref}")
+    return found[0]
+
+
+def get_many(tx: Tx, org: OrgId, refs: Collection[RecordRef]) -> tuple[Record, ...]:
+    """Those of these records that are there, by module and id."""
+    return tuple(_get(tx, org, refs))
+
+
+def list_records(tx: Tx, org: OrgId, module: str, *, after: str = "", limit: int = 100) -> tuple[Record, ...]:
+    """A page of a module's records, by id; `after` is the last id of the page before."""
+    page = (
+        select(record)
+        .where(record.c.org == org, record.c.module == module, record.c.id > after)
+        .order_by(record.c.id)
+        .limit(limit)
+    )
+    return tuple(_read(tx, org, tx.execute(page).all()))
+
+
+def create_for_address(
+    tx: Tx, new: Record, *, address: Address, known: Collection[RecordRef], now: datetime, queue_id: str = ""
+) -> None:
+    """Create the record of a new correspondent, who has `address` among the record's addresses (I6).
+
+    `known` are the records that were seen with this address when it was decided to create one. Raises Stale when there is
+    another by now: decide again; so a hundred copies at once make one record.
+    """
+    claim = tx.insert(created_address).values(
+        org=new.org, key=address.key, module=new.ref.module, record=new.ref.id, created_at=to_micros(now)
+    )
+    # The row of this key is what two nodes at once meet at: the second waits here for the first to commit, and sees its
+    # record in the next statement. A row whose record has lost the address since is taken over.
+    tx.execute(
+        claim.on_conflict_do_update(
+            index_elements=["org", "key"],
+            set_={name: claim.excluded[name] for name in ("module", "record", "created_at")},
+        )
+    )
+    holders = tx.execute(
+        select(record_address.c.module, record_address.c.record).where(
+            record_address.c.org == new.org, record_address.c.key == address.key
+        )
+    )
+    if any(RecordRef(holder.module, holder.record) not in known for holder in holders):
+        raise Stale(f"A record with the address {address} was made meanwhile")
+    upsert(tx, new)
+    events.append(
+        tx,
+        org=new.org,
+        at=now,
+        type=EventType.RECORD_CREATED,
+        queue_id=queue_id,
+        data={"record": str(new.ref), "address": str(address), "source": new.source},
+    )
+
+
+def _normal(new: Record, fields: dict[str, dict[str, AddressField]]) -> Record:
+    """The record as it would be read again: one order for what has none, one of what is there twice."""
+    if new.ref.module not in fields:
+        raise Invalid("module", f"there is no module {new.ref.module}")
+    addresses: dict[tuple[str, str], RecordAddress] = {}
+    for one in new.addresses:
+        field = fields[new.ref.module].get(one.field)
+        if field is None:
+            raise Invalid(one.field, f"{new.ref.module} has no address field {one.field}")
+        addresses[field.name, one.address.key] = replace(one, kind=field.kind)
+    return replace(
+        new,
+        addresses=tuple(addresses[place] for place in sorted(addresses)),
+        links=tuple(sorted(set(new.links), key=lambda link: (link.role, link.to))),
+        fields=tuple(sorted(dict(new.fields).items())),
+    )
+
+
+def _write(tx: Tx, org: OrgId, new: Sequence[Record], fields: dict[str, dict[str, AddressField]]) -> None:
+    if not new:
+        return
+    row = tx.insert(record)
+    tx.execute(
+        row.on_conflict_do_update(
+            index_elements=["org", "module", "id"],
+            set_={name: row.excluded[name] for name in ("name", "owner", "fields", "updated_at")},
+        ),
+        [
+            {
+                "org": org,
+                "module": one.ref.module,
+                "id": one.ref.id,
+                "name": one.name,
+                "owner": one.owner,
+                "fields": dict(one.fields),
+                "source": one.source,
+                "created_at": to_micros(one.created_at),
+                "updated_at": to_micros(one.updated_at),
+            }
+            for one in new
+        ],
+    )
+    for module, ids in _by_module(one.ref for one in new).items():
+        for table in (record_address, record_link):
+            tx.execute(delete(table).where(_of(table, org, module, ids)))
+    addresses = [
+        {
+            "org": org,
+            "key": one.address.key,
+            "module": owner.ref.module,
+            "record": owner.ref.id,
+            "field": one.field,
+            "kind": one.kind,
+            "matched": fields[owner.ref.module][one.field].matched,
+            "address": rows.encode_address(one.address),
+            "domain": one.address.domain,
+        }
+        for owner in new
+        for one in owner.addresses
+    ]
+    links = [
+        {
+            "org": org,
+            "module": owner.ref.module,
+            "record": owner.ref.id,
+            "role": one.role,
+            "to_module": one.to.module,
+            "to_record": one.to.id,
+        }
+        for owner in new
+        for one in owner.links
+    ]
+    if addresses:
+        tx.execute(record_address.insert(), addresses)
+    if links:
+        tx.execute(record_link.insert(), links)
+
+
+def _get(tx: Tx, org: OrgId, refs: Collection[RecordRef], *, lock: bool = False) -> list[Record]:
+    found: list[Row[Any]] = []
+    for module, ids in _by_module(refs).items():
+        wanted = select(record).where(record.c.org == org, record.c.module == module, record.c.id.in_(ids))
+        wanted = wanted.order_by(record.c.id)
+        found += tx.execute(wanted.with_for_update() if lock else wanted).all()
+    return _read(tx, org, found)
+
+
+def _read(tx: Tx, org: OrgId, found: Sequence[Row[Any]]) -> list[Record]:
+    """Records of rows of `record`, with their addresses and links."""
+    addresses: defaultdict[RecordRef, list[RecordAddress]] = defaultdict(list)
+    links: defaultdict[RecordRef, list[RecordLink]] = defaultdict(list)
+    for module, ids in _by_module(RecordRef(row.module, row.id) for row in found).items():
+        for row in tx.execute(select(record_address).where(_of(record_address, org, module, ids))):
+            one = RecordAddress(address=rows.decode_address(row.address), kind=AddressKind(row.kind), field=row.field)
+            addresses[RecordRef(module, row.record)].append(one)
+        for row in tx.execute(select(record_link).where(_of(record_link, org, module, ids))):
+            link = RecordLink(role=row.role, to=RecordRef(row.to_module, row.to_record))
+            links[RecordRef(module, row.record)].append(link)
+    return [
+        Record(
+            org=org,
+            ref=(ref := RecordRef(row.module, row.id)),
+            name=row.name,
+            owner=None if row.owner is None else UserId(row.owner),
+            addresses=tuple(sorted(addresses[ref], key=lambda one: (one.field, one.address.key))),
+            links=tuple(sorted(links[ref], key=lambda link: (link.role, link.to))),
+            fields=tuple(sorted(row.fields.items())),
+            source=row.source,
+            created_at=from_micros(row.created_at),
+            updated_at=from_micros(row.updated_at),
+        )
+        for row in found
+    ]
+
+
+def _of(table: Table, org: OrgId, module: str, ids: Sequence[str]) -> ColumnElement[bool]:
+    return (table.c.org == org) & (table.c.module == module) & table.c.record.in_(ids)
+
+
+def _by_module(refs: Iterable[RecordRef]) -> dict[str, list[str]]:
+    """Ids by module, both in order, so that two transactions lock their rows in the same one."""
+    grouped: dict[str, list[str]] = {}
+    for ref in sorted(set(refs)):
+        grouped.setdefault(ref.module, []).append(ref.id)
+    return grouped
