@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from mailrelay.mail import charset, words
 from mailrelay.model.address import Address
+from mailrelay.smtp.address import BadAddress, format_address, parse_domain
 
 MAX_MAILBOXES = 1_000
 """Per field; the rest is not read, and `read` says so."""
@@ -31,9 +32,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _UNESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _LITERAL = re.compile(r"\[[0-9A-Za-z:.\-]{1,80}\]")
 _COMMENT_STEP = re.compile(r"[^()\\]*(?:\\.|[()])", re.DOTALL)
-_DOMAIN = re.compile(
-    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*"
-)
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -85,28 +84,6 @@ def read(value: str) -> AddressList:
 def parse(text: str) -> Address | None:
     """The address of one bare addr-spec (`alice@example.com`, comments and quotes allowed), or None."""
     return _address(list(_tokens(text[:1_000])))
-
-
-def domain(text: str) -> str | None:
-    """A domain as `Address.domain` keeps it: lower-case A-labels without trailing dot, or a literal; None when it is none.
-
-    Unicode is mapped as UTS 46 does (`ｅxample` is `example`), once and here, so that comparison and delivery agree (P10).
-    """
-    text = text.strip()
-    if text.startswith("["):
-        return text.lower() if _LITERAL.fullmatch(text) else None
-    text = text.removesuffix(".")
-    if not text.isascii():
-        if len(text) > 253:
-            return None
-        import idna
-
-        try:
-            text = idna.encode(text, uts46=True, transitional=False).decode("ascii")
-        except (idna.IDNAError, UnicodeError, ValueError):
-            return None
-    text = text.lower()
-    return text if _DOMAIN.fullmatch(text) else None
 
 
 def _tokens(value: str) -> list[_Token]:
@@ -272,8 +249,12 @@ def _address(tokens: Sequence[_Token]) -> Address | None:
     local = "".join(token.text for token in local_parts)
     if not local or len(local) > 255 or _CONTROL.search(local):
         return None
-    ascii_domain = domain("".join(token.text for token in domain_parts))
-    return None if ascii_domain is None else Address(charset.storable(local), ascii_domain)
+    try:
+        # The same reading as the envelope's, so that the domain judged is the domain delivered to (P10).
+        domain = parse_domain("".join(token.text for token in domain_parts).removesuffix("."))
+    except BadAddress:
+        return None
+    return Address(charset.storable(local), domain)
 
 
 def _phrase(tokens: Sequence[_Token]) -> str:
@@ -289,29 +270,16 @@ def _source(token: _Token) -> str:
 
 
 def format_mailbox(name: str, address: Address) -> str:
-    """`Name <local@domain>` for a header field, the name quoted or encoded as it needs (RFC 5322 §3.4, RFC 2047 §5)."""
-    spec = f"{format_local(address.local)}@{address.domain}"
+    """`Name <local@domain>` for a header field, the name quoted or encoded as it needs (RFC 5322 §3.4, RFC 2047 §5).
+
+    Raises BadAddress when the address has no wire form (P09); a name's control characters are for `headers.encode_field` to refuse.
+    """
+    spec = format_address(address)
     if not name:
         return spec
     if not name.isascii():
-        from mailrelay.mail import headers
-
-        return f"{headers.encode_words(name)} <{spec}>"
+        return f"{words.encode(name)} <{spec}>"
     if _ATOMS.fullmatch(name) and "=?" not in name:
         return f"{name} <{spec}>"
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}" <{spec}>'
-
-
-_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_DOT_ATOM = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+)*"
-)
-
-
-def format_local(local: str) -> str:
-    """A local part as the wire writes it, quoted when it is no dot-atom (RFC 5321 §4.1.2)."""
-    if _DOT_ATOM.fullmatch(local):
-        return local
-    escaped = local.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

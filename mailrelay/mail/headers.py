@@ -6,7 +6,6 @@ capped at `MAX_FIELDS` fields and `MAX_BYTES` bytes; what lies beyond is kept, o
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -247,7 +246,7 @@ def encode_field(name: str, value: str) -> bytes:
     if bad := next((char for char in value if (char < " " and char != "\t") or char == "\x7f"), None):
         raise Invalid(name, f"control character U+{ord(bad):04X} in a header value")
     if not value.isascii():
-        value = encode_words(value, first=FOLD_AT - len(name) - 2)
+        value = words.encode(value, first=FOLD_AT - len(name) - 2)
     folded = fold(f"{name}: {value}")
     if any(len(line) > LINE_LIMIT for line in folded.split("\r\n")):
         raise Invalid(name, f"a word of more than {LINE_LIMIT} characters cannot be folded")
@@ -273,23 +272,3 @@ def fold(line: str) -> str:
         else:
             current += chunk
     return "\r\n".join([*lines, current])
-
-
-def encode_words(text: str, *, first: int = 60) -> str:
-    """`text` as base64 encoded words in UTF-8, each at most 75 characters, split between characters (RFC 2047 §2, §5)."""
-    out: list[str] = []
-    room = max(15, min(first, 75) - 12) // 4 * 3  # 12: =?utf-8?b??=
-    chunk = b""
-    for char in text:
-        data = char.encode("utf-8", "replace")
-        if len(chunk) + len(data) > room:
-            out.append(_word(chunk))
-            chunk, room = b"", 45
-        chunk += data
-    if chunk:
-        out.append(_word(chunk))
-    return " ".join(out)
-
-
-def _word(chunk: bytes) -> str:
-    return f"=?utf-8?b?{base64.b64encode(chunk).decode()}?="

@@ -27,28 +27,8 @@ MAX_NAME_CHARS = 1_000
 
 # A first line like `Note: …` does not make a text a mail; one of these does.
 _KNOWN_FIELDS = frozenset(
-    [
-        "from",
-        "to",
-        "cc",
-        "bcc",
-        "subject",
-        "date",
-        "message-id",
-        "received",
-        "return-path",
-        "sender",
-        "reply-to",
-        "mime-version",
-        "content-type",
-        "delivered-to",
-        "content-transfer-encoding",
-        "content-disposition",
-        "references",
-        "in-reply-to",
-        "x-mailer",
-        "dkim-signature",
-    ]
+    "from to cc bcc subject date message-id received return-path sender reply-to mime-version content-type "  # noqa: SIM905
+    "content-transfer-encoding content-disposition delivered-to references in-reply-to x-mailer dkim-signature".split()
 )
 
 
@@ -240,7 +220,11 @@ def _bodies(root: Part, wanted: str) -> list[Part]:
 
 def _alternative(part: Part, wanted: str) -> list[Part]:
     """The children of an alternative to show: those holding the wanted text, else the last that holds any."""
-    holds = [child for child in part.children if any(leaf.type == wanted for leaf in child.walk())]
+    holds = [
+        child
+        for child in part.children
+        if any(leaf.type == wanted and bytes(leaf.body).strip() for leaf in child.walk())
+    ]
     if holds:
         return holds
     other = [child for child in part.children if any(leaf.type.startswith("text/") for leaf in child.walk())]

@@ -29,7 +29,6 @@ def read(value: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
         value, defects = value[:MAX_CHARS], ("parameters too long",)
     head = _HEAD.match(value)
     at = head.end() if head else 0
-    at = value.find(";", at)
     pairs: list[tuple[str, str]] = []
     while 0 <= at < len(value):
         match = _NEXT.match(value, at)

@@ -1,4 +1,4 @@
-"""Encoded words (RFC 2047) → text, for a reader: tolerant of what mailers really write, linear in what they send (P01).
+"""Encoded words (RFC 2047) read and written. Reading is tolerant of what mailers really write and linear in what they send (P01).
 
 Adjacent words of one charset are joined as bytes before they are decoded, because senders split inside a character.
 """
@@ -104,3 +104,23 @@ def quoted_bytes(text: str) -> bytes:
     """The Q encoding (RFC 2047 §4.2): `_` is a space, `=XX` a byte; anything else stands for itself."""
     raw = text.replace("_", " ").encode("utf-8", "replace")
     return _QUOTED.sub(lambda match: bytes((int(match[1], 16),)), raw)
+
+
+def encode(text: str, *, first: int = 60) -> str:
+    """`text` as base64 encoded words in UTF-8, each at most 75 characters, split between characters (RFC 2047 §2, §5)."""
+    out: list[str] = []
+    room = max(15, min(first, 75) - 12) // 4 * 3  # 12: =?utf-8?b??=
+    chunk = b""
+    for char in text:
+        data = char.encode("utf-8", "replace")
+        if len(chunk) + len(data) > room:
+            out.append(_word(chunk))
+            chunk, room = b"", 45
+        chunk += data
+    if chunk:
+        out.append(_word(chunk))
+    return " ".join(out)
+
+
+def _word(chunk: bytes) -> str:
+    return f"=?utf-8?b?{binascii.b2a_base64(chunk, newline=False).decode()}?="

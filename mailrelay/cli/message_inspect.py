@@ -1,0 +1,89 @@
+"""`mailrelay message inspect`: what mailrelay reads in mail files, without a daemon."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from mailrelay.mail.inspect import Inspection
+from mailrelay.mail.inspect import inspect as inspect_mail
+
+
+@click.command("inspect")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line and mail.")
+def inspect(files: tuple[str, ...], as_json: bool) -> None:
+    """Print what is in mail files: kind, subject, people, text, attachments, and the new text of a reply.
+
+    Without FILE the names are read from standard input, one a line. Exit status 1 when a file could not be read.
+    """
+    failed = False
+    for name in files or _names(sys.stdin):
+        began = time.perf_counter()
+        found: Inspection | None = None
+        error: str | None = None
+        try:
+            found = inspect_mail(Path(name).read_bytes())
+        except OSError as problem:
+            error = problem.strerror or str(problem)
+        failed = failed or error is not None
+        millis = round((time.perf_counter() - began) * 1000, 3)
+        click.echo(_as_json(name, found, error, millis) if as_json else _as_text(name, found, error))
+    if failed:
+        sys.exit(1)
+
+
+def _names(lines: Iterable[str]) -> Iterable[str]:
+    return (name for line in lines if (name := line.rstrip("\r\n")))
+
+
+def _as_json(name: str, found: Inspection | None, error: str | None, millis: float) -> str:
+    row: dict[str, object] = {"file": name, "error": error, "ms": millis}
+    if found is not None:
+        row |= {
+            "kind": found.kind,
+            "may_reply": found.may_reply,
+            "results": [],
+            "subject": found.subject,
+            "from": [{"name": one.name, "address": one.address} for one in found.from_],
+            "to": [{"name": one.name, "address": one.address} for one in found.to],
+            "cc": [{"name": one.name, "address": one.address} for one in found.cc],
+            "message_id": found.message_id,
+            "text": found.text,
+            "html": found.html,
+            "attachments": [
+                {"name": one.name, "type": one.type, "size": one.size, "sha256": one.sha256}
+                for one in found.attachments
+            ],
+            "reply": found.reply,
+            "defects": list(found.defects),
+        }
+    # ASCII, so that no terminal's encoding and no direction mark in a name can break a line.
+    return json.dumps(row)
+
+
+def _as_text(name: str, found: Inspection | None, error: str | None) -> str:
+    if found is None:
+        return f"{_plain(name)}: {error}"
+    lines = [f"{_plain(name)}: {found.kind}, {'may' if found.may_reply else 'must not'} be answered automatically"]
+    for label, people in (("From", found.from_), ("To", found.to), ("Cc", found.cc)):
+        if people:
+            lines.append(f"  {label + ':':<12}" + ", ".join(f"{one.name} <{one.address}>".strip() for one in people))
+    lines.append(f"  {'Subject:':<12}{found.subject}")
+    lines.append(f"  {'Message-ID:':<12}{found.message_id}")
+    lines.extend(
+        f"  {'Attached:':<12}{one.name or '(no name)'}, {one.type}, {one.size} bytes" for one in found.attachments
+    )
+    lines.extend(f"  {'Odd:':<12}{defect}" for defect in found.defects)
+    lines.extend(f"  | {line}" for line in found.reply.split("\n"))
+    return "\n".join(_plain(line) for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Without characters that would act on the terminal (S25)."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)

@@ -1,0 +1,197 @@
+"""Who answered: a person or a machine. Automatic mail makes no records (I6) and is never answered (RFC 3834 §2).
+
+By header fields and structure alone; what a bounce says about whom is another file's work (I10).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from mailrelay.mail.message import ParsedMessage, Part
+
+
+class Kind(StrEnum):
+    """What a mail is."""
+
+    BOUNCE = "bounce"
+    DELAY = "delay"
+    DELIVERED = "delivered"
+    FEEDBACK = "feedback"
+    AUTO_REPLY = "auto_reply"
+    AUTO_GENERATED = "auto_generated"
+    CHALLENGE = "challenge"
+    LIST = "list"
+    NORMAL = "normal"
+
+
+# RFC 2142, RFC 3834 §2, RFC 5321 §4.5.5 and what services write; the whole local part, or ended by a separator or digits.
+_MACHINE = re.compile(
+    r"(?:mailer[-_.]?daemon|postmaster|(?:do[-_.]?)?not?[-_.]?reply|no[-_.]?response|do[-_.]?not[-_.]?respond|noreply"
+    r"|bounces?|auto[-_.]?(?:reply|responder|mailer|notify|confirm)|notifications?|mail[-_.]?delivery(?:[-_.]?(?:subsystem|system))?"
+    r"|mailerdaemon|nobody|donotreply)(?:[-_+.=].*|\d*)",
+    re.IGNORECASE,
+)
+_LIST_LOCAL = re.compile(r"(?:owner-.+|.+-(?:request|bounces?|owner|errors|confirm))(?:[+=].*)?", re.IGNORECASE)
+_LIST_FIELDS = ("List-Id", "List-Unsubscribe", "List-Post", "List-Help", "List-Subscribe", "List-Owner", "Mailing-List")
+_AUTO_FIELDS = (
+    "X-Autoreply",
+    "X-Autorespond",
+    "X-Autoresponder",
+    "X-Auto-Reply-From",
+    "X-Mail-Autoreply",
+    "X-AutoReply-From",
+)
+_BULK = frozenset(("bulk", "junk", "list", "auto_reply", "auto-reply"))
+_REPLY_SUBJECT = re.compile(
+    r"(?:automatic reply|auto(?:mated)?[- ]?(?:reply|response|responder)|out of (?:the )?office|out-of-office|automatische antwort"
+    r"|abwesenheit(?:snotiz|sbenachrichtigung)?|automatisch antwoord|réponse automatique|absence du bureau|respuesta autom[aá]tica"
+    r"|resposta autom[aá]tica|risposta automatica|fuori sede|fuera de (?:la )?oficina|autosvar|auto:|vacation|自動応答|自动回复|自動回覆"
+    r"|on (?:vacation|holiday|leave)|away from (?:the|my) (?:office|mail))",
+    re.IGNORECASE,
+)
+_BOUNCE_SUBJECT = re.compile(
+    r"(?:undeliver(?:able|ed)|deliver(?:y|ing)?[ a-z]{0,20}(?:fail|problem|error|report|unsuccessful)|returned (?:mail|to sender)"
+    r"|failure notice|mail (?:delivery )?(?:fail|error|system error)|(?:message|mail|email)[a-z ]{0,20}(?:not|could not be|undeliver|failed)"
+    r"|non[- ]?(?:remis|deliver|recapitat)|unzustellbar|nicht zustellbar|fehlgeschlagen|non remis|undelivered|nondeliverable|não entregue"
+    r"|配信|投递失败|退信|delivery status|return(?:ed)? (?:mail|message))",
+    re.IGNORECASE,
+)
+_DELAY = re.compile(
+    r"delay(?:ed)?|warning: |(?:still|not yet) (?:be )?deliver|could not send (?:message )?for past|retrying",
+    re.IGNORECASE,
+)
+_CHALLENGE = re.compile(
+    r"(?:please )?(?:confirm|verify)[a-z ]{0,30}(?:your )?(?:message|e-?mail|delivery|sender)|(?:message|sender) (?:verification|confirmation)"
+    r"|challenge|spam ?arrest|requires? (?:confirmation|verification)|boxbe|waiting for (?:your )?approval",
+    re.IGNORECASE,
+)
+_GENERATED_TYPES = ("text/calendar",)
+
+
+def reason(parsed: ParsedMessage, *, envelope_from_null: bool) -> str:
+    """Why a mail is taken for automatic, `Auto-Submitted: auto-replied` say, or "" when a person wrote it (I6).
+
+    `envelope_from_null`: whether MAIL FROM was `<>`, which only machines send (RFC 5321 §4.5.5).
+    """
+    return _by_structure(parsed) or _by_fields(parsed) or _by_sender(parsed, envelope_from_null=envelope_from_null)
+
+
+def may_reply(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> bool:
+    """Whether an automatic answer may be sent: never to machines, lists or nobody (RFC 3834 §2)."""
+    addresses = parsed.addresses("Reply-To").addresses or parsed.addresses("From").addresses
+    return bool(addresses) and kind(parsed) is Kind.NORMAL and not reason(parsed, envelope_from_null=envelope_from_null)
+
+
+def kind(parsed: ParsedMessage) -> Kind:
+    """What the mail is, by its structure, then its fields, then its sender and subject together."""
+    report = report_type(parsed)
+    if report == "delivery-status":
+        return _delivery_kind(parsed)
+    if report == "feedback-report":
+        return Kind.FEEDBACK
+    if report == "disposition-notification":
+        return Kind.AUTO_REPLY
+    subject = parsed.subject
+    sender = _machine_sender(parsed)
+    if sender and parsed.headers.get("X-Failed-Recipients"):
+        return Kind.DELAY if _DELAY.search(subject) else Kind.BOUNCE
+    if sender and _BOUNCE_SUBJECT.search(subject):
+        return Kind.DELAY if _DELAY.search(subject) else Kind.BOUNCE
+    if _CHALLENGE.search(subject) and _by_fields(parsed):
+        return Kind.CHALLENGE
+    submitted = _auto_submitted(parsed)
+    if submitted.startswith("auto-replied") or _is_auto_reply(parsed):
+        return Kind.AUTO_REPLY
+    if any(name in parsed.headers for name in _LIST_FIELDS) or _precedence(parsed) in ("list", "bulk", "junk"):
+        return Kind.LIST
+    if submitted or parsed.root.type in _GENERATED_TYPES:
+        return Kind.AUTO_GENERATED
+    return Kind.AUTO_GENERATED if sender and _by_sender(parsed, envelope_from_null=False) else Kind.NORMAL
+
+
+def report_type(parsed: ParsedMessage) -> str:
+    """`delivery-status`, `feedback-report` or `disposition-notification` when the mail is such a report, else "" (RFC 6522)."""
+    if parsed.root.type == "multipart/report":
+        declared = parsed.root.parameters.get("report-type", "").lower()
+        if declared in ("delivery-status", "feedback-report", "disposition-notification"):
+            return declared
+    for part in parsed.parts:
+        if part.type in ("message/delivery-status", "message/global-delivery-status"):
+            return "delivery-status"
+        if part.type in ("message/feedback-report", "message/disposition-notification"):
+            return part.type.partition("/")[2]
+    return ""
+
+
+def _delivery_kind(parsed: ParsedMessage) -> Kind:
+    """By the worst Action of a DSN (RFC 3464 §2.3.3): failed, then delayed, then delivered, relayed, expanded."""
+    actions = {action for part in parsed.parts if "delivery-status" in part.type for action in _actions(part)}
+    if "failed" in actions or not actions:
+        return Kind.DELAY if not actions and _DELAY.search(parsed.subject) else Kind.BOUNCE
+    return Kind.DELAY if "delayed" in actions else Kind.DELIVERED
+
+
+def _actions(part: Part) -> list[str]:
+    found = re.findall(r"^action[ \t]*:[ \t]*([a-z]+)", part.text()[:100_000], re.IGNORECASE | re.MULTILINE)
+    return [action.lower() for action in found]
+
+
+def _auto_submitted(parsed: ParsedMessage) -> str:
+    """The Auto-Submitted keyword unless it is `no` (RFC 3834 §5)."""
+    value = (parsed.headers.get("Auto-Submitted") or "").split(";")[0].split("(")[0].strip().lower()
+    return "" if value == "no" else value
+
+
+def _precedence(parsed: ParsedMessage) -> str:
+    value = (parsed.headers.get("Precedence") or parsed.headers.get("X-Precedence") or "").strip().lower()
+    return value if value in _BULK else ""
+
+
+def _is_auto_reply(parsed: ParsedMessage) -> bool:
+    headers = parsed.headers
+    if any(name in headers for name in _AUTO_FIELDS) or _precedence(parsed) in ("auto_reply", "auto-reply"):
+        return (headers.get("X-Autoreply") or "").strip().lower() != "no"
+    # Only where it starts the subject, or a person who writes about an out-of-office reply would be taken for one.
+    return _REPLY_SUBJECT.match(parsed.subject.removeprefix("[").strip()) is not None
+
+
+def _by_structure(parsed: ParsedMessage) -> str:
+    report = report_type(parsed)
+    return f"multipart/report of {report}" if report else ""
+
+
+def _by_fields(parsed: ParsedMessage) -> str:
+    headers = parsed.headers
+    if submitted := _auto_submitted(parsed):
+        return f"Auto-Submitted: {submitted[:60]}"
+    if precedence := _precedence(parsed):
+        return f"Precedence: {precedence}"
+    for name in (*_LIST_FIELDS, *_AUTO_FIELDS, "X-Failed-Recipients", "Feedback-ID"):
+        if name in headers and (headers.get(name) or "").strip().lower() != "no":
+            return f"{name} is set"
+    suppress = (headers.get("X-Auto-Response-Suppress") or "").lower()
+    # "OOF, AutoReply" or "All": set by Exchange on machine mail; "RN, NRN" concerns read receipts only.
+    if any(word.strip() in ("all", "oof", "autoreply", "dr") for word in suppress.split(",")):
+        return f"X-Auto-Response-Suppress: {suppress[:60]}"
+    if _is_auto_reply(parsed):
+        return "the subject is that of an automatic reply"
+    return ""
+
+
+def _by_sender(parsed: ParsedMessage, *, envelope_from_null: bool) -> str:
+    if envelope_from_null:
+        return "the reverse-path is null"
+    if "Return-Path" in parsed.headers and (parsed.headers.get("Return-Path") or "").replace(" ", "") == "<>":
+        return "Return-Path is null"
+    return _machine_sender(parsed)
+
+
+def _machine_sender(parsed: ParsedMessage) -> str:
+    for name in ("From", "Sender", "Reply-To"):
+        mailboxes = parsed.addresses(name).mailboxes
+        for entry in mailboxes:
+            local = entry.address.local if entry.address else entry.source.strip("<> ").partition("@")[0]
+            if _MACHINE.fullmatch(local) or (name != "Reply-To" and _LIST_LOCAL.fullmatch(local)):
+                return f"{name} is {local[:60]}@"
+    return ""
