@@ -51,7 +51,9 @@ class DataFolder:
             lock.seek(0)
             owner = lock.read().strip() or "unknown"
             lock.close()
-            raise Fatal(f"Another mailrelay (process {owner}) runs on the data folder {self.path}; stop it first") from None
+            raise Fatal(
+                f"Another mailrelay (process {owner}) runs on the data folder {self.path}; stop it first"
+            ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
@@ -68,13 +70,9 @@ class DataFolder:
         path = self.path / "secret"
         if not path.exists():
             temporary = self.path / "secret.new"
-            with temporary.open("w", encoding="ascii", opener=_private) as file:
+            with os.fdopen(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
                 file.write(secrets.token_hex(32))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
         return path.read_text(encoding="ascii").strip().encode()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
