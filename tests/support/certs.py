@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import ssl
 import tempfile
 from dataclasses import dataclass
@@ -9,8 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import trustme
-
-_folders: list[tempfile.TemporaryDirectory[str]] = []  # kept so that they live, and go, with the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Certificate:
 
 @cache
 def _authority() -> tuple[trustme.CA, Path]:
-    folder = tempfile.TemporaryDirectory(prefix="mailrelay-certs-")
-    _folders.append(folder)
-    return trustme.CA(), Path(folder.name)
+    folder = tempfile.mkdtemp(prefix="mailrelay-certs-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return trustme.CA(), Path(folder)
 
 
 @cache

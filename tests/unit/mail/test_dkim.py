@@ -262,7 +262,7 @@ def test_fault_p14_a_hostile_header_takes_no_time(hostile: bytes) -> None:
     for text in (raw, hostile + raw):
         began = time.perf_counter()
         verify(text)
-        assert time.perf_counter() - began < 1
+        assert time.perf_counter() - began < 3  # quadratic would be minutes
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_fault_p14_a_hostile_body_takes_no_time(body: bytes) -> None:
     raw = signed() + body
     began = time.perf_counter()
     verify(raw)
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 3  # quadratic would be minutes
 
 
 @cache
