@@ -168,17 +168,17 @@ class HeaderBlock:
     def without(self, names: Collection[str]) -> HeaderBlock:
         """This block without the fields of these names; the others byte for byte."""
         keys = {name.lower() for name in names}
-        return self._with(entry for entry in self.fields if not entry.name or entry.key not in keys)
+        return self.keep(entry for entry in self.fields if not entry.name or entry.key not in keys)
 
     def prepend(self, fields: Iterable[bytes]) -> HeaderBlock:
         """This block with `fields` (from `encode_field`) on top, below an mbox `From ` line, in this block's line ends."""
         new = [self._own(raw) for raw in fields]
         top = 1 if self.fields and not self.fields[0].name else 0
-        return self._with((*self.fields[:top], *new, *self.fields[top:]))
+        return self.keep((*self.fields[:top], *new, *self.fields[top:]))
 
     def append(self, fields: Iterable[bytes]) -> HeaderBlock:
         """This block with `fields` after the last one."""
-        return self._with((*self._closed(), *(self._own(raw) for raw in fields)))
+        return self.keep((*self._closed(), *(self._own(raw) for raw in fields)))
 
     def replace(self, name: str, raw: bytes) -> HeaderBlock:
         """This block with its first field of that name as `raw`, further ones removed; appended when there was none."""
@@ -189,7 +189,7 @@ class HeaderBlock:
         kept = (
             new if entry is mine[0] else entry for entry in self.fields if entry is mine[0] or entry.key != name.lower()
         )
-        return self._with(kept)
+        return self.keep(kept)
 
     def join(self, raw: bytes) -> bytes:
         """These fields before the body of `raw`, which is what this block was parsed from."""
@@ -208,7 +208,8 @@ class HeaderBlock:
         name = raw.partition(b":")[0].decode("ascii").strip()
         return Field(name, raw.replace(b"\r\n", self.newline))
 
-    def _with(self, fields: Iterable[Field]) -> HeaderBlock:
+    def keep(self, fields: Iterable[Field]) -> HeaderBlock:
+        """This block with these fields instead, at the same place of the same mail."""
         kept = tuple(fields)
         index: dict[str, list[Field]] = {}
         for entry in kept:
@@ -235,22 +236,23 @@ def _end_of_header(raw: bytes, at: int, limit: int, newline: bytes) -> int:
     return min((found + 1 for blank in blanks if (found := raw.find(blank, at, limit)) >= 0), default=limit)
 
 
-def encode_field(name: str, value: str) -> bytes:
+def encode_field(name: str, value: str, *, structured: bool = False) -> bytes:
     """`name: value` as a folded field ending in CRLF; what is not ASCII becomes encoded words (RFC 2047).
 
-    For unstructured values, and for structured ones that are ASCII already. Raises Invalid for CR, LF, NUL or another control
-    character in either (P09), and for a value that cannot be folded below 998 characters a line.
+    In a `structured` value it stays UTF-8 (RFC 6532), because encoded words may not stand in an address or a parameter.
+    Raises Invalid for CR, LF, NUL or another control character in either (P09), and for a value that cannot be folded below
+    998 characters a line.
     """
     if not _FIELD_NAME.fullmatch(name):
         raise Invalid(name[:40], "not a header field name")
     if bad := next((char for char in value if (char < " " and char != "\t") or char == "\x7f"), None):
         raise Invalid(name, f"control character U+{ord(bad):04X} in a header value")
-    if not value.isascii():
+    if not value.isascii() and not structured:
         value = words.encode(value, first=FOLD_AT - len(name) - 2)
     folded = fold(f"{name}: {value}")
     if any(len(line) > LINE_LIMIT for line in folded.split("\r\n")):
         raise Invalid(name, f"a word of more than {LINE_LIMIT} characters cannot be folded")
-    return folded.encode("ascii") + b"\r\n"
+    return folded.encode("utf-8") + b"\r\n"
 
 
 def fold(line: str) -> str:

@@ -27,7 +27,7 @@ _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 _TIME = re.compile(r"\b\d{1,2}[:.]\d{2}\b|\b(?:19|20)\d{2}\b|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b|\d{1,2}月|\d{1,2}時")
 _PERSON = re.compile(r"[^\s@]@[^\s@]+|[\"“”]")
 _OPENER = re.compile(
-    r"[ \t]*(?:-{2,} ?)?(?:on|am|le|el|em|il|op|den|dnia|in data|at|på|ons|w dniu|kl\.?|at|a|pe|ma|ti|ke|to|la|su|\d{1,4}|在|于)\b",
+    r"[ \t]*(?:-{2,} ?)?(?:on|am|le|el|em|il|op|den|dnia|in data|at|på|ons|w dniu|kl\.?|at|\d{1,4}|在|于)\b|(?:ma|ti|ke|to|pe|la|su|a) \d",
     re.IGNORECASE,
 )
 _ENDS_WROTE = re.compile(
