@@ -20,7 +20,7 @@ class Submission:
     mail_from: ReversePath
     recipients: tuple[EnvelopeRecipient, ...]
     raw: bytes = field(repr=False)
-    params: MailParams = MailParams()
+    params: MailParams = field(default_factory=MailParams)
     idempotency_key: str | None = None
     """O19: the same key and the same submission is the same message; the same key and another one is refused."""
     documents: int = 0

@@ -1,0 +1,1 @@
+"""Every decision on the way out: pure, from facts to a decision."""
