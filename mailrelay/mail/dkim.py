@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from mailrelay.mail import canonical
 from mailrelay.model.lookup import Answer, Dialogue, LookupStatus, Question, RecordType
 from mailrelay.model.message import DkimResult, Verdict
 
@@ -340,30 +341,9 @@ def _sign_digest(digest: Any, key: Any) -> bytes:
     return signature
 
 
-def _collapse_blanks(content: bytes) -> bytes:
-    content = content.replace(b"\t", b" ")
-    while b"  " in content:  # halves the longest run at each pass
-        content = content.replace(b"  ", b" ")
-    return content
-
-
-def _strip_blanks_at_line_ends(content: bytes) -> bytes:
-    # Only relaxed bodies come here, and their runs are collapsed next in any case.
-    return _collapse_blanks(content).replace(b" \r\n", b"\r\n")
-
-
-_PAIRS_BACKWARDS = re.compile(rb"(?:\n\r)*")
-
-
-def _strip_empty_lines_at_end(content: bytes) -> bytes:
-    tail = content[len(content.rstrip(b"\r\n")) :][::-1]
-    match = _PAIRS_BACKWARDS.match(tail)
-    return content[: len(content) - (match.end() if match else 0)] + b"\r\n"
-
-
 dkim.time = _Time
 dkim.parse_pem_private_key = _parse_private_key
 dkim.RSASSA_PKCS1_v1_5_sign = _sign_digest
-dkim.canonicalization.compress_whitespace = _collapse_blanks
-dkim.canonicalization.strip_trailing_whitespace = _strip_blanks_at_line_ends
-dkim.canonicalization.strip_trailing_lines = _strip_empty_lines_at_end
+dkim.canonicalization.compress_whitespace = canonical.collapse_blanks
+dkim.canonicalization.strip_trailing_whitespace = canonical.strip_line_ends
+dkim.canonicalization.strip_trailing_lines = canonical.strip_empty_lines

@@ -65,7 +65,7 @@ class _NeedsAnswer(BaseException):
 
 def _evaluate(ip: str, local: str, domain: str, helo: str, answers: dict[Question, Answer]) -> SpfResult:
     try:
-        verdict, _, reason = _Query(ip, f"{local}@{domain}", helo, answers).check()
+        verdict, _, reason = _Query(ip, local, domain, helo, answers).check()
         return SpfResult(Verdict(verdict), domain, _printable(reason))
     except Exception as error:  # noqa: BLE001 (its parsers raise whatever Python raises, P14)
         return SpfResult(Verdict.PERMERROR, domain, f"the record cannot be read: {type(error).__name__}")
@@ -74,8 +74,10 @@ def _evaluate(ip: str, local: str, domain: str, helo: str, answers: dict[Questio
 class _Query(spf.query):  # type: ignore[misc]
     """pyspf's evaluation with our answers in place of its DNS."""
 
-    def __init__(self, ip: str, sender: str, helo: str, answers: dict[Question, Answer]) -> None:
-        super().__init__(ip, sender, helo)
+    def __init__(self, ip: str, local: str, domain: str, helo: str, answers: dict[Question, Answer]) -> None:
+        super().__init__(ip, f"{local}@{domain}", helo)
+        # It splits at the first "@", which a quoted local part may hold: another domain would be asked.
+        self.l, self.o, self.d = local, domain, domain
         self._answers = answers
 
     def dns(self, name: str, qtype: str, cnames: object = None, ignore_void: bool = False) -> list[object]:

@@ -60,6 +60,12 @@ def test_the_null_reverse_path_is_checked_as_postmaster_at_helo() -> None:
     assert verdict_of(zone, sender=None) == SpfResult(Verdict.PASS, "mx.example.org", "sender SPF authorized")
 
 
+def test_a_quoted_local_part_with_an_at_sign_asks_the_right_domain() -> None:
+    zone = Zone({("TXT", "example.org"): "v=spf1 -all", ("TXT", "evil.test"): "v=spf1 +all"})
+    result = ask_sync(check("192.0.2.7", Address("a@evil.test", "example.org"), "h.test"), zone)
+    assert (result.verdict, [question.name for question in zone.asked]) == (Verdict.FAIL, ["example.org"])
+
+
 def test_ipv6_clients_are_checked_by_aaaa() -> None:
     zone: dict[tuple[str, str], object] = {
         ("TXT", "example.org"): "v=spf1 a -all",
