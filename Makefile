@@ -35,7 +35,7 @@ layers: dev ## the import contracts
 
 docs: dev ## write what is generated: config/mailrelay.yaml and pages under docs/
 	@$(BIN)/python -m mailrelay.config.document
-	@$(BIN)/python -m tests.meta.pages
+	@$(BIN)/python scripts/tables.py
 
 bench: dev peers ## measure, beside Postfix in the same run
 	@$(BIN)/python -m bench
