@@ -107,7 +107,11 @@ class CachingResolver:
 
 
 def _stub(settings: Dns) -> dns.asyncresolver.Resolver:
-    stub = dns.asyncresolver.Resolver(configure=not settings.nameservers)
+    try:
+        stub = dns.asyncresolver.Resolver(configure=not settings.nameservers)
+    except dns.resolver.NoResolverConfiguration:
+        stub = dns.asyncresolver.Resolver(configure=False)
+        stub.nameservers = ["127.0.0.1"]  # as resolv.conf(5) says for a machine without that file
     if settings.nameservers:
         stub.nameservers = [_nameserver(text) for text in settings.nameservers]
     stub.lifetime = settings.timeout
