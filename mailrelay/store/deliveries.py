@@ -1,0 +1,138 @@
+"""Deliveries and their attempts as they stand: what lists, journeys and metrics read. Changing them is `queue`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import RowMapping, func, select
+
+from mailrelay.clock import from_micros
+from mailrelay.errors import Unknown
+from mailrelay.ids import DeliveryId, Digest, MessageId, NodeId, OrgId, QueueId
+from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES, Attempt, Delivery, DeliveryState, TlsProof
+from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailParams
+from mailrelay.model.message import BlobRef
+from mailrelay.store import rows
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import attempt, delivery
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """Deliveries of a state that are in flight, and since when the oldest of them is due."""
+
+    state: DeliveryState
+    count: int
+    oldest_due: datetime | None
+
+
+def get(tx: Tx, org: OrgId, id: DeliveryId) -> Delivery:  # noqa: A002
+    """One delivery. Raises Unknown."""
+    row = tx.execute(select(delivery).where(delivery.c.id == id, delivery.c.org == org)).first()
+    if row is None:
+        raise Unknown("There is no such delivery")
+    return from_row(row._mapping)
+
+
+def by_id(tx: Tx, id: DeliveryId) -> Delivery | None:  # noqa: A002
+    """One delivery of any organisation, or None: for what a return path of ours names."""
+    row = tx.execute(select(delivery).where(delivery.c.id == id)).first()
+    return None if row is None else from_row(row._mapping)
+
+
+def list_deliveries(
+    tx: Tx,
+    org: OrgId,
+    *,
+    states: Collection[DeliveryState] = (),
+    before: DeliveryId | None = None,
+    limit: int = 100,
+) -> tuple[Delivery, ...]:
+    """A page of deliveries, newest first, of these states or all; `before` is the last id of the page before."""
+    page = select(delivery).where(delivery.c.org == org)
+    if states:
+        page = page.where(delivery.c.state.in_(sorted(states)))
+    if before is not None:
+        page = page.where(delivery.c.id < before)
+    return tuple(from_row(row._mapping) for row in tx.execute(page.order_by(delivery.c.id.desc()).limit(limit)))
+
+
+def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Delivery, ...]:
+    """The deliveries of a message, oldest first."""
+    found = select(delivery).where(delivery.c.message == message, delivery.c.org == org).order_by(delivery.c.id)
+    return tuple(from_row(row._mapping) for row in tx.execute(found))
+
+
+def of_queue_id(tx: Tx, queue_id: QueueId) -> tuple[Delivery, ...]:
+    """The deliveries of one submission, in the order of its recipients."""
+    found = select(delivery).where(delivery.c.queue_id == queue_id).order_by(delivery.c.id)
+    return tuple(from_row(row._mapping) for row in tx.execute(found))
+
+
+def history(tx: Tx, id: DeliveryId) -> tuple[Attempt, ...]:  # noqa: A002
+    """Every attempt of a delivery in order, with the remote's replies as they were."""
+    found = tx.execute(select(attempt).where(attempt.c.delivery == id).order_by(attempt.c.number))
+    return tuple(_attempt(row._mapping) for row in found)
+
+
+def counts(tx: Tx) -> tuple[StateCount, ...]:
+    """What is in flight, for each state, nought included (for the metrics)."""
+    found = {
+        row[0]: (row[1], row[2])
+        for row in tx.execute(
+            select(delivery.c.state, func.count(), func.min(delivery.c.due_at))
+            .where(delivery.c.state.in_(sorted(IN_FLIGHT_DELIVERIES)))
+            .group_by(delivery.c.state)
+        )
+    }
+    return tuple(
+        StateCount(state, number, None if oldest is None else from_micros(oldest))
+        for state in DeliveryState
+        if state in IN_FLIGHT_DELIVERIES
+        for number, oldest in [found.get(state, (0, None))]
+    )
+
+
+def next_due(tx: Tx) -> datetime | None:
+    """When the next waiting delivery falls due, or None when none waits."""
+    due = tx.execute(select(func.min(delivery.c.due_at)).where(delivery.c.state == DeliveryState.QUEUED)).scalar()
+    return None if due is None else from_micros(due)
+
+
+def from_row(row: RowMapping) -> Delivery:
+    """The delivery of a whole row."""
+    lease = None
+    if row["lease_until"] is not None:
+        lease = Lease(node=NodeId(row["lease_node"]), until=from_micros(row["lease_until"]), fence=row["fence"])
+    return Delivery(
+        id=DeliveryId(row["id"]),
+        org=OrgId(row["org"]),
+        message=MessageId(row["message"]),
+        queue_id=QueueId(row["queue_id"]),
+        channel=Channel(row["channel"]),
+        mail_from=None if row["mail_from"] is None else rows.decode_address(row["mail_from"]),
+        params=rows.decode(MailParams, row["params"]),
+        recipient=rows.decode(EnvelopeRecipient, row["recipient"]),
+        state=DeliveryState(row["state"]),
+        raw=BlobRef(digest=Digest(row["digest"]), size=row["size"]),
+        created_at=from_micros(row["created_at"]),
+        due_at=from_micros(row["due_at"]),
+        expires_at=from_micros(row["expires_at"]),
+        attempts=row["attempts"],
+        last_reply=row["last_reply"],
+        lease=lease,
+    )
+
+
+def _attempt(row: RowMapping) -> Attempt:
+    return Attempt(
+        delivery=DeliveryId(row["delivery"]),
+        number=row["number"],
+        began_at=from_micros(row["began_at"]),
+        ended_at=None if row["ended_at"] is None else from_micros(row["ended_at"]),
+        host=row["host"],
+        tls=None if row["tls"] is None else rows.decode(TlsProof, row["tls"]),
+        outcome=rows.decode_outcome(row["outcome"]),
+    )
