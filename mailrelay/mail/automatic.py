@@ -66,7 +66,7 @@ _CHALLENGE = re.compile(
     r"|challenge|spam ?arrest|requires? (?:confirmation|verification)|boxbe|waiting for (?:your )?approval",
     re.IGNORECASE,
 )
-_GENERATED_TYPES = ("text/calendar",)
+_DAEMON = re.compile(r"mailer[-_.]?daemon", re.IGNORECASE)
 
 
 def reason(parsed: ParsedMessage, *, envelope_from_null: bool) -> str:
@@ -93,10 +93,7 @@ def kind(parsed: ParsedMessage) -> Kind:
     if report == "disposition-notification":
         return Kind.AUTO_REPLY
     subject = parsed.subject
-    sender = _machine_sender(parsed)
-    if sender and parsed.headers.get("X-Failed-Recipients"):
-        return Kind.DELAY if _DELAY.search(subject) else Kind.BOUNCE
-    if sender and _BOUNCE_SUBJECT.search(subject):
+    if _is_returned(parsed):
         return Kind.DELAY if _DELAY.search(subject) else Kind.BOUNCE
     if _CHALLENGE.search(subject) and _by_fields(parsed):
         return Kind.CHALLENGE
@@ -105,9 +102,15 @@ def kind(parsed: ParsedMessage) -> Kind:
         return Kind.AUTO_REPLY
     if any(name in parsed.headers for name in _LIST_FIELDS) or _precedence(parsed) in ("list", "bulk", "junk"):
         return Kind.LIST
-    if submitted or parsed.root.type in _GENERATED_TYPES:
-        return Kind.AUTO_GENERATED
-    return Kind.AUTO_GENERATED if sender and _by_sender(parsed, envelope_from_null=False) else Kind.NORMAL
+    return Kind.AUTO_GENERATED if submitted or _by_sender(parsed, envelope_from_null=False) else Kind.NORMAL
+
+
+def _is_returned(parsed: ParsedMessage) -> bool:
+    """Whether a mail that is no DSN is a bounce all the same: by its sender, or by its subject from a machine."""
+    if "X-Failed-Recipients" in parsed.headers or any(_DAEMON.fullmatch(local) for local in _locals(parsed, "From")):
+        return True
+    by_machine = _machine_sender(parsed) or _null_return_path(parsed)
+    return bool(by_machine) and _BOUNCE_SUBJECT.search(parsed.subject) is not None
 
 
 def report_type(parsed: ParsedMessage) -> str:
@@ -182,16 +185,28 @@ def _by_fields(parsed: ParsedMessage) -> str:
 def _by_sender(parsed: ParsedMessage, *, envelope_from_null: bool) -> str:
     if envelope_from_null:
         return "the reverse-path is null"
-    if "Return-Path" in parsed.headers and (parsed.headers.get("Return-Path") or "").replace(" ", "") == "<>":
-        return "Return-Path is null"
-    return _machine_sender(parsed)
+    return _null_return_path(parsed) or _machine_sender(parsed)
+
+
+def _null_return_path(parsed: ParsedMessage) -> str:
+    return "Return-Path is null" if (parsed.headers.get("Return-Path") or "").replace(" ", "") == "<>" else ""
 
 
 def _machine_sender(parsed: ParsedMessage) -> str:
     for name in ("From", "Sender", "Reply-To"):
-        mailboxes = parsed.addresses(name).mailboxes
-        for entry in mailboxes:
-            local = entry.address.local if entry.address else entry.source.strip("<> ").partition("@")[0]
+        for local in _locals(parsed, name):
             if _MACHINE.fullmatch(local) or (name != "Reply-To" and _LIST_LOCAL.fullmatch(local)):
                 return f"{name} is {local[:60]}@"
     return ""
+
+
+def _locals(parsed: ParsedMessage, name: str) -> list[str]:
+    """The local parts of a field's addresses; daemons often write one without a domain, or `MAILER-DAEMON <>`."""
+    found = []
+    for entry in parsed.addresses(name).mailboxes:
+        if entry.address is not None:
+            found.append(entry.address.local)
+        else:
+            bare = entry.source.rpartition("<")[2].strip("<> ") or entry.name
+            found.append(bare.partition("@")[0])
+    return found

@@ -19,6 +19,7 @@ FOLD_AT = 78
 """RFC 5322 §2.1.1: lines SHOULD be no longer than this, without CRLF."""
 LINE_LIMIT = 998
 
+_TOP = (b"\xef\xbb\xbf", b"From ", b">From ")
 # RFC 5322 §4.5.8 (obsolete): white space may stand before the colon.
 _NAME = re.compile(rb"([!-9;-~]{1,997})[ \t]*:")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")
@@ -40,7 +41,7 @@ class Field:
     @property
     def value(self) -> str:
         """Unfolded, without outer white space; 8-bit as UTF-8, else as windows-1252. Encoded words are left."""
-        return unfold(self.raw.partition(b":")[2])
+        return unfold(self.raw[:MAX_BYTES].partition(b":")[2])
 
     @property
     def text(self) -> str:
@@ -83,35 +84,32 @@ class HeaderBlock:
         separator = b""
         at = begun = start  # `begun`: where the field that is being read started
         name: str | None = None
+        if raw.startswith(_TOP, start):
+            # An mbox line, or the byte order mark of an editor: kept, and no part of the first field's name.
+            at = begun = start + 3 if raw.startswith(_TOP[0], start) else _after_line(raw, start, limit, newline)
+            fields.append(Field("", raw[start:at]))
 
         def close() -> None:
             if name is not None and at > begun:
                 fields.append(Field(name, raw[begun:at]))
 
         while at < limit:
-            stop = raw.find(newline, at, limit)
-            stop = limit if stop < 0 else stop + 1
+            stop = _after_line(raw, at, limit, newline)
             first = raw[at]
             if first in b" \t" and name is not None and raw[at:stop].strip():
                 at = stop
                 continue
             match = _NAME.match(raw, at, stop)
-            if match is None and raw.startswith((b"From ", b">From "), at) and at == start:
-                close()
-                name, begun, at = "", at, stop
-                continue
             if match is None:
                 close()
                 begun, name = at, None
-                line = raw[at:stop]
-                if line.strip(b"\r\n"):
-                    if not line.strip():
-                        separator, at = line, stop  # blanks only: every reader takes it for the empty line
-                        defects.append("header ended by a line of blanks")
-                    else:
-                        defects.append("header ended by a line that is no field")
-                else:
-                    separator, at = line, stop
+                if raw[at:stop].strip():
+                    defects.append("header ended by a line that is no field")
+                    break
+                # A line of blanks only, every reader takes for the empty line.
+                separator, at = raw[at:stop], stop
+                if separator.strip(b"\r\n"):
+                    defects.append("header ended by a line of blanks")
                 break
             close()
             begun = at
@@ -141,7 +139,7 @@ class HeaderBlock:
     @property
     def newline(self) -> bytes:
         """How this block ends its lines, for fields that are added."""
-        first = self.fields[0].raw if self.fields else self.separator
+        first = next((entry.raw for entry in self.fields if entry.name), self.separator)
         return b"\r\n" if first.endswith(b"\r\n") or not first else first[-1:] if first[-1:] in b"\r\n" else b"\r\n"
 
     def fields_named(self, name: str) -> tuple[Field, ...]:
@@ -228,6 +226,11 @@ def only_cr(raw: bytes, start: int = 0, limit: int | None = None) -> bool:
         return True
     blank = raw.find(b"\r\r", start, line_feed)
     return blank >= 0 and blank + 2 != line_feed
+
+
+def _after_line(raw: bytes, at: int, limit: int, newline: bytes) -> int:
+    found = raw.find(newline, at, limit)
+    return limit if found < 0 else found + 1
 
 
 def _end_of_header(raw: bytes, at: int, limit: int, newline: bytes) -> int:
