@@ -1,8 +1,27 @@
-"""What holds for every test: hypothesis measures no time, since the machine is shared with other tests."""
+"""What holds for every test: hypothesis measures no time, since the machine is shared; missing peers are counted at the end."""
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("mailrelay", deadline=None)
 settings.load_profile("mailrelay")
+
+_MISSING = re.compile(r"(\S+) is missing: apt-get install (\S+)")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name each program that tests went without (tests.support.peers.need), and how many tests that were."""
+    tests: dict[tuple[str, str], int] = {}
+    for outcome in ("skipped", "failed", "error"):
+        for report in terminalreporter.getreports(outcome):
+            if found := _MISSING.search(report.longreprtext if outcome != "skipped" else str(report.longrepr)):
+                tool, package = found[1], found[2].rstrip("')")
+                tests[tool, package] = tests.get((tool, package), 0) + 1
+    if tests:
+        terminalreporter.section("Missing peers")
+        for (tool, package), number in sorted(tests.items()):
+            terminalreporter.line(f"{tool} ({number} tests): apt-get install {package}")
