@@ -7,11 +7,13 @@ A service returns only when it is cancelled or when `Stopping` was set; anything
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from mailrelay import log, metrics
 from mailrelay.errors import Fatal
+
+Report = Callable[[str, Exception, float], None]
+"""Told of each failure: the service's name, what it raised, and the seconds until it is started again."""
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
@@ -54,20 +56,17 @@ class Service(Protocol):
         ...
 
 
-async def keep(service: Service, stopping: Stopping) -> None:
+async def keep(service: Service, stopping: Stopping, report: Report) -> None:
     """Run a service, and again with growing pauses when it raises; raises only Fatal and cancellation."""
-    logger = log.get(service=service.name)
     pause = _FIRST_PAUSE
     while not stopping.is_set():
-        logger.debug("service.started")
         began = asyncio.get_running_loop().time()
         try:
             await service.run()
         except Fatal:
             raise
-        except Exception:
-            metrics.service_restarts.labels(service.name).inc()
-            logger.exception("service.failed", pause=pause)
+        except Exception as error:  # noqa: BLE001 (a unit of work: whatever it is, it is reported and tried again)
+            report(service.name, error, pause)
         else:
             if not stopping.is_set():
                 raise Fatal(f"service {service.name} returned although nobody asked it to stop")
@@ -78,12 +77,12 @@ async def keep(service: Service, stopping: Stopping) -> None:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-async def supervise(services: Sequence[Service], stopping: Stopping, *, grace: float) -> None:
+async def supervise(services: Sequence[Service], stopping: Stopping, *, grace: float, report: Report) -> None:
     """Run all services until `stopping`, give them `grace` seconds to end, then cancel the rest.
 
     Raises the first Fatal (as itself, not in a group).
     """
-    tasks = {asyncio.create_task(keep(service, stopping), name=service.name) for service in services}
+    tasks = {asyncio.create_task(keep(service, stopping, report), name=service.name) for service in services}
     stop = asyncio.create_task(stopping.wait(), name="stopping")
     try:
         waiting = {*tasks, stop}
