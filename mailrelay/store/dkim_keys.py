@@ -41,8 +41,9 @@ def add(tx: Tx, new: DkimKey) -> None:
             retired_at=None if new.retired_at is None else to_micros(new.retired_at),
         )
         .on_conflict_do_nothing()
+        .returning(dkim_key.c.selector)
     )
-    if added.rowcount == 0:
+    if added.scalar() is None:
         raise Conflict(f"{new.key.domain} has a key with the selector {new.key.selector} already")
 
 
