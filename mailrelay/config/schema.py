@@ -141,6 +141,16 @@ class Inbound(Section):
     )
     max_hops: Annotated[int, Field(ge=1)] = Field(50, description="Received fields before a mail counts as looping.")
     verify_timeout: Seconds = Field(20.0, description="Seconds for SPF, DKIM and DMARC together.")
+    tls_timeout: Seconds = Field(30.0, description="Seconds for a client's TLS handshake.")
+    max_errors: Annotated[int, Field(ge=1)] = Field(
+        20, description="Refused commands in a session before 421; from half of them on each is answered late."
+    )
+    error_delay: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Seconds that an answer is late by once a session made many errors."
+    )
+    max_useless: Annotated[int, Field(ge=1)] = Field(
+        100, description="Commands such as NOOP, RSET or VRFY in a session before 421; a mail that is taken sets both counts back."
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Returns and dropboxes are told apart by their domain."""
@@ -165,6 +175,9 @@ class Submission(Section):
     max_recipients: Annotated[int, Field(ge=1)] = Field(1000, description="Recipients per mail.")
     password_rounds: Annotated[int, Field(ge=1)] = Field(
         14, description="Cost of hashing passwords: scrypt with N = 2 to this power."
+    )
+    max_failures: Annotated[int, Field(ge=1)] = Field(
+        10, description="Wrong passwords from one address before logging in is put off; half are forgotten every five minutes."
     )
 
 

@@ -25,6 +25,9 @@ NO_SUCH_DROPBOX = reply(
     "5.1.1",
     "No such dropbox address here; copy your current address from the CRM's mail settings and send again",
 )
+NO_SUCH_RETURN_PATH = reply(
+    550, "5.1.1", "No such return address here; only a mail that this server sent can be returned to it"
+)
 RELAY_DENIED = reply(
     550,
     "5.7.1",
@@ -46,6 +49,9 @@ TOO_LARGE = reply(
     552, "5.3.4", "The message is larger than this server takes; send it with fewer or smaller attachments"
 )
 NO_SPACE = reply(452, "4.3.1", "This server is short of disk space; try again later")
+HEADER_TOO_LARGE = reply(
+    552, "5.3.4", "The header of the message is larger than this server takes; send it with fewer or shorter header fields"
+)
 BARE_NEWLINE = reply(
     550, "5.5.2", "The message holds a CR or LF that is not part of CRLF; the sending program must end lines with CRLF"
 )
@@ -70,6 +76,7 @@ SMTPUTF8_NOT_POSSIBLE = reply(
 # --- the dialogue
 LINE_SYNTAX = reply(501, "5.5.2", "The command holds bytes that are not allowed in it")
 COMMAND_TOO_LONG = reply(500, "5.5.2", "The command line is too long")
+COMMAND_LINE_END = reply(500, "5.5.2", "The command does not end with CRLF")
 COMMAND_UNKNOWN = reply(500, "5.5.2", "Unknown command")
 COMMAND_NOT_OFFERED = reply(502, "5.5.1", "This command is not offered here")
 SYNTAX = reply(501, "5.5.4", "The command's argument is not understood")
@@ -92,6 +99,7 @@ AUTH_FAILED = reply(535, "5.7.8", "Wrong user name or password, or the account m
 AUTH_ALREADY = reply(503, "5.5.1", "You are already logged in")
 AUTH_CANCELLED = reply(501, "5.7.0", "Authentication cancelled")
 AUTH_MALFORMED = reply(501, "5.5.2", "The response is not valid base64 of what the mechanism asks")
+AUTH_TOO_LONG = reply(501, "5.5.6", "The response is longer than any that the mechanism needs")
 AUTH_MECHANISM = reply(504, "5.5.4", "This mechanism is not offered; use PLAIN or LOGIN over TLS")
 AUTH_UNAVAILABLE = reply(454, "4.7.0", "Logging in is not possible for now; try again later")
 
