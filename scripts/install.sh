@@ -52,7 +52,7 @@ if command -v uv >/dev/null; then
 else
   if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then .venv/bin/python -m ensurepip >/dev/null; fi
   pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
-  pip install --require-hashes -r "$lock"
+  pip install --use-pep517 --require-hashes -r "$lock"
   pip install --no-deps -e .
 fi
 rm -f .venv/.stamp-"$1"-*

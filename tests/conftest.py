@@ -10,7 +10,7 @@ from hypothesis import settings
 settings.register_profile("mailrelay", deadline=None)
 settings.load_profile("mailrelay")
 
-_MISSING = re.compile(r"(\S+) is missing: apt-get install (\S+)")
+_MISSING = re.compile(r"([\w.-]+) is missing: apt-get install ([\w.+-]+)")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -19,7 +19,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for outcome in ("skipped", "failed", "error"):
         for report in terminalreporter.getreports(outcome):
             if found := _MISSING.search(report.longreprtext if outcome != "skipped" else str(report.longrepr)):
-                tool, package = found[1], found[2].rstrip("')")
+                tool, package = found[1], found[2]
                 tests[tool, package] = tests.get((tool, package), 0) + 1
     if tests:
         terminalreporter.section("Missing peers")
