@@ -83,6 +83,11 @@ def may_reply(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> boo
     return bool(addresses) and kind(parsed) is Kind.NORMAL and not reason(parsed, envelope_from_null=envelope_from_null)
 
 
+def is_machine(local: str) -> bool:
+    """Whether a local part is one that only machines and lists use (`no-reply`, `owner-…`): it never becomes a record (I6)."""
+    return bool(_MACHINE.fullmatch(local) or _LIST_LOCAL.fullmatch(local))
+
+
 def kind(parsed: ParsedMessage) -> Kind:
     """What the mail is, by its structure, then its fields, then its sender and subject together."""
     report = report_type(parsed)

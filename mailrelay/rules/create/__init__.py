@@ -1,0 +1,1 @@
+"""Who becomes a record (I3, I6)."""

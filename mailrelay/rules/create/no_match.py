@@ -1,0 +1,50 @@
+"""A mail that found no record and makes none waits for a person (I23)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mailrelay.model.decision import Finding, HoldReason
+from mailrelay.model.envelope import Channel
+from mailrelay.rules import people, say, unknown
+from mailrelay.rules.facts import Facts
+from mailrelay.rules.registry import Progress, Stage, rule
+
+_SHOWN = 5
+
+
+@rule(Stage.CREATE, rank=90, row="I23", miss="it has found or made a record")
+def no_match(facts: Facts, so_far: Progress) -> Iterator[Finding]:
+    """What is on no record is held, with the reason why nothing was made of its correspondents.
+
+    What we sent ourselves, what came back to us, and mail among colleagues that the organisation has filed, is kept without a
+    record; so is a mail that a person has taken off its records.
+    """
+    if so_far.records or so_far.creations:
+        return
+    outside = people.externals(facts, so_far)
+    if facts.channel in (Channel.API, Channel.SUBMISSION, Channel.MASS, Channel.AUTORESPONDER, Channel.BOUNCE):
+        yield say.miss("it is on no record, which is well for what we sent or what came back")
+    elif facts.standing:
+        yield say.miss("what a person did with it stands")
+    elif not outside and people.everyone(facts) and facts.organisation.settings.file_internal and _colleagues(facts):
+        yield say.miss("it is mail among colleagues")
+    elif not outside:
+        yield say.hold(HoldReason.NO_MATCH, "nobody from outside could be found in it")
+    else:
+        names = ", ".join(str(person.address) for person in outside[:_SHOWN])
+        strangers = unknown.strangers(facts, so_far)
+        if facts.message.automatic and strangers:
+            because = (
+                f"{names} is no address of a record, and none is made of automatic mail ({facts.message.automatic})"
+            )
+            yield say.hold(HoldReason.AUTOMATIC, because, value=names)
+        else:
+            yield say.hold(
+                HoldReason.NO_MATCH, f"{names} is no address of a record, and none is to be made", value=names
+            )
+
+
+def _colleagues(facts: Facts) -> bool:
+    persons = [person for person in people.everyone(facts) if person.address.domain not in facts.service_domains]
+    return len(persons) > 1

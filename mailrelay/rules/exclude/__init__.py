@@ -1,0 +1,1 @@
+"""Who is none of our business (I5)."""

@@ -1,0 +1,108 @@
+"""Everything that a rule may look at, read beforehand in one go by `filing.gather`: rules themselves read nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailrelay.ids import UserId
+from mailrelay.model.address import Address
+from mailrelay.model.envelope import Channel
+from mailrelay.model.message import AuthVerdicts, Message, Participant
+from mailrelay.model.organisation import Exclusion, Organisation, User
+from mailrelay.model.record import AddressKind, RecordRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """A mail inside a forward (I22): `people` are its FORWARDED_FROM, then its FORWARDED_TO participants.
+
+    `chain` numbers the mails that were attached one beside the other, 0 for an inline block; `level` is 0 for the mail that was
+    forwarded, 1 for what that one forwards or quotes itself.
+    """
+
+    chain: int
+    level: int
+    people: tuple[Participant, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHit:
+    """A record that has an address of a participant, or an account with one in a participant's domain.
+
+    `key` is the address key, or the domain, that was looked up.
+    """
+
+    key: str
+    record: RecordRef
+    kind: AddressKind
+    field: str
+    matched: bool
+    """The field's preference: without it the record is not matched by this address (I4)."""
+    name: str
+    owner: UserId | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierLink:
+    """A link of an earlier message that this one follows. `via` is the Message-ID or the delivery that says so.
+
+    `distance` is 0 for the nearest known parent.
+    """
+
+    record: RecordRef
+    via: str
+    distance: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingLink:
+    """A link that this message has already; `removed` when a person took it away."""
+
+    record: RecordRef
+    by: str
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelatedRecord:
+    """A record that is tied to `of`: its account, or a deal of it. `open` is False for a deal that is won, lost or closed."""
+
+    of: RecordRef
+    record: RecordRef
+    role: str
+    name: str
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """One message on its way to its records, and all that is known around it."""
+
+    message: Message
+    channel: Channel
+    organisation: Organisation
+    user: User | None
+    """Whose dropbox it came to, or who sent it through us; None for mail of nobody in particular."""
+    sender: Address | None
+    """The header sender of the mail that arrived; for a mail attached to a forward that is the forwarder."""
+    auth: AuthVerdicts | None
+    released_by: str
+    """Who let it pass although the sender was held: a user's id, or ""."""
+    defects: tuple[str, ...]
+    """What was odd in reading it (`mail.message`)."""
+    originals: tuple[Original, ...]
+    """The mails inside it when it is a forward, else ()."""
+    service_domains: frozenset[str]
+    """The installation's own domains: of dropboxes and of return paths."""
+    user_keys: frozenset[str]
+    """Address keys among the participants that are users'."""
+    exclusions: tuple[Exclusion, ...]
+    hits: tuple[RecordHit, ...]
+    domain_hits: tuple[RecordHit, ...]
+    thread: tuple[EarlierLink, ...]
+    returned: tuple[EarlierLink, ...]
+    """Links of the message whose delivery came back (channel bounce)."""
+    standing: tuple[StandingLink, ...]
+    related: tuple[RelatedRecord, ...]

@@ -1,0 +1,1 @@
+"""What a person must see before it is filed (I2, I23)."""

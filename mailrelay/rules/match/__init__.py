@@ -1,0 +1,1 @@
+"""Which records a mail is about (I4)."""
