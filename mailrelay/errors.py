@@ -4,6 +4,7 @@
     ├── Refusal                 the caller's fault; says what to change
     │   ├── Invalid             a value is wrong; `path` names the field
     │   ├── Unknown             there is no such thing
+    │   ├── NotAuthenticated    nobody we know; say who you are
     │   ├── NotPermitted        not with these credentials, or not as this sender
     │   ├── Conflict            it is there already, or it changed meanwhile
     │   ├── TooLarge            over a limit, with the limit and the size
@@ -77,6 +78,15 @@ class Unknown(Refusal):
     enhanced = "5.1.1"
     status = 404
     problem = "unknown"
+
+
+class NotAuthenticated(Refusal):
+    """No credentials, or none that we know."""
+
+    code = 535
+    enhanced = "5.7.8"
+    status = 401
+    problem = "not-authenticated"
 
 
 class NotPermitted(Refusal):

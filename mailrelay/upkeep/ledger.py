@@ -1,0 +1,118 @@
+"""Watches the books: every few seconds the balance becomes metrics, and a difference becomes a line in the log (K8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailrelay import log, metrics
+from mailrelay.clock import Clock
+from mailrelay.errors import StoreDamaged
+from mailrelay.filing.bodies import Bodies, BodyMissing
+from mailrelay.ids import Digest
+from mailrelay.model.envelope import ArrivalState, Channel
+from mailrelay.model.message import BlobRef
+from mailrelay.service import Stopping
+from mailrelay.store import arrivals, ledger, queue, unresolved
+from mailrelay.store.base import Store, Tx
+
+INTERVAL = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """The sums of every channel, and each thing that the books do not agree on."""
+
+    balances: tuple[ledger.Balance, ...]
+    discrepancies: tuple[ledger.Discrepancy, ...]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.discrepancies and all(one.unaccounted == 0 for one in self.balances)
+
+
+async def audit(store: Store, bodies: Bodies) -> Audit:
+    """Compare the books one by one, and read the bytes of everything in flight. Slow: for a person who asks."""
+    sums, found, large = await store.read(_compare)
+    for id_, channel, digest, size in large:
+        try:
+            await bodies.read(BlobRef(digest=Digest(digest), size=size))
+        except (BodyMissing, StoreDamaged) as error:
+            found.append(ledger.Discrepancy(id=id_, channel=channel, what=str(error)))
+    return Audit(balances=tuple(sums), discrepancies=tuple(found))
+
+
+def _compare(
+    tx: Tx,
+) -> tuple[Sequence[ledger.Balance], list[ledger.Discrepancy], Sequence[tuple[str, str, str, int]]]:
+    return ledger.balance(tx), list(ledger.audit(tx)), ledger.in_flight_bodies(tx)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Figures:
+    balances: Sequence[ledger.Balance]
+    deliveries: Sequence[queue.StateCount]
+    arrivals: Mapping[ArrivalState, tuple[int, datetime | None]]
+    unresolved: int
+
+
+def _figures(tx: Tx) -> _Figures:
+    return _Figures(
+        balances=ledger.balance(tx),
+        deliveries=queue.counts(tx),
+        arrivals=arrivals.waiting(tx),
+        unresolved=unresolved.count(tx),
+    )
+
+
+class LedgerKeeper:
+    """The service "ledger". `seen` is the monotonic time of its last look, for who asks whether it lives."""
+
+    name = "ledger"
+
+    def __init__(self, store: Store, clock: Clock, stopping: Stopping, *, interval: float = INTERVAL) -> None:
+        self._store = store
+        self._clock = clock
+        self._stopping = stopping
+        self._interval = interval
+        self._unbalanced: frozenset[tuple[str, str, int]] = frozenset()
+        self._log = log.get(service=self.name)
+
+    async def run(self) -> None:
+        """Look at the books until a stop is asked for."""
+        while not self._stopping.is_set():
+            await self.look()
+            await self._stopping.wait(self._interval)
+
+    async def look(self) -> None:
+        """Look at the books once."""
+        figures = await self._store.read(_figures)
+        now = self._clock.now()
+        missing = dict.fromkeys(Channel, 0)
+        for one in figures.balances:
+            missing[one.channel] += abs(one.unaccounted)
+        for channel, number in missing.items():
+            metrics.unaccounted.labels(channel).set(number)
+        for state in figures.deliveries:
+            metrics.queue_length.labels(state.state).set(state.count)
+        metrics.queue_age.set(_age(now, [one.oldest_due for one in figures.deliveries]))
+        for arrival_state, (count, _) in figures.arrivals.items():
+            metrics.arrivals_waiting.labels(arrival_state).set(count)
+        metrics.arrivals_age.set(_age(now, [oldest for _, oldest in figures.arrivals.values()]))
+        metrics.unresolved.set(figures.unresolved)
+        self._tell(figures.balances)
+
+    def _tell(self, balances: Sequence[ledger.Balance]) -> None:
+        """A line for each difference that is new, not one every five seconds."""
+        unbalanced = frozenset((one.channel, one.thing, one.unaccounted) for one in balances if one.unaccounted)
+        for channel, thing, number in sorted(unbalanced - self._unbalanced):
+            self._log.error("audit.unbalanced", channel=channel, thing=thing, unaccounted=number)
+        self._unbalanced = unbalanced
+
+
+def _age(now: datetime, since: Sequence[datetime | None]) -> float:
+    """Seconds since the oldest; 0 when there is none, or when it is not due yet."""
+    oldest = min((at for at in since if at is not None), default=now)
+    return max(0.0, (now - oldest).total_seconds())

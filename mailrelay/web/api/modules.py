@@ -1,0 +1,100 @@
+"""Modules: the kinds of record, and which of their fields hold addresses (I4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import Field, StringConstraints, model_validator
+
+from mailrelay.errors import Invalid, Unknown
+from mailrelay.ids import OrgId
+from mailrelay.model.record import AddressField, AddressKind, Module
+from mailrelay.store import modules
+from mailrelay.store.base import Tx
+from mailrelay.web.application import App
+from mailrelay.web.identity import Administrator, Reader
+from mailrelay.web.shape import Given, Name, Shown
+from mailrelay.web.strict import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, tags=["modules"])
+_WORD = r"^[a-z][a-z0-9_]{0,63}$"
+Word = Annotated[str, StringConstraints(pattern=_WORD)]
+
+
+class GivenField(Given):
+    """A field that holds an address; `matched`: whether mail is matched by it."""
+
+    name: Word
+    kind: AddressKind = AddressKind.CUSTOM
+    matched: bool = True
+
+
+class GivenModule(Given):
+    """A module, new or changed."""
+
+    label: Name
+    address_fields: tuple[GivenField, ...] = Field((), max_length=20)
+
+    @model_validator(mode="after")
+    def _once(self) -> GivenModule:
+        names = [field.name for field in self.address_fields]
+        if len(set(names)) != len(names):
+            raise ValueError("address_fields names a field twice")
+        return self
+
+
+class ShownField(Shown):
+    """An address field."""
+
+    name: str
+    kind: AddressKind
+    matched: bool
+
+
+class ShownModule(Shown):
+    """A module; `custom` unless every organisation has it."""
+
+    name: str
+    label: str
+    custom: bool
+    address_fields: tuple[ShownField, ...]
+
+
+@router.get("/modules", response_model=tuple[ShownModule, ...])
+async def list_all(app: App, caller: Reader) -> Sequence[Module]:
+    """Every module, by name."""
+    return await app.store.read(modules.list_modules, caller.org)
+
+
+@router.get("/modules/{name}", response_model=ShownModule)
+async def show(app: App, caller: Reader, name: str) -> Module:
+    """One module."""
+    return await app.store.read(modules.get, caller.org, name)
+
+
+@router.put("/modules/{name}", response_model=ShownModule)
+async def put(app: App, caller: Administrator, name: Annotated[str, Path(pattern=_WORD)], given: GivenModule) -> Module:
+    """Make a custom module, or change any module's label and address fields."""
+    return await app.store.write(_put, caller.org, name, given)
+
+
+def _put(tx: Tx, org: OrgId, name: str, given: GivenModule) -> Module:
+    try:
+        custom = modules.get(tx, org, name).custom
+    except Unknown:
+        custom = True
+    if custom and any(field.kind is not AddressKind.CUSTOM for field in given.address_fields):
+        raise Invalid("address_fields", "the fields of a custom module are of kind custom")
+    new = Module(
+        org=org,
+        name=name,
+        label=given.label,
+        custom=custom,
+        address_fields=tuple(
+            AddressField(name=field.name, kind=field.kind, matched=field.matched) for field in given.address_fields
+        ),
+    )
+    modules.put(tx, new)
+    return new

@@ -1,0 +1,119 @@
+"""Organisations: the caller's own, and, for the operator of the installation, all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Depends
+from pydantic import AfterValidator
+
+from mailrelay.ids import OrgId
+from mailrelay.model.organisation import Organisation
+from mailrelay.model.settings import OrganisationSettings, Plan, SenderCheck, Unpermitted
+from mailrelay.store import organisations
+from mailrelay.store.base import Tx
+from mailrelay.web.application import App
+from mailrelay.web.identity import Administrator, Reader, the_operator
+from mailrelay.web.shape import Given, MailDomain, Name, Shown
+from mailrelay.web.strict import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, tags=["organisation"])
+
+
+def _zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (OSError, ValueError):
+        raise ValueError("is not an IANA time zone such as Europe/Berlin") from None
+
+
+TimeZone = Annotated[str, AfterValidator(_zone)]
+
+
+class GivenSettings(Given):
+    """Settings to change; what is left out stays."""
+
+    plan: Plan | None = None
+    sender_check: SenderCheck | None = None
+    unpermitted: Unpermitted | None = None
+    file_internal: bool | None = None
+    match_account_by_domain: bool | None = None
+    alternates_limit: int | None = None
+
+    def applied(self, to: OrganisationSettings) -> OrganisationSettings:
+        """The settings with what was given."""
+        return replace(to, **self.model_dump(exclude_none=True))
+
+
+class GivenOrganisation(Given):
+    """A new organisation."""
+
+    name: Name
+    time_zone: TimeZone = "UTC"
+    domains: tuple[MailDomain, ...] = ()
+    settings: GivenSettings = GivenSettings()
+
+
+class OrganisationChange(Given):
+    """What to change of an organisation; what is left out stays."""
+
+    name: Name | None = None
+    time_zone: TimeZone | None = None
+    settings: GivenSettings = GivenSettings()
+
+
+class ShownOrganisation(Shown):
+    """An organisation."""
+
+    id: str
+    name: str
+    time_zone: str
+    domains: tuple[str, ...]
+    settings: OrganisationSettings
+
+
+@router.get("/organisation", response_model=ShownOrganisation)
+async def show(app: App, caller: Reader) -> Organisation:
+    """The caller's own organisation, with its settings."""
+    return await app.store.read(organisations.get, caller.org)
+
+
+@router.patch("/organisation", response_model=ShownOrganisation)
+async def change(app: App, caller: Administrator, given: OrganisationChange) -> Organisation:
+    """Change the name, the time zone or settings; domains have their own path."""
+    return await app.store.write(_change, caller.org, given)
+
+
+@router.get("/organisations", response_model=tuple[ShownOrganisation, ...], dependencies=[Depends(the_operator)])
+async def list_all(app: App) -> Sequence[Organisation]:
+    """Every organisation of the installation; for its operator, on the Unix socket."""
+    return await app.store.read(organisations.list_organisations)
+
+
+@router.post("/organisations", response_model=ShownOrganisation, status_code=201, dependencies=[Depends(the_operator)])
+async def add(app: App, given: GivenOrganisation) -> Organisation:
+    """A new organisation with the standard modules; for the operator, on the Unix socket."""
+    new = Organisation(
+        id=app.ids.org(),
+        name=given.name,
+        time_zone=given.time_zone,
+        domains=given.domains,
+        settings=given.settings.applied(OrganisationSettings()),
+    )
+    await app.store.write(organisations.create, new, now=app.clock.now())
+    return new
+
+
+def _change(tx: Tx, org: OrgId, given: OrganisationChange) -> Organisation:
+    old = organisations.get(tx, org)
+    changed = replace(
+        old,
+        name=given.name or old.name,
+        time_zone=given.time_zone or old.time_zone,
+        settings=given.settings.applied(old.settings),
+    )
+    organisations.update_organisation(tx, changed)
+    return changed

@@ -1,0 +1,158 @@
+"""Users: their addresses, roles, settings, and the password of SMTP submission."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field, StringConstraints
+
+from mailrelay.errors import Unknown
+from mailrelay.ids import OrgId, UserId
+from mailrelay.inbound.passwords import hash_password
+from mailrelay.model.organisation import Role, User
+from mailrelay.model.settings import Unknown as UnknownBecomes
+from mailrelay.model.settings import UserSettings
+from mailrelay.smtp.address import BadAddress, parse_address
+from mailrelay.store import modules, people
+from mailrelay.store.base import Tx
+from mailrelay.web.application import App
+from mailrelay.web.identity import Administrator, Reader
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Paged, Shown, paged
+from mailrelay.web.strict import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, tags=["users"])
+
+
+class GivenUserSettings(Given):
+    """Settings to change; what is left out stays."""
+
+    modules: tuple[str, ...] | None = None
+    unknown: UnknownBecomes | None = None
+
+    def applied(self, to: UserSettings) -> UserSettings:
+        """The settings with what was given."""
+        return replace(to, **self.model_dump(exclude_none=True))
+
+
+class GivenUser(Given):
+    """A new user."""
+
+    name: Name
+    primary: MailAddress
+    alternates: tuple[MailAddress, ...] = ()
+    role: Role = Role.USER
+    settings: GivenUserSettings = GivenUserSettings()
+
+
+class UserChange(Given):
+    """What to change of a user; what is left out stays."""
+
+    name: Name | None = None
+    primary: MailAddress | None = None
+    alternates: tuple[MailAddress, ...] | None = None
+    role: Role | None = None
+    active: bool | None = None
+    settings: GivenUserSettings = GivenUserSettings()
+
+
+class GivenPassword(Given):
+    """A new password for SMTP submission; null takes submission away."""
+
+    password: Annotated[str, StringConstraints(min_length=12, max_length=200)] | None = Field(repr=False)
+
+
+class ShownUser(Shown):
+    """A user."""
+
+    id: str
+    name: str
+    role: Role
+    active: bool
+    primary: MailAddress
+    alternates: tuple[MailAddress, ...]
+    settings: UserSettings
+
+
+def find(tx: Tx, org: OrgId, who: str) -> User:
+    """A user by id or by any of their addresses. Raises Unknown."""
+    if "@" not in who:
+        return people.get(tx, org, UserId(who))
+    try:
+        found = people.by_addresses(tx, org, [parse_address(who).key])
+    except BadAddress:
+        found = ()
+    if not found:
+        raise Unknown("There is no such user")
+    return found[0]
+
+
+@router.get("/users", response_model=Page[ShownUser])
+async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[User]:
+    """The organisation's users, oldest first."""
+    found = await app.store.read(people.list_users, caller.org, after=UserId(after) if after else None, limit=limit)
+    return paged(found, limit=limit, cursor=lambda user: user.id)
+
+
+@router.post("/users", response_model=ShownUser, status_code=201)
+async def add(app: App, caller: Administrator, given: GivenUser) -> User:
+    """A new user."""
+    new = User(
+        id=app.ids.user(),
+        org=caller.org,
+        name=given.name,
+        role=given.role,
+        active=True,
+        primary=given.primary,
+        alternates=given.alternates,
+        settings=given.settings.applied(UserSettings()),
+    )
+    await app.store.write(_add, new, app)
+    return new
+
+
+@router.get("/users/{who}", response_model=ShownUser)
+async def show(app: App, caller: Reader, who: str) -> User:
+    """One user, by id or by one of their addresses."""
+    return await app.store.read(find, caller.org, who)
+
+
+@router.patch("/users/{who}", response_model=ShownUser)
+async def change(app: App, caller: Administrator, who: str, given: UserChange) -> User:
+    """Change a user; making one inactive stops their dropbox and submission and keeps their history."""
+    return await app.store.write(_change, caller.org, who, given)
+
+
+@router.put("/users/{who}/password", status_code=204)
+async def set_password(app: App, caller: Administrator, who: str, given: GivenPassword) -> None:
+    """Set the password of SMTP submission; only its salted hash is kept."""
+    user = await app.store.read(find, caller.org, who)
+    stored = None
+    if given.password is not None:
+        stored = await asyncio.to_thread(hash_password, given.password, rounds=app.config.submission.password_rounds)
+    await app.store.write(people.set_password, caller.org, user.id, stored)
+
+
+def _add(tx: Tx, new: User, app: App) -> None:
+    _check_modules(tx, new)
+    people.create(tx, new, now=app.clock.now())
+
+
+def _change(tx: Tx, org: OrgId, who: str, given: UserChange) -> User:
+    old = find(tx, org, who)
+    given_fields = {
+        name: value
+        for name in ("name", "primary", "alternates", "role", "active")
+        if (value := getattr(given, name)) is not None
+    }
+    changed = replace(old, **given_fields, settings=given.settings.applied(old.settings))
+    _check_modules(tx, changed)
+    people.update_user(tx, changed)
+    return changed
+
+
+def _check_modules(tx: Tx, user: User) -> None:
+    for name in user.settings.modules:
+        modules.get(tx, user.org, name)

@@ -1,0 +1,40 @@
+"""Assembly of the API: every module of `web.api`, our errors, our JSON."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+import mailrelay
+from mailrelay.errors import MailrelayError
+from mailrelay.web import api, problem
+from mailrelay.web.application import Application
+
+PREFIX = "/api/v1"
+
+
+def build(application: Application) -> FastAPI:
+    """The API as an ASGI application; its description is at /api/v1/openapi.json."""
+    app = FastAPI(
+        title="mailrelay",
+        version=mailrelay.__version__,
+        description="Mail in, onto its records; mail out, signed, from a durable queue. Errors are RFC 9457 problems.",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.application = application
+    for found in sorted(pkgutil.iter_modules(api.__path__), key=lambda one: one.name):
+        module = importlib.import_module(f"{api.__name__}.{found.name}")
+        if hasattr(module, "router"):
+            app.include_router(module.router, prefix=PREFIX)
+    app.add_exception_handler(MailrelayError, problem.on_mailrelay_error)
+    app.add_exception_handler(HTTPException, problem.on_http_error)
+    app.add_exception_handler(Exception, problem.on_bug)
+    app.add_exception_handler(RequestValidationError, problem.on_invalid_request)
+    return app

@@ -1,0 +1,36 @@
+"""What the HTTP faces may use; `daemon` fills it in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from mailrelay.clock import Clock
+from mailrelay.config.schema import Config
+from mailrelay.filing.bodies import Bodies
+from mailrelay.ids import IdFactory
+from mailrelay.outbound.submit import Submitter
+from mailrelay.store.base import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """The parts of the daemon that a request may reach."""
+
+    config: Config
+    store: Store
+    bodies: Bodies
+    clock: Clock
+    ids: IdFactory
+    submitter: Submitter
+
+
+def application(request: Request) -> Application:
+    """The application that serves this request."""
+    return cast("Application", request.app.state.application)
+
+
+App = Annotated[Application, Depends(application)]

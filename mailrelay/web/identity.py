@@ -1,0 +1,104 @@
+"""Who makes a request, and what they may do: bearer tokens, and the local operator on the Unix socket.
+
+A secret is compared by looking up its SHA-256, so that no comparison's time says anything; it is never logged (W10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import Request
+
+from mailrelay.errors import Invalid, NotAuthenticated, NotPermitted, Unknown
+from mailrelay.ids import OrgId, UserId, hash_secret
+from mailrelay.model.organisation import Right, Role
+from mailrelay.store import organisations, people, tokens
+from mailrelay.store.base import Tx
+from mailrelay.web.application import application
+
+LOCAL = "mailrelay.local"
+"""Key of the ASGI scope that only our own Unix listener sets: no header can."""
+ORGANISATION_HEADER = "X-Mailrelay-Organisation"
+OPERATOR = "operator"
+"""Who the local operator is, where a token's user would stand."""
+_LONGEST_SECRET = 200
+
+_scheme = HTTPBearer(auto_error=False, description="A token of `mailrelay token make`, or POST /api/v1/tokens.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks. `user` is on whose behalf, None for the whole organisation; `installation` for the local operator."""
+
+    org: OrgId
+    rights: frozenset[Right]
+    user: UserId | None
+    by: str
+    """Whose doing it is, for what is written down: a user's id, a token's, or `operator`."""
+    installation: bool
+
+    def may(self, right: Right) -> bool:
+        """Whether the caller has this right; an administrator has all."""
+        return right in self.rights or Right.ADMIN in self.rights
+
+
+async def whoever(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
+) -> Caller:
+    """The caller of a request. Raises NotAuthenticated; on the Unix socket Invalid when the organisation is not clear."""
+    store = application(request).store
+    if request.scope.get(LOCAL):
+        return await store.read(_operator, request.headers.get(ORGANISATION_HEADER, ""))
+    if credentials is None:
+        raise NotAuthenticated("A bearer token is needed: `Authorization: Bearer mr_…`")
+    if len(credentials.credentials) > _LONGEST_SECRET:
+        raise NotAuthenticated("The token is not known, or was revoked")
+    return await store.read(_by_token, hash_secret(credentials.credentials))
+
+
+def _operator(tx: Tx, wanted: str) -> Caller:
+    everyone = organisations.list_organisations(tx)
+    if wanted:
+        everyone = tuple(one for one in everyone if wanted in (one.id, one.name))
+        if not everyone:
+            raise Unknown("There is no such organisation")
+    if not everyone:
+        raise Unknown("There is no organisation yet; make one with `mailrelay organisation add`")
+    if len(everyone) > 1:
+        names = ", ".join(f"{one.name} ({one.id})" for one in everyone[:10])
+        raise Invalid(ORGANISATION_HEADER, f"say which organisation: {names}")
+    return Caller(org=everyone[0].id, rights=frozenset(Right), user=None, by=OPERATOR, installation=True)
+
+
+def _by_token(tx: Tx, secret_sha256: str) -> Caller:
+    token = tokens.by_secret(tx, secret_sha256)
+    if token is None:
+        raise NotAuthenticated("The token is not known, or was revoked")
+    rights = token.rights
+    if token.user is not None and people.get(tx, token.org, token.user).role is not Role.ADMINISTRATOR:
+        rights -= {Right.ADMIN}  # a token never outlives its user's role
+    return Caller(org=token.org, rights=rights, user=token.user, by=token.user or token.id, installation=False)
+
+
+def _needs(right: Right) -> Callable[[Caller], Awaitable[Caller]]:
+    async def check(caller: Annotated[Caller, Depends(whoever)]) -> Caller:
+        if not caller.may(right):
+            raise NotPermitted(f"This needs a token with the right to {right}")
+        return caller
+
+    return check
+
+
+async def the_operator(request: Request) -> None:
+    """Only the local operator: what concerns the installation, not one organisation. Raises NotPermitted."""
+    if not request.scope.get(LOCAL):
+        raise NotPermitted("This is for the operator of the installation, on its own machine")
+
+
+Reader = Annotated[Caller, Depends(_needs(Right.READ))]
+Sender = Annotated[Caller, Depends(_needs(Right.SEND))]
+Administrator = Annotated[Caller, Depends(_needs(Right.ADMIN))]

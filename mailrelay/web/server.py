@@ -1,0 +1,179 @@
+"""The service "http": the API on TCP and on a Unix socket, and the operator's endpoints, by uvicorn in our own loop.
+
+Whoever can open the Unix socket is the local operator: its file can be opened by the daemon's own user only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import stat
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from mailrelay import log
+from mailrelay.config.schema import Http
+from mailrelay.errors import Fatal
+from mailrelay.service import Stopping
+from mailrelay.web import app, ops
+from mailrelay.web.application import Application
+from mailrelay.web.face import Face
+
+_BACKLOG = 512
+_KEEP_ALIVE = 30
+_SMALL_BODY = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    name: str
+    socket: socket.socket
+    face: ASGIApp
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the daemon owns signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class HttpServer:
+    """Opens its sockets when made, so that their ports are known, and answers on them while it runs."""
+
+    name = "http"
+
+    def __init__(
+        self,
+        settings: Http,
+        application: Application,
+        *,
+        probes: Mapping[str, ops.Probe],
+        stopping: Stopping,
+        unix_socket: Path,
+        grace: float,
+    ) -> None:
+        self._stopping = stopping
+        self._grace = grace
+        self._settings = settings
+        self._unix = unix_socket
+        self._api = app.build(application)
+        self._ops = ops.build(probes)
+        self._sockets: dict[str, socket.socket] = {}
+        self._log = log.get(service=self.name)
+        self.open()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the API listens."""
+        return _bound(self._sockets["api"])
+
+    @property
+    def ops_address(self) -> tuple[str, int]:
+        """Where /metrics, /healthz and /readyz are."""
+        return _bound(self._sockets["ops"])
+
+    @property
+    def unix_socket(self) -> Path:
+        """The command line's socket."""
+        return self._unix
+
+    def open(self) -> None:
+        """Open what is not open. Raises Fatal when an address is taken."""
+        settings = self._settings
+        openers = {
+            "api": lambda: _tcp(settings.host, settings.port),
+            "ops": lambda: _tcp(settings.ops_host, settings.ops_port),
+            "unix": lambda: _unix(self._unix),
+        }
+        for name, opener in openers.items():
+            if name not in self._sockets:
+                self._sockets[name] = opener()
+
+    async def run(self) -> None:
+        """Answer until a stop is asked for; then finish what is under way within the grace."""
+        self.open()
+        limit = self._settings.max_body
+        doors = (
+            _Door("api", self._sockets["api"], Face(self._api, max_body=limit)),
+            _Door("unix", self._sockets["unix"], Face(self._api, max_body=limit, local=True)),
+            _Door("ops", self._sockets["ops"], Face(self._ops, max_body=_SMALL_BODY)),
+        )
+        servers = [(door, _Server(self._config(door.face))) for door in doors]
+        for door in doors:
+            self._log.info("listener.opened", listener=door.name, address=_shown(door.socket))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for door, server in servers:
+                    group.create_task(server.serve(sockets=[door.socket]))
+                await self._stopping.wait()
+                for _, server in servers:
+                    server.should_exit = True
+        finally:
+            for door, server in servers:
+                for listening in getattr(server, "servers", ()):
+                    listening.close()
+                door.socket.close()
+            self._sockets.clear()
+            self._unix.unlink(missing_ok=True)
+
+    def _config(self, face: ASGIApp) -> uvicorn.Config:
+        return uvicorn.Config(
+            face,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # W13: nobody in front of us is trusted to say who asks
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=max(1, int(self._grace)),
+        )
+
+
+def _tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named, so that asyncio knows TCP and sets TCP_NODELAY.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise Fatal(f"Cannot listen on {host} port {port}: {error.strerror}") from error
+    return sock
+
+
+def _unix(path: Path) -> socket.socket:
+    """A listening socket that only our own user can open. One that a dead daemon left is replaced: we hold the folder's lock."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(path.lstat().st_mode):
+                path.unlink()
+        sock.bind(str(path))
+        path.chmod(0o600)  # before listen: nobody can have connected yet
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise Fatal(f"Cannot listen on {path}: {error.strerror or error}") from error
+    return sock
+
+
+def _bound(sock: socket.socket) -> tuple[str, int]:
+    host, port = sock.getsockname()[:2]
+    return host, port
+
+
+def _shown(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    return name if isinstance(name, str) else f"{name[0]}:{name[1]}"

@@ -1,0 +1,115 @@
+"""How our values look in JSON: addresses and record references as text, durations as `7d`, pages with a cursor.
+
+Models of what is sent in refuse unknown fields; models of what is answered read our frozen dataclasses by attribute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, StringConstraints, WithJsonSchema
+
+from mailrelay.model.address import Address
+from mailrelay.model.record import RecordRef
+from mailrelay.smtp.address import parse_address, parse_domain
+
+T = TypeVar("T")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SPAN = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
+_REF = re.compile(r"([a-z0-9_]{1,64})/([^\x00-\x1f\x7f]{1,200})")
+
+
+class Given(BaseModel):
+    """Something sent to us."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shown(BaseModel):
+    """Something answered."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be an address, local@domain")
+    return parse_address(value)
+
+
+def ref(value: object) -> RecordRef:
+    """`contact/17` as a RecordRef. Raises ValueError."""
+    if isinstance(value, RecordRef):
+        return value
+    if isinstance(value, str) and (parts := _REF.fullmatch(value)):
+        return RecordRef(parts[1], parts[2])
+    raise ValueError("must be module/id, such as contact/17")
+
+
+def span(value: object) -> timedelta:
+    """`90s`, `30m`, `12h`, `7d`, `2w` as a duration. Raises ValueError."""
+    if isinstance(value, timedelta):
+        return value
+    if value in (0, "0"):
+        return timedelta()
+    if isinstance(value, str) and (parts := _SPAN.fullmatch(value)):
+        return timedelta(seconds=int(parts[1]) * _UNITS[parts[2]])
+    raise ValueError("must be a duration such as 90s, 30m, 12h, 7d or 2w")
+
+
+def _domain(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a domain name")
+    return parse_domain(value)
+
+
+_as_text = PlainSerializer(str, return_type=str)
+MailAddress = Annotated[
+    Address, PlainValidator(_address), _as_text, WithJsonSchema({"type": "string", "examples": ["anna@example.org"]})
+]
+Ref = Annotated[
+    RecordRef, PlainValidator(ref), _as_text, WithJsonSchema({"type": "string", "examples": ["contact/17"]})
+]
+Span = Annotated[
+    timedelta, PlainValidator(span), WithJsonSchema({"type": "string", "pattern": r"^(0|\d{1,6}[smhdw])$"})
+]
+MailDomain = Annotated[str, PlainValidator(_domain), WithJsonSchema({"type": "string", "examples": ["example.org"]})]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
+"""A name that people give: one line."""
+Limit = Annotated[int, Query(ge=1, le=1000, description="Items of a page.")]
+After = Annotated[str, Query(max_length=500, description="`next` of the page before.")]
+
+
+class Page(Shown, Generic[T]):
+    """One page; `next` is the `after` of the following one, null at the end."""
+
+    items: tuple[T, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Paged(Generic[T]):
+    """What handlers return for a `Page`."""
+
+    items: Sequence[T]
+    next: str | None
+
+
+def paged(items: Sequence[T], *, limit: int, cursor: Callable[[T], str]) -> Paged[T]:
+    """A page of at most `limit` items, with the cursor of its last one when there may be more."""
+    return Paged(items, cursor(items[-1]) if len(items) >= limit else None)
+
+
+class Done(Shown):
+    """The answer of what has nothing else to say."""
+
+    done: bool = True

@@ -1,0 +1,50 @@
+"""Routes whose JSON means one thing: no key twice, no NaN, no depth that only a stack could hold (W08)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from fastapi import HTTPException
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+
+class _StrictRequest(Request):
+    """A request whose JSON is read strictly."""
+
+    async def json(self) -> Any:
+        body = await self.body()
+        try:
+            return json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
+        except (UnicodeDecodeError, RecursionError) as error:
+            because = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "it is nested too deeply"
+            raise HTTPException(400, f"The body is not JSON that can be read: {because}") from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    known = dict(pairs)
+    if len(known) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise HTTPException(400, f"The body has the key {twice[:60]!r} twice")
+    return known
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise HTTPException(400, f"The body has {name}, which is not JSON")
+
+
+class StrictRoute(APIRoute):
+    """A route that reads its body with `_StrictRequest`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler behind our reading of JSON."""
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handler(_StrictRequest(request.scope, request.receive))
+
+        return strict
