@@ -37,6 +37,13 @@ def address(text: str) -> str:
         raise ValueError("must be an IP address, such as 127.0.0.1 or ::1") from None
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether listening on both addresses is listening twice: they are the same, or one is all addresses of the other's kind."""
+    if one == other or "::" in (one, other):  # Linux takes IPv4 on :: as well
+        return True
+    return "0.0.0.0" in (one, other) and ":" not in one + other  # noqa: S104 (compared, not listened on)
+
+
 def host(text: str) -> str:
     """A domain name or an IP address."""
     try:

@@ -171,9 +171,9 @@ class _Reader:
         if kind.section:
             section = self._section(node, kind.section, place)
             return _BROKEN if section is None else section
-        if kind.base is Secret:
-            return self._secret(node, place)
         try:
+            if kind.base is Secret:
+                return self._secret(node)
             value = _scalar(node, kind)
             if isinstance(value, Path):
                 return self._path(value, kind)
@@ -190,26 +190,16 @@ class _Reader:
             raise ValueError(f"there is no file {path}")
         return path
 
-    def _secret(self, node: yaml.Node, place: _Place) -> Any:
-        """The secret behind `{file: …}` or `{env: …}`; faults never repeat what was written, which may be the secret."""
+    def _secret(self, node: yaml.Node) -> Secret:
+        """The secret behind `{file: …}` or `{env: …}`; raises ValueError, without repeating what may be the secret itself."""
         if isinstance(node, yaml.ScalarNode):
-            self._fault(place, "a secret is not written here; say where it is: {file: path} or {env: NAME}")
-            return _BROKEN
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        if len(pairs) != 1 or not all(isinstance(part, yaml.ScalarNode) and part.value for part in pairs[0]):
-            self._fault(place, "expected {file: path} or {env: NAME}")
-            return _BROKEN
-        ((source, where),) = ((key.value, value.value) for key, value in pairs)
-        try:
-            if source == "file":
-                return secret.from_file(self._folder / where)
-            if source == "env":
-                return secret.from_environment(where, self._environ)
-        except ValueError as error:
-            self._fault(place, str(error))
-            return _BROKEN
-        self._fault(place, "expected {file: path} or {env: NAME}")
-        return _BROKEN
+            raise ValueError("a secret is not written here; say where it is: {file: path} or {env: NAME}")
+        match node:
+            case yaml.MappingNode(value=[(yaml.ScalarNode(value="file"), yaml.ScalarNode(value=path))]) if path:
+                return secret.from_file(self._folder / path)
+            case yaml.MappingNode(value=[(yaml.ScalarNode(value="env"), yaml.ScalarNode(value=name))]) if name:
+                return secret.from_environment(name, self._environ)
+        raise ValueError("expected {file: path} or {env: NAME}")
 
     def _fault(self, place: _Place, because: str) -> None:
         """Note a fault at the setting's value, or at the nearest thing around it that is in the file."""

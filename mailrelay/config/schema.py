@@ -149,7 +149,8 @@ class Inbound(Section):
         1.0, description="Seconds that an answer is late by once a session made many errors."
     )
     max_useless: Annotated[int, Field(ge=1)] = Field(
-        100, description="Commands such as NOOP, RSET or VRFY in a session before 421; a mail that is taken sets both counts back."
+        100,
+        description="Commands such as NOOP, RSET or VRFY in a session before 421; a mail that is taken sets both counts back.",
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -177,7 +178,8 @@ class Submission(Section):
         14, description="Cost of hashing passwords: scrypt with N = 2 to this power."
     )
     max_failures: Annotated[int, Field(ge=1)] = Field(
-        10, description="Wrong passwords from one address before logging in is put off; half are forgotten every five minutes."
+        10,
+        description="Wrong passwords from one address before logging in is put off; half are forgotten every five minutes.",
     )
 
 
@@ -359,15 +361,15 @@ class Config(Section):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """No two sockets are the same, and the secret is worth its name."""
-        taken: dict[tuple[str, int], str] = {}
         sockets = [(f"listeners[{at}].port", one.host, one.port) for at, one in enumerate(self.listeners)]
         sockets += [
             ("http.port", self.http.host, self.http.port),
             ("http.ops_port", self.http.ops_host, self.http.ops_port),
         ]
-        for setting, host, port in sockets:
-            if port and (host, port) in taken:
-                yield setting, f"{host} port {port} is taken by {taken[host, port]}"
-            taken.setdefault((host, port), setting)
+        for at, (setting, host, port) in enumerate(sockets):
+            for other, other_host, other_port in sockets[:at]:
+                if port and port == other_port and form.overlap(host, other_host):
+                    yield setting, f"{host} port {port} is taken by {other}"
+                    break
         if self.secret and len(self.secret.reveal()) < SHORTEST_SECRET:
             yield "secret", f"must have at least {SHORTEST_SECRET} characters"
