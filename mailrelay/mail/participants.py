@@ -28,6 +28,6 @@ def participants(parsed: ParsedMessage) -> tuple[Participant, ...]:
 
 def header_sender(parsed: ParsedMessage) -> Address | None:
     """The From address when the mail names exactly one, else None: what I2 and DMARC judge (RFC 7489 §6.6.1)."""
-    addresses = {address.key: address for address in parsed.addresses("From").addresses}
+    addresses = {address.key: address for address in reversed(parsed.addresses("From").addresses)}
     certain = len(parsed.addresses("From").mailboxes) == len(parsed.addresses("From").addresses)
     return next(iter(addresses.values())) if len(addresses) == 1 and certain else None

@@ -12,13 +12,16 @@ _UU_BEGIN = re.compile(rb"(?:\A|\n)begin [0-7]{3,4} [^\r\n]*\r?\n")
 
 def decode(data: bytes, encoding: str) -> bytes:
     """`data` decoded; an encoding that is not known leaves it as it is."""
+    original = data
     if encoding == "base64":
         return _base64(data)
+    if b"\r" in data and b"\n" not in data:
+        data = data.replace(b"\r", b"\n")  # a mail whose lines end in CR; both encodings below go by lines
     if encoding == "quoted-printable":
         return _quoted_printable(data)
     if encoding in ("x-uuencode", "x-uue", "uuencode"):
         return _uuencode(data)
-    return data
+    return original
 
 
 def _base64(data: bytes) -> bytes:

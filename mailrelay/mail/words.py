@@ -13,7 +13,7 @@ from mailrelay.mail import charset
 _MAX_DECODED = 64 * 1024
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})")
-_CHARSET = re.compile(r"[!-)+-<>@-~]{1,60}")
+_CHARSET = re.compile(r"[!-<>@-~]{1,60}")
 _BETWEEN = re.compile(r"[ \t\r\n]*")
 
 
