@@ -158,6 +158,8 @@ def _put_addresses(tx: Tx, owner: User, *, limit: int) -> None:
 
 def _users(tx: Tx, found: Sequence[Row[Any]]) -> tuple[User, ...]:
     """Users of rows of `mail_user`, with their addresses read in one statement."""
+    if not found:
+        return ()
     addresses: defaultdict[str, list[Address]] = defaultdict(list)
     for row in tx.execute(
         select(user_address.c.user, user_address.c.address)

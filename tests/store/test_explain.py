@@ -1,0 +1,120 @@
+"""No statement of the store reads a large table from end to end, on either database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from mailrelay.ids import DropboxId, OrgId, TokenId, UserId
+from mailrelay.model.organisation import Exclusion, ExclusionKind
+from mailrelay.model.suppression import SuppressionReason
+from mailrelay.smtp.address import parse_address
+from mailrelay.store import (
+    dkim_keys,
+    dropboxes,
+    events,
+    matches,
+    modules,
+    organisations,
+    people,
+    records,
+    suppressions,
+    tokens,
+)
+from mailrelay.store.tables import event
+from tests.store.explain import AnyStore, watched
+from tests.support import factory
+from tests.support.clock import START, FakeClock
+
+ORG, USER, KEYS = OrgId("O"), UserId("U"), ["a@x.test", "b@x.test"]
+REFS = [factory.ref("contact/1"), factory.ref("contact/2"), factory.ref("account/1")]
+
+Statement = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+def call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Statement:
+    return fn, args, kwargs
+
+
+READS: tuple[Statement, ...] = (
+    call(organisations.by_domain, "a.example"),
+    call(organisations.excluded, ORG, keys=KEYS, domains=["x.test"]),
+    call(organisations.exclusions, ORG),
+    call(people.get_many, ORG, [USER]),
+    call(people.list_users, ORG, after=USER),
+    call(people.by_addresses, ORG, KEYS),
+    call(people.by_address, "a@x.test"),
+    call(dropboxes.by_token, "token", now=START),
+    call(dropboxes.of_user, ORG, USER),
+    call(tokens.by_secret, "00"),
+    call(tokens.list_tokens, ORG),
+    call(modules.list_modules, ORG),
+    call(records.get_many, ORG, REFS),
+    call(records.list_records, ORG, "lead", after="1"),
+    call(matches.by_addresses, ORG, KEYS),
+    call(matches.by_domains, ORG, "account", ["x.test", "y.test"]),
+    call(matches.related, ORG, REFS),
+    call(matches.related, ORG, REFS, role="contact", module="deal"),
+    call(suppressions.holding, ORG, KEYS),
+    call(suppressions.history, ORG, "a@x.test"),
+    call(suppressions.list_suppressions, ORG, after=("a", START), search="x"),
+    call(dkim_keys.active, "a.example", now=START),
+    call(events.of_message, ORG, "M"),
+    call(events.after, ORG, 0, limit=10),
+)
+"""What runs for a message, a login or a page; whoever adds a store function adds it here or watches it in their own test."""
+
+WRITES: tuple[Statement, ...] = (
+    call(organisations.exclude, ORG, Exclusion(kind=ExclusionKind.DOMAIN, value="x.test")),
+    call(organisations.readmit, ORG, Exclusion(kind=ExclusionKind.DOMAIN, value="x.test")),
+    call(dropboxes.disable, ORG, USER, now=START),
+    call(dropboxes.touch, DropboxId("B"), now=START),
+    call(suppressions.suppress, org=ORG, key="a@x.test", reason=SuppressionReason.LOCKED, evidence="", now=START),
+    call(suppressions.lift, ORG, "a@x.test", by="U", now=START + timedelta(days=1)),
+)
+
+
+def _name(statement: Statement) -> str:
+    return f"{statement[0].__module__.rpartition('.')[2]}.{statement[0].__name__}"
+
+
+@pytest.mark.parametrize("statement", READS, ids=_name)
+async def test_a_read_uses_an_index(store: AnyStore, statement: Statement) -> None:
+    fn, args, kwargs = statement
+    async with watched(store) as watch:
+        await store.read(fn, *args, **kwargs)
+    watch.check()
+
+
+async def test_writes_use_an_index(store: AnyStore, clock: FakeClock) -> None:
+    org = await factory.org(store, clock)
+    async with watched(store) as watch:
+        for fn, args, kwargs in WRITES:
+            moved = tuple(org.id if arg == ORG else arg for arg in args)
+            await store.write(fn, *moved, **{name: org.id if value == ORG else value for name, value in kwargs.items()})
+    watch.check()
+
+
+async def test_keeping_people_and_records_uses_an_index(store: AnyStore, clock: FakeClock) -> None:
+    async with watched(store) as watch:
+        org = await factory.org(store, clock)
+        anna = await factory.user(store, clock, org)
+        await store.write(people.update_user, anna)
+        await factory.dropbox(store, clock, anna)
+        one = await factory.record(store, clock, org, "lead/1", addresses=("a@x.test",), links={"account": "account/1"})
+        new = factory.a_record(clock, org, "lead/2", addresses=("b@x.test",))
+        await store.write(records.create_for_address, new, address=parse_address("b@x.test"), known=(), now=clock.now())
+        await store.write(records.remove, org.id, one.ref)
+        token, _ = await factory.api_token(store, clock, org)
+        await store.write(tokens.revoke, org.id, TokenId(token.id), now=clock.now())
+    watch.check()
+
+
+async def test_a_scan_is_noticed(store: AnyStore) -> None:
+    async with watched(store) as watch:
+        await store.read(lambda tx: tx.execute(select(event).where(event.c.at > 0)).all())
+    assert watch.scans()
