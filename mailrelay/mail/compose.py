@@ -65,9 +65,10 @@ class Draft:
     in_reply_to: str | None = None
     references: Sequence[str] = ()
     """Message-IDs without angle brackets, oldest first, like `in_reply_to`."""
-    date: datetime
-    message_id: str
-    """Without angle brackets."""
+    date: datetime | None
+    message_id: str | None
+    """Without angle brackets. None leaves it, as `date`, to `mail.submission.complete`: so the same request gives the same bytes
+    whenever it comes (O19)."""
 
 
 def compose(draft: Draft) -> bytes:
@@ -82,8 +83,8 @@ def compose(draft: Draft) -> bytes:
         *([_people("To", draft.to)] if draft.to else []),
         *([_people("Cc", draft.cc)] if draft.cc else []),
         encode_field("Subject", draft.subject),
-        encode_field("Date", dates.write(draft.date)),
-        encode_field("Message-ID", _bracketed("message_id", draft.message_id)),
+        *([encode_field("Date", dates.write(draft.date))] if draft.date else []),
+        *([encode_field("Message-ID", _bracketed("message_id", draft.message_id))] if draft.message_id else []),
         *([encode_field("In-Reply-To", _bracketed("in_reply_to", draft.in_reply_to))] if draft.in_reply_to else []),
         *(
             [encode_field("References", " ".join(_bracketed("references", name) for name in draft.references))]
