@@ -9,9 +9,10 @@ import subprocess
 import pytest
 import yaml
 from prometheus_client import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 
 from mailrelay import log, metrics
-from tests.meta.source import ROOT, modules
+from tests.meta.source import ROOT, modules, strings
 from tests.support.peers import need
 
 _LEVELS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
@@ -34,6 +35,32 @@ def _events(tree: ast.AST) -> list[tuple[int, str]]:
 def test_every_log_event_is_in_the_catalogue(name: str) -> None:
     unknown = [(line, event) for line, event in _events(modules()[name]) if event not in log.CATALOGUE]
     assert not unknown, f"{name}: put it into log.CATALOGUE with a sentence, then make docs"
+
+
+def test_every_event_in_the_catalogue_is_logged_by_something() -> None:
+    logged = {
+        str(node.value) for name, tree in modules().items() if name != "mailrelay/log.py" for node in strings(tree)
+    }
+    assert not log.CATALOGUE.keys() - logged
+
+
+def test_every_metric_is_set_by_something() -> None:
+    declared = {
+        target.id
+        for node in modules()["mailrelay/metrics.py"].body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        for target in node.targets
+        if isinstance(target, ast.Name) and isinstance(getattr(metrics, target.id), MetricWrapperBase)
+    }
+    assert len(declared) > 20
+    used = {
+        node.attr
+        for name, tree in modules().items()
+        if name != "mailrelay/metrics.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "metrics"
+    }
+    assert not declared - used
 
 
 def test_events_are_found() -> None:
