@@ -36,6 +36,7 @@ CATALOGUE: dict[str, str] = {
     "delivery.suppressed": "a recipient was suppressed after it was queued",
     "disk.filled": "no space; mail is refused for now with 452",
     "dns.failed": "a DNS question got no usable answer",
+    "hop.failed": "a next hop could not be used; the next one is tried, or the mail deferred",
     "lease.lost": "a claimed row was taken over by another node before it was settled",
     "listener.opened": "a listener listens",
     "message.filed": "a message was linked to its records",

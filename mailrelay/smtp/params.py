@@ -85,6 +85,19 @@ def encode_xtext(text: str) -> str:
     return "".join(chr(o) if 33 <= o <= 126 and o not in b"+=" else f"+{o:02X}" for o in octets)
 
 
+def encode_orcpt(orcpt: str) -> str:
+    r"""A decoded `type;address` as RCPT carries it: xtext, or `\x{HEX}` in an address of type utf-8 (RFC 6533 §3).
+
+    Raises ValueError on what is not ASCII in an address of another type.
+    """
+    kind, _, address = orcpt.partition(";")
+    if kind.lower() != "utf-8":
+        return f"{kind};{encode_xtext(address)}"
+    return f"{kind};" + "".join(
+        char if "!" <= char <= "~" and char not in "+=\\" else f"\\x{{{ord(char):02X}}}" for char in address
+    )
+
+
 def decode_xtext(text: str) -> str:
     """The text that an xtext stands for. Raises ValueError when it is none, or when it hides a control character."""
     if not _XTEXT.fullmatch(text):

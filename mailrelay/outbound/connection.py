@@ -1,0 +1,347 @@
+"""One SMTP connection to a next hop; the only file that knows aiosmtplib.
+
+aiosmtplib carries the bytes. Reading replies is ours, since several stand in one segment when commands are pipelined, and
+since what a hostile server sends must have an end (N05). What happens is a value: `Failed` says how far opening came, and
+`send` gives each recipient an outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import cast
+
+from aiosmtplib.auth import auth_login_encode, auth_plain_encode
+from aiosmtplib.errors import SMTPException
+from aiosmtplib.esmtp import parse_esmtp_extensions
+from aiosmtplib.protocol import SMTPProtocol
+
+from mailrelay.model.delivery import Deferred, Interrupted, Outcome, Stage, TlsProof
+from mailrelay.model.reply import Reply, reply
+from mailrelay.outbound.transaction import Broken, Letter, Offers, Patience, Transaction, cannot
+from mailrelay.smtp.escape import escape
+from mailrelay.smtp.reply import BadReply, ReplyParser
+
+IN_CLEAR = TlsProof(protocol="", cipher="", verified=False, detail="")
+_BLOCK = 65_536
+_QUIT_TIMEOUT = 5.0
+
+
+class TlsMode(StrEnum):
+    """What a hop is asked for."""
+
+    NEVER = "never"
+    OPPORTUNISTIC = "opportunistic"
+    REQUIRED = "required"
+    IMPLICIT = "implicit"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user name and password, for verified TLS only."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """Where to connect: `host` is the name that a certificate must bear, `ip` where it is."""
+
+    host: str
+    ip: str
+    port: int
+    tls: TlsMode = TlsMode.OPPORTUNISTIC
+    credentials: Credentials | None = None
+
+    def __str__(self) -> str:
+        """`mx.example.org[192.0.2.1]:25`, as logs and attempts show it."""
+        return f"{self.host}[{self.ip}]:{self.port}"
+
+
+class Failed(Exception):
+    """No connection that could be used. `tls` when the handshake was at fault, and not somebody in between."""
+
+    def __init__(self, outcome: Deferred | Interrupted, *, tls: bool = False, certificate: bool = False) -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
+        self.reason = outcome.detail if isinstance(outcome, Interrupted) else str(outcome.reply)
+        self.tls = tls
+        self.certificate = certificate
+
+
+class _Wire(SMTPProtocol):
+    """aiosmtplib's protocol with our reading of replies: any number in a segment, capped, in order."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._parser = ReplyParser()
+        self._replies: deque[Reply] = deque()
+        self._wanted: asyncio.Future[None] | None = None
+        self._ended = ""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that was not asked for."""
+        return self._parser.idle and not self._replies
+
+    @property
+    def open(self) -> bool:
+        """Whether the other end is still there, as far as we know."""
+        return not self._ended and self.is_connected
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=_BLOCK)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._replies.extend(self._parser.feed(data))
+            self._parser.feed(b"")  # a fault behind whole replies
+        except BadReply as bad:
+            self._end(str(bad))
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._end("the remote closed the connection")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._end(f"the connection was lost: {exc}" if exc else "the remote closed the connection")
+
+    async def reply(self, timeout: float) -> Reply:  # noqa: ASYNC109 (of the protocol: RFC 5321 §4.5.3.2)
+        """The next reply. Raises Broken when the connection ends before it, or it does not come in time."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._replies:
+                    if self._ended:
+                        raise Broken(self._ended)
+                    self._wanted = self._loop.create_future()
+                    await self._wanted
+        except TimeoutError:
+            raise Broken(f"no answer within {timeout:g} s") from None
+        return self._replies.popleft()
+
+    async def put(self, data: bytes, timeout: float) -> None:  # noqa: ASYNC109
+        """Write, and wait until little of it is left in our hands. Raises Broken."""
+        try:
+            self.write(data)
+            async with asyncio.timeout(timeout):
+                await self._drain_helper()
+        except TimeoutError:
+            raise Broken(f"the remote took nothing within {timeout:g} s") from None
+        except (SMTPException, OSError) as error:
+            raise Broken(self._ended or f"the connection was lost: {error}") from None
+
+    async def encrypt(self, context: ssl.SSLContext, host: str, timeout: float) -> None:  # noqa: ASYNC109
+        """TLS from here on. Raises OSError (ssl.SSLError among them) when the handshake fails."""
+        transport = await self._loop.start_tls(
+            cast("asyncio.WriteTransport", self.transport),
+            self,
+            context,
+            server_hostname=host,
+            ssl_handshake_timeout=timeout,
+        )
+        if transport is None:
+            raise ConnectionResetError("the connection was lost during the handshake")
+        self.transport = transport
+        self._over_ssl = True
+
+    def proof(self, *, verified: bool, detail: str) -> TlsProof:
+        """What is known of the encryption."""
+        session = None if self.transport is None else self.transport.get_extra_info("ssl_object")
+        if session is None:
+            return IN_CLEAR
+        cipher = session.cipher()
+        return TlsProof(
+            protocol=session.version() or "", cipher=cipher[0] if cipher else "", verified=verified, detail=detail
+        )
+
+    def _end(self, why: str) -> None:
+        self._ended = self._ended or why
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+
+
+class Connection:
+    """An open connection, greeted, encrypted and authenticated as its hop asks. One transaction at a time."""
+
+    def __init__(self, wire: _Wire, hop: Hop, patience: Patience) -> None:
+        self.hop = hop
+        self.proof = IN_CLEAR
+        self.offers = Offers(names=frozenset(), size=0, auth=())
+        self.transactions = 0
+        self._wire = wire
+        self._patience = patience
+        self._reset = False  # whether a transaction was begun that DATA did not end
+        self._usable = True
+        self._stage = Stage.CONNECT
+
+    @property
+    def usable(self) -> bool:
+        """Whether another transaction may be tried: nothing went wrong and the server has said nothing unasked."""
+        return self._usable and self._wire.open and self._wire.quiet
+
+    @classmethod
+    async def open(
+        cls,
+        hop: Hop,
+        *,
+        helo: str,
+        patience: Patience,
+        context: ssl.SSLContext | None,
+        verifying: bool,
+        detail: str = "",
+    ) -> Connection:
+        """Connect and go as far as MAIL. `context` None stays in clear; `verifying` when it checks the certificate.
+
+        `detail` is for the proof: why a certificate is not checked. Raises Failed; nothing is left open then.
+        """
+        wire = await _connect(hop, patience, context if hop.tls is TlsMode.IMPLICIT else None)
+        connection = cls(wire, hop, patience)
+        try:
+            await connection._begin(helo, context, verifying=verifying, detail=detail)
+        except Broken as broken:
+            connection.abort()
+            raise Failed(Interrupted(stage=connection._stage, detail=str(broken))) from broken
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def send(self, letter: Letter) -> list[Outcome]:
+        """Offer a letter; one outcome for each recipient, in their order. Never raises for what the remote does."""
+        if (refusal := cannot(letter, self.offers, self.hop.host)) is not None:
+            return [refusal] * len(letter.recipients)
+        self.transactions += 1
+        transaction = Transaction(self._wire, self._patience, letter)
+        reset, self._reset = self._reset, True
+        try:
+            await transaction.open(self.offers, reset=reset)
+            if transaction.go_ahead:
+                await transaction.content()
+                self._reset = False
+        except Broken as broken:
+            self._usable = False
+            transaction.interrupt(str(broken))
+        self._usable = self._usable and not transaction.closing
+        return transaction.outcomes()
+
+    async def quit(self) -> None:
+        """Say goodbye and close. What the server makes of it does not matter: what it took, it took (N01)."""
+        if self.usable:
+            with suppress(Broken):
+                await self._wire.put(b"QUIT\r\n", _QUIT_TIMEOUT)
+                await self._wire.reply(_QUIT_TIMEOUT)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._usable = False
+        if self._wire.transport is not None:
+            cast("asyncio.WriteTransport", self._wire.transport).abort()
+
+    # --- opening ---
+
+    async def _begin(self, helo: str, context: ssl.SSLContext | None, *, verifying: bool, detail: str) -> None:
+        banner = await self._wire.reply(self._patience.banner)
+        if banner.code != 220:
+            # N05: also a 5xx says only that this host is not the one; the next may be, or it later.
+            raise Failed(Deferred(reply=banner, stage=Stage.CONNECT))
+        await self._greet(helo)
+        if context is not None and self.hop.tls is not TlsMode.IMPLICIT:
+            if "starttls" in self.offers:
+                self._stage = Stage.TLS
+                await self._start_tls(context)
+                await self._greet(helo)  # RFC 3207 §4.2: what was said in clear is forgotten
+            elif self.hop.tls is TlsMode.REQUIRED:
+                raise Failed(_deferred("4.7.0", "the server does not offer STARTTLS, which is required", Stage.TLS))
+        self.proof = self._wire.proof(verified=verifying, detail=detail)
+        if self.hop.credentials is not None:
+            self._stage = Stage.AUTH
+            await self._authenticate(self.hop.credentials)
+
+    async def _greet(self, helo: str) -> None:
+        """EHLO, or HELO for a server that does not know it (RFC 5321 §3.2)."""
+        answer = await self._command(f"EHLO {helo}")
+        if answer.is_permanent and answer.code != 521:
+            answer = await self._command(f"HELO {helo}")
+            if answer.is_positive:
+                self.offers = Offers(names=frozenset(), size=0, auth=())
+                return
+        if not answer.is_positive:
+            raise Failed(Deferred(reply=answer, stage=Stage.CONNECT))
+        names, auth = parse_esmtp_extensions("\n".join(answer.lines))
+        size = names.get("size", "").strip()
+        self.offers = Offers(
+            names=frozenset(names), size=int(size) if size.isdigit() and len(size) <= 20 else 0, auth=tuple(auth)
+        )
+
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
+        answer = await self._command("STARTTLS")
+        if not answer.is_positive:
+            raise Failed(Deferred(reply=answer, stage=Stage.TLS), tls=True)
+        if not self._wire.quiet:
+            # A03, RFC 3207 §5: what came in clear behind the 220 was put there by somebody in between.
+            raise Failed(_deferred("4.7.0", "plaintext was injected before TLS; the connection was dropped", Stage.TLS))
+        try:
+            await self._wire.encrypt(context, self.hop.host, self._patience.connect)
+        except (OSError, ssl.SSLError) as error:
+            raise _tls_failed(error) from error
+
+    async def _authenticate(self, credentials: Credentials) -> None:
+        if not self.proof.verified:
+            raise Failed(_deferred("4.7.0", "credentials are never sent without verified TLS", Stage.AUTH))
+        if "plain" in self.offers.auth:
+            secret = auth_plain_encode(credentials.user, credentials.password).decode()
+            answer = await self._command(f"AUTH PLAIN {secret}")
+        elif "login" in self.offers.auth:
+            user, password = auth_login_encode(credentials.user, credentials.password)
+            answer = await self._command("AUTH LOGIN")
+            for secret in (user.decode(), password.decode()):
+                if answer.code == 334:
+                    answer = await self._command(secret)
+        else:
+            raise Failed(_deferred("4.7.0", "the server offers neither AUTH PLAIN nor AUTH LOGIN", Stage.AUTH))
+        if answer.code != 235:
+            # N11: it is ours to mend; no message bounces for it.
+            raise Failed(Deferred(reply=answer, stage=Stage.AUTH))
+
+    async def _command(self, line: str) -> Reply:
+        await self._wire.put(line.encode("ascii") + b"\r\n", self._patience.command)
+        return await self._wire.reply(self._patience.command)
+
+
+async def _connect(hop: Hop, patience: Patience, context: ssl.SSLContext | None) -> _Wire:
+    """The TCP connection, with TLS from the first byte when there is a context. Raises Failed."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(patience.connect):
+            _, wire = await loop.create_connection(
+                lambda: _Wire(loop), hop.ip, hop.port, ssl=context, server_hostname=hop.host if context else None
+            )
+    except ssl.SSLError as error:
+        raise _tls_failed(error) from error
+    except TimeoutError:
+        raise Failed(Interrupted(stage=Stage.CONNECT, detail=f"no connection within {patience.connect:g} s")) from None
+    except OSError as error:
+        raise Failed(Interrupted(stage=Stage.CONNECT, detail=f"no connection: {error.strerror or error}")) from error
+    return wire
+
+
+def _tls_failed(error: Exception) -> Failed:
+    certificate = isinstance(error, ssl.SSLCertVerificationError)
+    why = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error) or type(error).__name__
+    return Failed(_deferred("4.7.5", f"the TLS handshake failed: {why}", Stage.TLS), tls=True, certificate=certificate)
+
+
+def _deferred(status: str, text: str, stage: Stage) -> Deferred:
+    return Deferred(reply=reply(451, status, escape(text)), stage=stage)

@@ -1,0 +1,91 @@
+"""What a courier is: it takes a batch for one destination and reports what became of each delivery, as it comes to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mailrelay.clock import Clock
+from mailrelay.config.schema import Delivery as DeliverySettings
+from mailrelay.dns.resolver import Resolver
+from mailrelay.ids import DeliveryId
+from mailrelay.model.address import ReversePath
+from mailrelay.model.delivery import Delivery, Outcome, Refused, TlsProof
+from mailrelay.outbound.transaction import Letter, Offers
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A delivery and the MAIL FROM that the wire shows for it."""
+
+    delivery: Delivery
+    mail_from: ReversePath
+
+
+class Letters(Protocol):
+    """Makes what a next hop gets: prepared and signed once for all recipients of a message that get the same bytes."""
+
+    async def letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
+        """The letter for parcels of one message and one MAIL FROM, fit for what the hop offers; or why there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of one delivery, at which host, over what."""
+
+    delivery: DeliveryId
+    outcome: Outcome
+    host: str
+    tls: TlsProof | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryBatch:
+    """Deliveries to one destination (`Courier.destination`), those of one message together.
+
+    `report` is called once for each delivery, as soon as its outcome is known, so that it can be written down at once.
+    """
+
+    destination: str
+    parcels: tuple[Parcel, ...]
+    letters: Letters
+    report: Callable[[Report], None]
+
+
+class Courier(Protocol):
+    """A way to deliver."""
+
+    def destination(self, delivery: Delivery) -> str:
+        """What shares connections and their limit: the recipient's domain, or the one host that gets all."""
+        ...
+
+    async def deliver(self, batch: DeliveryBatch) -> None:
+        """Deliver. What the world does is reported; what is raised is a fault of ours, and what was not reported is tried again."""
+        ...
+
+    async def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kit:
+    """What a courier is made of."""
+
+    settings: DeliverySettings
+    hostname: str
+    """Our name, in EHLO unless `settings.helo` says another."""
+    own_names: frozenset[str]
+    own_addresses: frozenset[str]
+    sent: Path
+    """Folder of the catch-all unless the settings name another."""
+    resolver: Resolver
+    clock: Clock
+
+    @property
+    def helo(self) -> str:
+        """The name said in EHLO."""
+        return self.settings.helo or self.hostname
