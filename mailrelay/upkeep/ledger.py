@@ -14,7 +14,7 @@ from mailrelay.ids import Digest
 from mailrelay.model.envelope import ArrivalState, Channel
 from mailrelay.model.message import BlobRef
 from mailrelay.service import Stopping
-from mailrelay.store import arrivals, ledger, queue, unresolved
+from mailrelay.store import arrivals, deliveries, ledger, unresolved
 from mailrelay.store.base import Store, Tx
 
 INTERVAL = 5.0
@@ -53,16 +53,16 @@ def _compare(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
     balances: Sequence[ledger.Balance]
-    deliveries: Sequence[queue.StateCount]
-    arrivals: Mapping[ArrivalState, tuple[int, datetime | None]]
+    queue: Sequence[deliveries.StateCount]
+    waiting: Mapping[ArrivalState, tuple[int, datetime | None]]
     unresolved: int
 
 
 def _figures(tx: Tx) -> _Figures:
     return _Figures(
         balances=ledger.balance(tx),
-        deliveries=queue.counts(tx),
-        arrivals=arrivals.waiting(tx),
+        queue=deliveries.counts(tx),
+        waiting=arrivals.waiting(tx),
         unresolved=unresolved.count(tx),
     )
 
@@ -95,12 +95,12 @@ class LedgerKeeper:
             missing[one.channel] += abs(one.unaccounted)
         for channel, number in missing.items():
             metrics.unaccounted.labels(channel).set(number)
-        for state in figures.deliveries:
+        for state in figures.queue:
             metrics.queue_length.labels(state.state).set(state.count)
-        metrics.queue_age.set(_age(now, [one.oldest_due for one in figures.deliveries]))
-        for arrival_state, (count, _) in figures.arrivals.items():
+        metrics.queue_age.set(_age(now, [one.oldest_due for one in figures.queue]))
+        for arrival_state, (count, _) in figures.waiting.items():
             metrics.arrivals_waiting.labels(arrival_state).set(count)
-        metrics.arrivals_age.set(_age(now, [oldest for _, oldest in figures.arrivals.values()]))
+        metrics.arrivals_age.set(_age(now, [oldest for _, oldest in figures.waiting.values()]))
         metrics.unresolved.set(figures.unresolved)
         self._tell(figures.balances)
 

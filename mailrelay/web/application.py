@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Config
+from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
 from mailrelay.outbound.submit import Submitter
@@ -26,6 +27,7 @@ class Application:
     clock: Clock
     ids: IdFactory
     submitter: Submitter
+    resolver: Resolver
 
 
 def application(request: Request) -> Application:

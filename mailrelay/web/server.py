@@ -87,14 +87,23 @@ class HttpServer:
     def open(self) -> None:
         """Open what is not open. Raises Fatal when an address is taken."""
         settings = self._settings
-        openers = {
-            "api": lambda: _tcp(settings.host, settings.port),
-            "ops": lambda: _tcp(settings.ops_host, settings.ops_port),
-            "unix": lambda: _unix(self._unix),
-        }
-        for name, opener in openers.items():
-            if name not in self._sockets:
-                self._sockets[name] = opener()
+        if self._sockets:
+            return
+        try:
+            self._sockets["api"] = _tcp(settings.host, settings.port)
+            self._sockets["ops"] = _tcp(settings.ops_host, settings.ops_port)
+            self._sockets["unix"] = _unix(self._unix)
+        except Fatal:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close what is open; what is under way is `run`'s."""
+        for sock in self._sockets.values():
+            sock.close()
+        if "unix" in self._sockets:
+            self._unix.unlink(missing_ok=True)
+        self._sockets.clear()
 
     async def run(self) -> None:
         """Answer until a stop is asked for; then finish what is under way within the grace."""
@@ -116,12 +125,10 @@ class HttpServer:
                 for _, server in servers:
                     server.should_exit = True
         finally:
-            for door, server in servers:
+            for _, server in servers:
                 for listening in getattr(server, "servers", ()):
                     listening.close()
-                door.socket.close()
-            self._sockets.clear()
-            self._unix.unlink(missing_ok=True)
+            self.close()
 
     def _config(self, face: ASGIApp) -> uvicorn.Config:
         return uvicorn.Config(

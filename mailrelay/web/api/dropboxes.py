@@ -79,7 +79,7 @@ async def card(app: App, caller: Reader, who: str) -> Response:
     if standing is None:
         raise Unknown(f"{user.name} has no dropbox")
     return Response(
-        vcard(f"CRM dropbox of {user.name}", address_of(app, standing)),
+        vcard(f"CRM dropbox of {user.name}", str(address_of(app, standing))),
         media_type="text/vcard; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="dropbox.vcf"'},
     )

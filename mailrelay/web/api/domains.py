@@ -1,0 +1,218 @@
+"""The organisation's mail domains: their keys, the lines to publish, and whether they have proved themselves (O2, O8)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from mailrelay.dns.resolver import ask
+from mailrelay.errors import Invalid, Unknown
+from mailrelay.ids import OrgId
+from mailrelay.mail.dkim import KeyAlgorithm
+from mailrelay.outbound import proof
+from mailrelay.smtp.address import BadAddress, parse_domain
+from mailrelay.store import dkim_keys, domains, organisations
+from mailrelay.store.base import Tx
+from mailrelay.upkeep import signing
+from mailrelay.web.application import App, Application
+from mailrelay.web.identity import Administrator, Caller, Reader
+from mailrelay.web.shape import Shown, Span
+from mailrelay.web.strict import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, tags=["domains"])
+_OWN = "the installation's own"
+_PUBLISHING = timedelta(days=2)
+"""How long a new key of a rotation waits before it signs, so that its line can be published."""
+
+
+def _name(domain: Annotated[str, Path(max_length=255)]) -> str:
+    try:
+        return parse_domain(domain)
+    except BadAddress as error:
+        raise Invalid("domain", str(error)) from None
+
+
+DomainName = Annotated[str, Depends(_name)]
+
+
+class ShownKey(Shown):
+    """A DKIM key without its private half; `dns_line` is what the domain's zone must hold."""
+
+    selector: str
+    algorithm: KeyAlgorithm
+    created_at: datetime
+    active_from: datetime
+    retired_at: datetime | None
+    dns_name: str
+    dns_text: str
+    dns_line: str
+    public: str
+
+
+class ShownDomain(Shown):
+    """A domain: `proved_at` null until DNS proved it; until then mail leaves as the installation's own domain."""
+
+    domain: str
+    proved_at: datetime | None
+    proof: str
+    keys: tuple[ShownKey, ...]
+
+
+class ShownCheck(Shown):
+    """One thing looked up."""
+
+    what: str
+    name: str
+    passed: bool
+    explanation: str
+
+
+class ShownProof(Shown):
+    """What DNS says of a domain now; `proved` null when it gave no answer."""
+
+    domain: str
+    proved: bool | None
+    checks: tuple[ShownCheck, ...]
+
+
+@router.get("/domains")
+async def list_all(app: App, caller: Reader) -> tuple[ShownDomain, ...]:
+    """Every domain with its keys; for the operator the installation's own too."""
+    return await app.store.read(_list, app, caller)
+
+
+@router.get("/domains/{domain}")
+async def show(app: App, caller: Reader, domain: DomainName) -> ShownDomain:
+    """One domain."""
+    return await app.store.read(_show, app, caller, domain)
+
+
+@router.put("/domains/{domain}")
+async def add(app: App, caller: Administrator, domain: DomainName) -> ShownDomain:
+    """Add a domain of the organisation, with its first keys; one that is there already is well."""
+    known = await app.store.write(_add, caller.org, domain)
+    if not known:
+        now = app.clock.now()
+        await signing.make_keys(app.store, domain, now=now, active_from=now, prefix=app.config.dkim.selector_prefix)
+    return await app.store.read(_show, app, caller, domain)
+
+
+@router.delete("/domains/{domain}", status_code=204)
+async def remove(app: App, caller: Administrator, domain: DomainName) -> None:
+    """Take a domain from the organisation; its keys are kept for mail under way."""
+    await app.store.write(_remove, caller.org, domain)
+
+
+@router.post("/domains/{domain}/keys", status_code=201)
+async def make_keys(
+    app: App,
+    caller: Administrator,
+    domain: DomainName,
+    active_in: Annotated[
+        Span | None, Query(description="When they begin to sign; by default 2d, or at once for the first.")
+    ] = None,
+) -> tuple[ShownKey, ...]:
+    """Make this month's keys, RSA and Ed25519; the old ones sign until the new ones do."""
+    await app.store.read(_show, app, caller, domain)
+    now = app.clock.now()
+    standing = await app.store.read(dkim_keys.active, domain, now=now)
+    if active_in is None:
+        active_in = _PUBLISHING if standing else timedelta()
+    made = await signing.make_keys(
+        app.store, domain, now=now, active_from=now + active_in, prefix=app.config.dkim.selector_prefix
+    )
+    return tuple(_shown(key) for key in made)
+
+
+@router.delete("/domains/{domain}/keys/{selector}", status_code=204)
+async def retire(app: App, caller: Administrator, domain: DomainName, selector: str) -> None:
+    """Let a key sign no more; leave its line in DNS for a week, for mail under way."""
+    await app.store.read(_show, app, caller, domain)
+    await app.store.write(dkim_keys.retire, domain, selector, at=app.clock.now())
+
+
+@router.post("/domains/{domain}/proof", response_model=ShownProof)
+async def prove(app: App, caller: Administrator, domain: DomainName) -> proof.Proof:
+    """Look the domain up in DNS now, and keep the verdict."""
+    shown = await app.store.read(_show, app, caller, domain)
+    now = app.clock.now()
+    signing = {
+        key.selector: key.public
+        for key in shown.keys
+        if key.active_from <= now and (key.retired_at is None or key.retired_at > now)
+    }
+    found = await ask(proof.prove(domain, signing), app.resolver)
+    if found.proved is not None and not _is_installations(app, domain):
+        await app.store.write(
+            domains.note_proof,
+            caller.org,
+            domain,
+            proved_at=now if found.proved else None,
+            proof=found.explanation,
+        )
+    return found
+
+
+def _installation_domain(app: Application) -> str:
+    return app.config.dkim.domain or app.config.inbound.domains[0]
+
+
+def _is_installations(app: Application, domain: str) -> bool:
+    return domain == _installation_domain(app)
+
+
+def _list(tx: Tx, app: Application, caller: Caller) -> tuple[ShownDomain, ...]:
+    states = list(domains.list_domains(tx, caller.org))
+    own = _installation_domain(app)
+    if caller.installation and all(state.domain != own for state in states):
+        states.append(domains.DomainState(domain=own, org=caller.org, proved_at=None, proof=_OWN))
+    return tuple(
+        ShownDomain(
+            domain=state.domain,
+            proved_at=state.proved_at,
+            proof=state.proof,
+            keys=tuple(_shown(key) for key in dkim_keys.list_keys(tx, state.domain)),
+        )
+        for state in states
+    )
+
+
+def _show(tx: Tx, app: Application, caller: Caller, domain: str) -> ShownDomain:
+    for shown in _list(tx, app, caller):
+        if shown.domain == domain:
+            return shown
+    raise Unknown(f"The organisation has no domain {domain}")
+
+
+def _add(tx: Tx, org: OrgId, domain: str) -> bool:
+    """Whether there are keys already."""
+    old = organisations.get(tx, org)
+    if domain not in old.domains:
+        organisations.update_organisation(tx, replace(old, domains=(*old.domains, domain)))
+    return bool(dkim_keys.list_keys(tx, domain))
+
+
+def _remove(tx: Tx, org: OrgId, domain: str) -> None:
+    old = organisations.get(tx, org)
+    if domain not in old.domains:
+        raise Unknown(f"The organisation has no domain {domain}")
+    kept = tuple(one for one in old.domains if one != domain)
+    organisations.update_organisation(tx, replace(old, domains=kept))
+
+
+def _shown(key: dkim_keys.DkimKey) -> ShownKey:
+    pair = signing.pair(key)
+    return ShownKey(
+        selector=key.key.selector,
+        algorithm=key.key.algorithm,
+        created_at=key.created_at,
+        active_from=key.active_from,
+        retired_at=key.retired_at,
+        dns_name=pair.dns_name,
+        dns_text=pair.dns_text,
+        dns_line=pair.dns_line,
+        public=pair.public,
+    )

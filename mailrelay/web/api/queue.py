@@ -1,0 +1,180 @@
+"""The queue: deliveries with their attempts, and the replies of the other side word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from mailrelay.ids import DeliveryId, OrgId
+from mailrelay.model.delivery import Accepted, Attempt, Deferred, Delivery, DeliveryState, Interrupted, Refused, Stage
+from mailrelay.model.envelope import Channel
+from mailrelay.model.reply import Reply
+from mailrelay.store import deliveries, queue
+from mailrelay.store.base import Tx
+from mailrelay.web.application import App
+from mailrelay.web.identity import Administrator, Reader, the_operator
+from mailrelay.web.shape import After, Limit, MailAddress, Page, Shown, paged
+from mailrelay.web.strict import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, tags=["queue"])
+
+
+class ShownDelivery(Shown):
+    """One recipient of one outgoing message; `last_reply` is the other side's last word."""
+
+    id: str
+    message: str
+    queue_id: str
+    channel: Channel
+    recipient: MailAddress
+    state: DeliveryState
+    created_at: datetime
+    due_at: datetime
+    expires_at: datetime
+    attempts: int
+    last_reply: str
+
+    @classmethod
+    def of(cls, one: Delivery) -> ShownDelivery:
+        """The delivery as it is answered."""
+        return cls(
+            id=one.id,
+            message=one.message,
+            queue_id=one.queue_id,
+            channel=one.channel,
+            recipient=one.address,
+            state=one.state,
+            created_at=one.created_at,
+            due_at=one.due_at,
+            expires_at=one.expires_at,
+            attempts=one.attempts,
+            last_reply=one.last_reply,
+        )
+
+
+class ShownReply(Shown):
+    """An SMTP reply, word for word."""
+
+    code: int
+    status: str
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, one: Reply) -> ShownReply:
+        """The reply as it is answered."""
+        return cls(code=one.code, status=str(one.status or ""), lines=one.lines)
+
+
+class ShownTls(Shown):
+    """What was seen of the other side's TLS."""
+
+    protocol: str
+    cipher: str
+    verified: bool
+    detail: str
+
+
+class ShownAttempt(Shown):
+    """One try at one host. `outcome` is "under way" until it is known; `detail` says how a dialogue broke off."""
+
+    number: int
+    began_at: datetime
+    ended_at: datetime | None
+    host: str
+    tls: ShownTls | None
+    outcome: str
+    stage: Stage | None
+    reply: ShownReply | None
+    detail: str
+
+    @classmethod
+    def of(cls, one: Attempt) -> ShownAttempt:
+        """The attempt as it is answered."""
+        outcome, reply, detail = _told(one)
+        return cls(
+            number=one.number,
+            began_at=one.began_at,
+            ended_at=one.ended_at,
+            host=one.host,
+            tls=None if one.tls is None else ShownTls.model_validate(one.tls),
+            outcome=outcome,
+            stage=None if one.outcome is None or isinstance(one.outcome, Accepted) else one.outcome.stage,
+            reply=None if reply is None else ShownReply.of(reply),
+            detail=detail,
+        )
+
+
+def _told(one: Attempt) -> tuple[str, Reply | None, str]:
+    """The outcome in a word, the reply, and what else there is to say."""
+    match one.outcome:
+        case Accepted(reply=reply):
+            return "accepted", reply, ""
+        case Deferred(reply=reply):
+            return "deferred", reply, ""
+        case Refused(reply=reply, by_us=by_us):
+            return "refused", reply, "nobody else was asked" if by_us else ""
+        case Interrupted(detail=detail):
+            return "interrupted", None, detail
+        case None:
+            return "under way", None, ""
+
+
+class DeliveryHistory(ShownDelivery):
+    """A delivery with every attempt."""
+
+    history: tuple[ShownAttempt, ...]
+
+
+class ShownCount(Shown):
+    """Deliveries of one state, and since when the oldest is due."""
+
+    state: DeliveryState
+    count: int
+    oldest_due: datetime | None
+
+
+@router.get("/queue", response_model=Page[ShownDelivery])
+async def list_all(
+    app: App,
+    caller: Reader,
+    state: Annotated[list[DeliveryState] | None, Query(description="Only these states.")] = None,
+    after: After = "",
+    limit: Limit = 100,
+) -> object:
+    """Deliveries, newest first."""
+    found = await app.store.read(
+        deliveries.list_deliveries,
+        caller.org,
+        states=state or (),
+        before=DeliveryId(after) if after else None,
+        limit=limit,
+    )
+    return paged([ShownDelivery.of(one) for one in found], limit=limit, cursor=lambda one: one.id)
+
+
+@router.get("/queue/counts", response_model=tuple[ShownCount, ...], dependencies=[Depends(the_operator)])
+async def counts(app: App) -> Sequence[deliveries.StateCount]:
+    """How many deliveries are in flight, by state: of the installation, so for its operator on the Unix socket."""
+    return await app.store.read(deliveries.counts)
+
+
+@router.get("/queue/{delivery}")
+async def show(app: App, caller: Reader, delivery: str) -> DeliveryHistory:
+    """One delivery, with every attempt."""
+    one, attempts = await app.store.read(_history, caller.org, DeliveryId(delivery))
+    return DeliveryHistory(
+        **ShownDelivery.of(one).model_dump(), history=tuple(ShownAttempt.of(attempt) for attempt in attempts)
+    )
+
+
+@router.post("/queue/{delivery}/retry", status_code=204)
+async def retry(app: App, caller: Administrator, delivery: str) -> None:
+    """Make a waiting delivery due at once."""
+    await app.store.write(queue.retry_now, caller.org, DeliveryId(delivery), now=app.clock.now())
+
+
+def _history(tx: Tx, org: OrgId, delivery: DeliveryId) -> tuple[Delivery, Sequence[Attempt]]:
+    return deliveries.get(tx, org, delivery), deliveries.history(tx, delivery)
