@@ -20,6 +20,7 @@ from mailrelay.mail.blocks import Block, Mark
 from mailrelay.mail.message import ParsedMessage
 
 MAX_CHARS = 200_000
+MAX_LINES = 20_000
 """Of the body; the block stands near its start."""
 MAX_FORWARDED = 20
 _NOTE_LINES = 12
@@ -84,12 +85,16 @@ def subject_kind(subject: str) -> str:
 
 def _blocks(parsed: ParsedMessage) -> tuple[list[Block], list[str]]:
     """The blocks of the text, or of the HTML where the text has none."""
-    lines = parsed.text[:MAX_CHARS].split("\n")
+    lines = _lines(parsed.text)
     found = blocks.find(lines)
     if not found and parsed.text_parts and parsed.html:
-        lines = text.from_html(parsed.html)[:MAX_CHARS].split("\n")
+        lines = _lines(text.from_html(parsed.html))
         found = blocks.find(lines)
     return found, lines
+
+
+def _lines(body: str) -> list[str]:
+    return body[:MAX_CHARS].split("\n", MAX_LINES)[:MAX_LINES]
 
 
 def _read(block: Block, level: int) -> Forwarded:

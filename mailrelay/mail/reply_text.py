@@ -14,8 +14,9 @@ from mailrelay.mail import blocks, phrases, text
 from mailrelay.mail.blocks import Mark
 from mailrelay.mail.message import ParsedMessage
 
-MAX_CHARS = 500_000
-"""Characters that are read; a reply longer than this is cut here."""
+MAX_CHARS = 250_000
+MAX_LINES = 20_000
+"""Characters and lines that are read; a reply longer than this is cut here."""
 _INTRO_LINES = 6
 _INTRO_CHARS = 600
 _SIGNATURE_LINES = 12
@@ -28,12 +29,6 @@ _TIME = re.compile(r"\b\d{1,2}[:.]\d{2}\b|\b(?:19|20)\d{2}\b|\b\d{1,2}[./-]\d{1,
 _PERSON = re.compile(r"[^\s@]@[^\s@]+|[\"“”]")
 _OPENER = re.compile(
     r"[ \t]*(?:-{2,} ?)?(?:on|am|le|el|em|il|op|den|dnia|in data|at|på|ons|w dniu|kl\.?|at|\d{1,4}|在|于)\b|(?:ma|ti|ke|to|pe|la|su|a) \d",
-    re.IGNORECASE,
-)
-_ENDS_WROTE = re.compile(
-    r"(?:"
-    + "|".join(re.escape(verb) for verb in sorted(phrases.WROTE, key=len, reverse=True))
-    + r")\s*(?:-{2,}|[:：])?\s*",
     re.IGNORECASE,
 )
 _MIDDLE_WROTE = re.compile(
@@ -68,7 +63,9 @@ def _is_quote(name: str, attributes: str) -> bool:
 
 def new_text(body: str) -> str:
     """The new text in a plain-text body whose lines end in LF."""
-    lines = [line.rstrip() for line in unicodedata.normalize("NFC", body[:MAX_CHARS]).split("\n")]
+    lines = [
+        line.rstrip() for line in unicodedata.normalize("NFC", body[:MAX_CHARS]).split("\n", MAX_LINES)[:MAX_LINES]
+    ]
     kept = _without_embedded(lines)
     kept = _without_signature(kept)
     while kept and (not kept[-1].strip() or _is_quoted(kept[-1]) or _RULE.fullmatch(kept[-1][: blocks.MAX_LINE])):
@@ -133,20 +130,21 @@ def _intro_end(lines: Sequence[str], at: int) -> int:
 
 
 def _is_intro(joined: str) -> bool:
+    if not joined.endswith((":", "：")) and not _ends_wrote(joined):
+        return False
     dated = _TIME.search(joined) is not None
     if joined.endswith((":", "：")):
-        tail = joined[-60:].rstrip(":： ")
-        if _ends_wrote(tail) and (dated or _OPENER.match(joined)):
+        if _ends_wrote(joined) and (dated or _OPENER.match(joined)):
             return True
         if dated and _MIDDLE_WROTE.search(joined):
             return True
         # Some clients write no verb at all: a moment, somebody with an address, a colon.
         return dated and joined.rstrip(":： ").endswith(">") and "@" in joined and joined.count(". ") < 4
-    return dated and _ends_wrote(joined[-60:]) and _PERSON.search(joined) is not None
+    return dated and _ends_wrote(joined) and _PERSON.search(joined) is not None
 
 
-def _ends_wrote(tail: str) -> bool:
-    return any(found.end() == len(tail) for found in _ENDS_WROTE.finditer(tail))
+def _ends_wrote(text: str) -> bool:
+    return text[-60:].rstrip("-:： ").lower().endswith(phrases.WROTE)
 
 
 def _without_signature(lines: list[str]) -> list[str]:

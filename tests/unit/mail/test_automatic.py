@@ -1,0 +1,128 @@
+"""Machines are told from people, and never answered (I6, RFC 3834)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailrelay.mail.automatic import Kind, kind, may_reply, reason
+from mailrelay.mail.message import parse
+
+PERSON = "From: Ann <ann@customer.example>\r\nTo: bob@ours.example\r\nSubject: An order\r\n"
+
+
+def mail(fields: str = "", body: str = "Hello", head: str = PERSON):
+    return parse(f"{head}{fields}\r\n{body}".encode())
+
+
+def report(report_type: str, part: str, subject: str = "Report"):
+    return parse(
+        f"From: postmaster@x.example\r\nSubject: {subject}\r\nContent-Type: multipart/report; report-type={report_type}; boundary=b\r\n\r\n"
+        f"--b\r\n\r\nsorry\r\n--b\r\nContent-Type: message/{report_type}\r\n\r\n{part}\r\n--b--\r\n".encode()
+    )
+
+
+def test_a_person_may_be_answered():
+    parsed = mail()
+    assert reason(parsed, envelope_from_null=False) == ""
+    assert kind(parsed) is Kind.NORMAL
+    assert may_reply(parsed)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "Auto-Submitted: no\r\n",
+        "X-Auto-Response-Suppress: RN, NRN\r\n",
+        "Precedence: first-class\r\n",
+        "X-Priority: 1\r\nX-Mailer: Outlook\r\n",
+    ],
+)
+def test_fields_that_people_send_too_say_nothing(fields):
+    assert reason(mail(fields), envelope_from_null=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "because", "what"),
+    [
+        ("Auto-Submitted: auto-replied (vacation)\r\n", "Auto-Submitted: auto-replied", Kind.AUTO_REPLY),
+        ("Auto-Submitted: auto-generated; x=y\r\n", "Auto-Submitted: auto-generated", Kind.AUTO_GENERATED),
+        ("Precedence: bulk\r\n", "Precedence: bulk", Kind.LIST),
+        ("Precedence: auto_reply\r\n", "Precedence: auto_reply", Kind.AUTO_REPLY),
+        ("List-Id: <l.example>\r\n", "List-Id is set", Kind.LIST),
+        ("List-Unsubscribe: <https://x.example>\r\n", "List-Unsubscribe is set", Kind.LIST),
+        ("X-Autoreply: yes\r\n", "X-Autoreply is set", Kind.AUTO_REPLY),
+        ("X-Auto-Response-Suppress: All\r\n", "X-Auto-Response-Suppress: all", Kind.NORMAL),
+        ("X-Failed-Recipients: a@b.example\r\n", "X-Failed-Recipients is set", Kind.BOUNCE),
+        ("Return-Path: <>\r\n", "Return-Path is null", Kind.AUTO_GENERATED),
+    ],
+)
+def test_a_machine_gives_itself_away_by_its_fields(fields, because, what):
+    parsed = mail(fields)
+    assert reason(parsed, envelope_from_null=False) == because
+    assert kind(parsed) is what
+    assert not may_reply(parsed)
+
+
+def test_the_null_reverse_path_is_a_machine():
+    assert reason(mail(), envelope_from_null=True) == "the reverse-path is null"
+    assert not may_reply(mail(), envelope_from_null=True)
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "no-reply@x.example",
+        "noreply@x.example",
+        "No_Reply@x.example",
+        "do-not-reply@x.example",
+        "donotreply@x.example",
+        "noreply-billing@x.example",
+        "noreply+123@x.example",
+        "MAILER-DAEMON@x.example",
+        "MAILER-DAEMON",
+        "Postmaster <postmaster@x.example>",
+        "bounces+abc=def@x.example",
+        "owner-list@x.example",
+        "list-request@x.example",
+        "list-bounces@x.example",
+        "notifications@x.example",
+    ],
+)
+def test_senders_that_nobody_reads_are_machines(sender):
+    parsed = mail(head=f"From: {sender}\r\nSubject: x\r\n")
+    assert reason(parsed, envelope_from_null=False).startswith("From is ")
+    assert not may_reply(parsed)
+
+
+@pytest.mark.parametrize(
+    "sender",
+    ["norbert@x.example", "reply@x.example", "bouncer.jones@x.example", "noel.reply@x.example", "list@x.example"],
+)
+def test_people_with_similar_names_are_people(sender):
+    assert reason(mail(head=f"From: {sender}\r\nSubject: x\r\n"), envelope_from_null=False) == ""
+
+
+def test_nobody_is_not_answered():
+    assert not may_reply(mail(head="Subject: x\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("parsed", "what"),
+    [
+        (report("delivery-status", "Reporting-MTA: dns; x\r\n\r\nAction: failed\r\nStatus: 5.1.1"), Kind.BOUNCE),
+        (report("delivery-status", "Reporting-MTA: dns; x\r\n\r\nAction: delayed\r\nStatus: 4.4.1"), Kind.DELAY),
+        (report("delivery-status", "Reporting-MTA: dns; x\r\n\r\nACTION : delivered\r\nStatus: 2.0.0"), Kind.DELIVERED),
+        (report("delivery-status", "Action: delayed\r\n\r\nAction: failed"), Kind.BOUNCE),
+        (report("delivery-status", "unreadable"), Kind.BOUNCE),
+        (report("feedback-report", "Feedback-Type: abuse"), Kind.FEEDBACK),
+        (report("disposition-notification", "Disposition: automatic-action"), Kind.AUTO_REPLY),
+        (mail(head="From: Mail Delivery <MAILER-DAEMON>\r\nSubject: failure notice\r\n"), Kind.BOUNCE),
+        (mail(head="From: MAILER-DAEMON@x.example\r\nSubject: Warning: message delayed 4 hours\r\n"), Kind.DELAY),
+        (mail(head="From: ann@x.example\r\nSubject: Automatic reply: An order\r\n"), Kind.AUTO_REPLY),
+        (mail(head="From: ann@x.example\r\nSubject: Abwesenheitsnotiz: Urlaub\r\n"), Kind.AUTO_REPLY),
+        (mail(head="From: ann@x.example\r\nSubject: Re: your out of office reply\r\n"), Kind.NORMAL),
+        (mail(head="From: ann@x.example\r\nSubject: Undeliverable furniture\r\n"), Kind.NORMAL),
+    ],
+)
+def test_kinds_are_told_apart(parsed, what):
+    assert kind(parsed) is what
