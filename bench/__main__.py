@@ -1,0 +1,244 @@
+"""`make bench`: accept-and-file and submit-and-deliver, each beside Postfix in the same run, alternating, medians of pairs.
+
+    python -m bench [--pairs 5] [--mails 1000] [--sessions 20] [--size 2000] [accept] [submit]
+
+Rates are mails a second from the first byte to the last mail filed or delivered. Postfix relays the same mails from the same
+client to the same smtp-sink, without signing; mailrelay's figure for `submit` holds TLS, AUTH and both DKIM signatures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import platform
+import shutil
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import load
+from tests.support.daemon import Daemon, daemon, until
+from tests.support.peers import need
+from tests.support.postfix import Postfix, free_port, postfix
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run: mails a second until all were through, and the 99th percentile of dot-to-250 in milliseconds."""
+
+    rate: float
+    p99: float
+
+
+@contextlib.contextmanager
+def sink() -> Iterator[int]:
+    """An smtp-sink; yields its port."""
+    port = free_port()
+    process = subprocess.Popen(
+        [need("smtp-sink"), "-u", "postfix", f"127.0.0.1:{port}", "1000"], stderr=subprocess.DEVNULL
+    )
+    try:
+        time.sleep(0.3)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def run(send: Callable[[], load.Result], done: Callable[[], float], mails: int, *, what: str) -> Measured:
+    """Send, wait until `done()` has grown by the number of mails, and say how fast that was."""
+    before = done()
+    began = time.perf_counter()
+    result = send()
+    until(lambda: done() >= before + mails, what, seconds=300)
+    return Measured(mails / (time.perf_counter() - began), result.percentile(0.99) * 1000)
+
+
+def peer(server: Postfix, mails: Sequence[load.Mail], sessions: int) -> Measured:
+    """Postfix relays the mails to the sink."""
+    return run(
+        lambda: asyncio.run(load.send(server.port, mails, sessions=sessions)),
+        lambda: server.log.count(": removed"),
+        len(mails),
+        what="Postfix has relayed everything",
+    )
+
+
+class Accept:
+    """A dropbox mail: accepted durably, matched among 10,000 records, linked."""
+
+    name = "accept and file"
+
+    def __init__(self, relay: Daemon, options: argparse.Namespace) -> None:
+        self._relay = relay
+        self._options = options
+        self._number = 0
+        user = relay.cli("user", "list")["items"][0]
+        self._sender = user["primary"]
+        self._dropbox = relay.cli("dropbox", "make", user["id"])["address"]
+        records = relay.folder / "records.csv"
+        rows = (f"contact,bench-{n},Person {n},person{n}@customer.example\n" for n in range(10_000))
+        records.write_text("module,id,name,email\n" + "".join(rows))
+        relay.cli("record", "import", str(records))
+
+    def mails(self) -> list[load.Mail]:
+        """The next lot."""
+        lot = []
+        for _ in range(self._options.mails):
+            self._number += 1
+            lot.append(
+                load.mail(
+                    self._number,
+                    mail_from=self._sender,
+                    rcpt_to=self._dropbox,
+                    to=f"person{self._number % 10_000}@customer.example",
+                    size=self._options.size,
+                )
+            )
+        return lot
+
+    def ours(self, mails: Sequence[load.Mail]) -> Measured:
+        """mailrelay."""
+        return run(
+            lambda: asyncio.run(load.send(self._relay.edge, mails, sessions=self._options.sessions)),
+            lambda: self._relay.metrics()['mailrelay_filing_arrivals_total{outcome="filed"}'],
+            len(mails),
+            what="mailrelay has filed everything",
+        )
+
+
+class Submit:
+    """A submission: TLS, AUTH, queued durably, own return path, signed RSA-2048 and Ed25519, delivered."""
+
+    name = "submit and deliver"
+
+    def __init__(self, relay: Daemon, options: argparse.Namespace) -> None:
+        self._relay = relay
+        self._options = options
+        self._number = 0
+        user = relay.cli("user", "list")["items"][0]
+        self._sender = user["primary"]
+        self._login = (self._sender, "bench-password-1")
+        relay.cli("user", "password", user["id"], "--password", self._login[1])
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._tls.check_hostname = False
+        self._tls.verify_mode = ssl.CERT_NONE
+
+    def mails(self) -> list[load.Mail]:
+        """The next lot."""
+        lot = []
+        for _ in range(self._options.mails):
+            self._number += 1
+            to = f"person{self._number}@customer.example"
+            lot.append(load.mail(self._number, mail_from=self._sender, rcpt_to=to, to=to, size=self._options.size))
+        return lot
+
+    def ours(self, mails: Sequence[load.Mail]) -> Measured:
+        """mailrelay."""
+        return run(
+            lambda: asyncio.run(
+                load.send(
+                    self._relay.submissions, mails, sessions=self._options.sessions, login=self._login, tls=self._tls
+                )
+            ),
+            lambda: self._relay.metrics()['mailrelay_delivery_ends_total{state="sent"}'],
+            len(mails),
+            what="mailrelay has delivered everything",
+        )
+
+
+def main() -> None:
+    """Run the benchmarks and keep their raw data."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("what", nargs="*", choices=["accept", "submit", []], help="accept, submit; both when not said")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--mails", type=int, default=1000)
+    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--size", type=int, default=2000)
+    options = parser.parse_args()
+    kinds = {"accept": Accept, "submit": Submit}
+    folder = Path(tempfile.mkdtemp(prefix="mailrelay-bench-"))
+    try:
+        with sink() as next_hop, postfix(_tuned(next_hop)) as server:
+            for name in options.what or list(kinds):
+                settings = {
+                    "delivery": {
+                        "route": "smart_host",
+                        "smart_host": {"host": "127.0.0.1", "port": next_hop, "tls": "never"},
+                        "allow_private": True,
+                        "connections_per_destination": options.sessions,
+                    },
+                    "log": {"level": "warning"},
+                }
+                with daemon(folder / name, settings) as relay:
+                    _compare(kinds[name](relay, options), server, options)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _tuned(next_hop: int) -> dict[str, str]:
+    return {
+        "relayhost": f"[127.0.0.1]:{next_hop}",
+        "default_process_limit": "100",
+        "default_destination_concurrency_limit": "20",
+        "smtp_connection_cache_on_demand": "yes",
+        "smtp_connection_cache_destinations": "127.0.0.1",
+        "smtpd_client_connection_rate_limit": "0",
+        "queue_run_delay": "300s",
+    }
+
+
+def _compare(bench: Accept | Submit, server: Postfix, options: argparse.Namespace) -> None:
+    ours: list[Measured] = []
+    theirs: list[Measured] = []
+    bench.ours(bench.mails())  # a warm-up that is not counted
+    peer(server, bench.mails(), options.sessions)
+    for _ in range(options.pairs):
+        lot = bench.mails()
+        ours.append(bench.ours(lot))
+        theirs.append(peer(server, lot, options.sessions))
+    ratios = [a.rate / b.rate for a, b in zip(ours, theirs, strict=True)]
+    summary = {
+        "what": bench.name,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", "-m", "bench", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "postfix": _postfix_version(),
+        "options": {name: getattr(options, name) for name in ("pairs", "mails", "sessions", "size")},
+        "mailrelay": [[round(one.rate, 1), round(one.p99, 2)] for one in ours],
+        "peer": [[round(one.rate, 1), round(one.p99, 2)] for one in theirs],
+        "ratio": {
+            "median": round(statistics.median(ratios), 2),
+            "min": round(min(ratios), 2),
+            "max": round(max(ratios), 2),
+        },
+    }
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / "first.ndjson").open("a") as file:
+        file.write(json.dumps(summary) + "\n")
+    print(
+        f"{bench.name}: mailrelay {statistics.median(one.rate for one in ours):.0f}/s, "
+        f"Postfix {statistics.median(one.rate for one in theirs):.0f}/s, ratio {summary['ratio']}; "
+        f"p99 dot to 250: {statistics.median(one.p99 for one in ours):.1f} ms, "
+        f"Postfix {statistics.median(one.p99 for one in theirs):.1f} ms"
+    )
+
+
+def _postfix_version() -> str:
+    done = subprocess.run([need("postconf"), "-d", "-h", "mail_version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
