@@ -129,3 +129,5 @@ class Link:
     guess: bool
     created_at: datetime
     removed_at: datetime | None
+    removed_by: str | None = None
+    """BY_RULE (a rerun) or the user who took it away."""

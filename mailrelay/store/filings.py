@@ -1,0 +1,118 @@
+"""What the rules said of a message, hits and misses, for each arrival of it (I9); and its whole journey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from mailrelay.clock import from_micros, to_micros
+from mailrelay.ids import MessageId, OrgId, QueueId
+from mailrelay.model.decision import Decision, Disposition, Finding, Link
+from mailrelay.model.delivery import Attempt, Delivery
+from mailrelay.model.envelope import Arrival
+from mailrelay.model.event import Event
+from mailrelay.model.message import Message
+from mailrelay.store import arrivals, deliveries, events, links, messages, rows
+from mailrelay.store.base import Tx
+from mailrelay.store.messages import Source
+from mailrelay.store.tables import filing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filing:
+    """A decision as it was kept."""
+
+    message: MessageId
+    arrival: QueueId
+    decided_at: datetime
+    disposition: Disposition
+    reason: str
+    explanation: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journey:
+    """All that is known of a message: how it came, what the rules said, where it is, and what happened since."""
+
+    message: Message
+    sources: tuple[Source, ...]
+    arrivals: tuple[Arrival, ...]
+    filings: tuple[Filing, ...]
+    links: tuple[Link, ...]
+    """Removed ones included."""
+    attached: tuple[MessageId, ...]
+    """Other messages of the same arrivals: the mails attached to a forward, or the forward that carried this one (I22)."""
+    deliveries: tuple[tuple[Delivery, tuple[Attempt, ...]], ...]
+    events: tuple[Event, ...]
+
+
+def put(tx: Tx, org: OrgId, message: MessageId, arrival: QueueId, decision: Decision, *, at: datetime) -> None:
+    """Keep what was decided for an arrival of a message, in place of what was decided for it before."""
+    row = tx.insert(filing).values(
+        message=message,
+        arrival=arrival,
+        org=org,
+        decided_at=to_micros(at),
+        disposition=decision.disposition,
+        reason=decision.reason,
+        explanation=decision.explanation,
+        findings=rows.encode(decision.findings),
+    )
+    kept = ("decided_at", "disposition", "reason", "explanation", "findings")
+    tx.execute(
+        row.on_conflict_do_update(
+            index_elements=["message", "arrival"], set_={name: row.excluded[name] for name in kept}
+        )
+    )
+
+
+def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Filing, ...]:
+    """Every decision on a message, first to last."""
+    found = (
+        select(filing)
+        .where(filing.c.message == message, filing.c.org == org)
+        .order_by(filing.c.decided_at, filing.c.arrival)
+    )
+    return tuple(
+        Filing(
+            message=MessageId(row.message),
+            arrival=QueueId(row.arrival),
+            decided_at=from_micros(row.decided_at),
+            disposition=Disposition(row.disposition),
+            reason=row.reason,
+            explanation=row.explanation,
+            findings=rows.decode(tuple[Finding, ...], row.findings),
+        )
+        for row in tx.execute(found)
+    )
+
+
+def is_filed(tx: Tx, org: OrgId, message: MessageId) -> bool:
+    """Whether some arrival of the message was filed, and not only held or dropped."""
+    found = select(filing.c.message).where(
+        filing.c.message == message, filing.c.org == org, filing.c.disposition == Disposition.FILE
+    )
+    return tx.execute(found.limit(1)).first() is not None
+
+
+def journey(tx: Tx, org: OrgId, id: MessageId) -> Journey:  # noqa: A002
+    """A message's journey. Raises Unknown."""
+    message = messages.get(tx, org, id)
+    sources = messages.sources(tx, org, id)
+    came = [arrivals.get(tx, source.arrival) for source in sources]
+    beside = {other for source in sources for other in messages.of_arrival(tx, org, source.arrival)} - {id}
+    return Journey(
+        message=message,
+        sources=sources,
+        arrivals=tuple(arrival for arrival in came if arrival is not None),
+        filings=of_message(tx, org, id),
+        links=links.of_message(tx, org, id),
+        attached=tuple(sorted(beside)),
+        deliveries=tuple(
+            (delivery, deliveries.history(tx, delivery.id)) for delivery in deliveries.of_message(tx, org, id)
+        ),
+        events=tuple(events.of_message(tx, org, id)),
+    )

@@ -1,0 +1,151 @@
+"""Links message ↔ record. What a person did is kept beside the link and never undone by rules (I7, I9)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, and_, or_, select, update
+
+from mailrelay.clock import from_micros, to_micros
+from mailrelay.errors import Unknown
+from mailrelay.ids import MessageId, OrgId
+from mailrelay.model.decision import BY_RULE, Evidence, Link, ProposedLink
+from mailrelay.model.record import RecordRef
+from mailrelay.store import rows
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import link
+
+BY_HAND = "by_hand"
+"""The `rule` of a link that a person made."""
+
+
+def add(tx: Tx, org: OrgId, message: MessageId, new: ProposedLink, *, at: datetime) -> bool:
+    """Link by rule; False when the link is there already, or a person took it away."""
+    row = tx.insert(link).values(
+        message=message,
+        module=new.record.module,
+        record=new.record.id,
+        org=org,
+        rule=new.rule,
+        evidence=rows.encode(new.evidence),
+        by=BY_RULE,
+        guess=new.guess,
+        created_at=to_micros(at),
+    )
+    names = ("rule", "evidence", "guess", "created_at")
+    written = tx.execute(
+        row.on_conflict_do_update(
+            index_elements=["message", "module", "record"],
+            set_={
+                **{name: row.excluded[name] for name in names},
+                "by": BY_RULE,
+                "removed_at": None,
+                "removed_by": None,
+            },
+            where=and_(link.c.removed_at.is_not(None), link.c.removed_by == BY_RULE),  # a rerun's own removal
+        ).returning(link.c.message)
+    )
+    return written.first() is not None
+
+
+def add_by_hand(
+    tx: Tx, org: OrgId, message: MessageId, record: RecordRef, *, by: str, because: str, at: datetime
+) -> bool:
+    """Link for a person, from now on theirs: no rule removes it. False when they had linked it already."""
+    evidence = (Evidence(because=because),)
+    row = tx.insert(link).values(
+        message=message,
+        module=record.module,
+        record=record.id,
+        org=org,
+        rule=BY_HAND,
+        evidence=rows.encode(evidence),
+        by=by,
+        guess=False,
+        created_at=to_micros(at),
+    )
+    names = ("rule", "evidence", "by", "guess", "created_at")
+    written = tx.execute(
+        row.on_conflict_do_update(
+            index_elements=["message", "module", "record"],
+            set_={**{name: row.excluded[name] for name in names}, "removed_at": None, "removed_by": None},
+            where=or_(link.c.removed_at.is_not(None), link.c.by == BY_RULE),
+        ).returning(link.c.message)
+    )
+    return written.first() is not None
+
+
+def remove_by_hand(tx: Tx, org: OrgId, message: MessageId, record: RecordRef, *, by: str, at: datetime) -> None:
+    """Unlink for a person: no rule links it again. Raises Unknown when it is not linked."""
+    if not _remove(tx, org, message, record, by=by, at=at):
+        raise Unknown(f"Message {message} is not on {record}")
+
+
+def remove_by_rule(tx: Tx, org: OrgId, message: MessageId, record: RecordRef, *, at: datetime) -> bool:
+    """Take away a link that rules made and would not make today; False when there is none, or a person made it."""
+    return _remove(tx, org, message, record, by=BY_RULE, at=at)
+
+
+def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Link, ...]:
+    """All links of a message, removed ones included, in the order in which they were made."""
+    found = (
+        select(link)
+        .where(link.c.message == message, link.c.org == org)
+        .order_by(link.c.created_at, link.c.module, link.c.record)
+    )
+    return tuple(_link(row) for row in tx.execute(found))
+
+
+def of_messages(tx: Tx, org: OrgId, messages: Collection[MessageId]) -> tuple[Link, ...]:
+    """The standing links of several messages, by message and record."""
+    found = (
+        select(link)
+        .where(link.c.message.in_(sorted(messages)), link.c.org == org, link.c.removed_at.is_(None))
+        .order_by(link.c.message, link.c.module, link.c.record)
+    )
+    return tuple(_link(row) for row in tx.execute(found))
+
+
+def of_record(
+    tx: Tx, org: OrgId, record: RecordRef, *, before: MessageId | None = None, limit: int = 100
+) -> tuple[Link, ...]:
+    """A page of a record's standing links, newest message first; `before` is the last message of the page before."""
+    page = select(link).where(
+        link.c.org == org, link.c.module == record.module, link.c.record == record.id, link.c.removed_at.is_(None)
+    )
+    if before is not None:
+        page = page.where(link.c.message < before)
+    return tuple(_link(row) for row in tx.execute(page.order_by(link.c.message.desc()).limit(limit)))
+
+
+def _remove(tx: Tx, org: OrgId, message: MessageId, record: RecordRef, *, by: str, at: datetime) -> bool:
+    gone = (
+        update(link)
+        .where(
+            link.c.message == message,
+            link.c.module == record.module,
+            link.c.record == record.id,
+            link.c.org == org,
+            link.c.removed_at.is_(None),
+        )
+        .values(removed_at=to_micros(at), removed_by=by)
+    )
+    if by == BY_RULE:
+        gone = gone.where(link.c.by == BY_RULE)
+    return tx.execute(gone).rowcount > 0
+
+
+def _link(row: Row[Any]) -> Link:
+    return Link(
+        message=MessageId(row.message),
+        record=RecordRef(row.module, row.record),
+        rule=row.rule,
+        evidence=rows.decode(tuple[Evidence, ...], row.evidence),
+        by=row.by,
+        guess=row.guess,
+        created_at=from_micros(row.created_at),
+        removed_at=None if row.removed_at is None else from_micros(row.removed_at),
+        removed_by=row.removed_by,
+    )

@@ -1,0 +1,251 @@
+"""Messages: stored once however they came (I8), with everyone in them and every way by which they reached us."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, select, tuple_
+
+from mailrelay.clock import from_micros, to_micros
+from mailrelay.errors import Unknown
+from mailrelay.ids import Digest, MessageId, OrgId, QueueId, UserId
+from mailrelay.model.address import Address
+from mailrelay.model.envelope import Channel
+from mailrelay.model.message import (
+    AttachmentInfo,
+    AuthVerdicts,
+    BlobRef,
+    Direction,
+    Message,
+    Participant,
+    ParticipantRole,
+)
+from mailrelay.store import rows
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import message, message_source, participant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One way by which a message reached us, or left."""
+
+    message: MessageId
+    arrival: QueueId
+    channel: Channel
+    user: UserId | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of messages ended: newest first, by when they were received and then by id."""
+
+    received_at: datetime
+    id: MessageId
+
+
+def insert(tx: Tx, new: Message) -> bool:
+    """Keep a message and its participants; False, and nothing is changed, when the same mail is there already (I8).
+
+    The same is: Message-ID and content digest. A copy that is being written at this moment is waited for.
+    """
+    written = tx.execute(
+        tx.insert(message)
+        .values(
+            id=new.id,
+            org=new.org,
+            direction=new.direction,
+            queue_id=new.queue_id,
+            message_id=new.message_id or "",
+            digest=new.digest,
+            raw_digest=new.raw.digest,
+            raw_size=new.raw.size,
+            subject=new.subject,
+            sent_at=None if new.sent_at is None else to_micros(new.sent_at),
+            received_at=to_micros(new.received_at),
+            parents=list(new.parents),
+            auth=None if new.auth is None else rows.encode(new.auth),
+            part=new.part,
+            automatic=new.automatic,
+            attachments=rows.encode(new.attachments),
+        )
+        .on_conflict_do_nothing(index_elements=["org", "message_id", "digest"])
+        .returning(message.c.id)
+    ).first()
+    if written is None:
+        return False
+    people = [
+        {
+            "message": new.id,
+            "position": position,
+            "org": new.org,
+            "role": person.role,
+            "key": person.address.key,
+            "local": person.address.local,
+            "domain": person.address.domain,
+            "name": person.name,
+        }
+        for position, person in enumerate(new.participants)
+    ]
+    if people:
+        tx.execute(participant.insert(), people)
+    return True
+
+
+def find(tx: Tx, org: OrgId, message_id: str | None, digest: Digest) -> MessageId | None:
+    """The id of the stored message that is the same mail, or None (I8)."""
+    found = tx.execute(
+        select(message.c.id).where(
+            message.c.org == org, message.c.message_id == (message_id or ""), message.c.digest == digest
+        )
+    ).scalar()
+    return None if found is None else MessageId(found)
+
+
+def get(tx: Tx, org: OrgId, id: MessageId) -> Message:  # noqa: A002
+    """The message. Raises Unknown."""
+    found = get_many(tx, org, [id])
+    if not found:
+        raise Unknown(f"There is no message {id}")
+    return found[0]
+
+
+def get_many(tx: Tx, org: OrgId, ids: Collection[MessageId]) -> tuple[Message, ...]:
+    """Those of these messages that are there, in the order of `ids`."""
+    found = {
+        one.id: one for one in _read(tx, select(message).where(message.c.org == org, message.c.id.in_(sorted(ids))))
+    }
+    return tuple(found[one] for one in dict.fromkeys(ids) if one in found)
+
+
+def list_messages(
+    tx: Tx, org: OrgId, *, before: Place | None = None, since: datetime | None = None, limit: int = 100
+) -> tuple[Message, ...]:
+    """A page of messages, newest first; `before` is where the page before ended, `since` the oldest that is wanted."""
+    page = select(message).where(message.c.org == org)
+    if before is not None:
+        page = page.where(
+            tuple_(message.c.received_at, message.c.id) < tuple_(to_micros(before.received_at), before.id)
+        )
+    if since is not None:
+        page = page.where(message.c.received_at >= to_micros(since))
+    return _read(tx, page.order_by(message.c.received_at.desc(), message.c.id.desc()).limit(limit))
+
+
+def oldest_first(
+    tx: Tx, org: OrgId, *, since: datetime, after: Place | None = None, limit: int = 100
+) -> tuple[Message, ...]:
+    """A page of messages received at or after `since`, oldest first: the order in which threads grew (for `rules rerun`)."""
+    page = select(message).where(message.c.org == org, message.c.received_at >= to_micros(since))
+    if after is not None:
+        page = page.where(tuple_(message.c.received_at, message.c.id) > tuple_(to_micros(after.received_at), after.id))
+    return _read(tx, page.order_by(message.c.received_at, message.c.id).limit(limit))
+
+
+def of_address(
+    tx: Tx, org: OrgId, key: str, *, before: MessageId | None = None, limit: int = 100
+) -> tuple[Message, ...]:
+    """A page of the messages in which an address (by key) stands, newest id first."""
+    ids = select(participant.c.message).where(participant.c.org == org, participant.c.key == key).distinct()
+    page = select(message).where(message.c.org == org, message.c.id.in_(ids.scalar_subquery()))
+    if before is not None:
+        page = page.where(message.c.id < before)
+    return _read(tx, page.order_by(message.c.id.desc()).limit(limit))
+
+
+def by_message_ids(tx: Tx, org: OrgId, message_ids: Sequence[str]) -> dict[str, tuple[MessageId, ...]]:
+    """Stored messages by their Message-ID; a re-used one has several (I8)."""
+    if not message_ids:
+        return {}
+    found: defaultdict[str, list[MessageId]] = defaultdict(list)
+    for row in tx.execute(
+        select(message.c.message_id, message.c.id)
+        .where(message.c.org == org, message.c.message_id.in_(message_ids))
+        .order_by(message.c.id)
+    ):
+        found[row.message_id].append(MessageId(row.id))
+    return {name: tuple(ids) for name, ids in found.items()}
+
+
+def add_source(tx: Tx, org: OrgId, source: Source) -> None:
+    """Note a way by which a message reached us; the same one again is well."""
+    tx.execute(
+        tx.insert(message_source)
+        .values(
+            message=source.message,
+            arrival=source.arrival,
+            org=org,
+            channel=source.channel,
+            user=source.user,
+            at=to_micros(source.at),
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def sources(tx: Tx, org: OrgId, id: MessageId) -> tuple[Source, ...]:  # noqa: A002
+    """Every way by which a message reached us, first to last."""
+    found = (
+        select(message_source)
+        .where(message_source.c.message == id, message_source.c.org == org)
+        .order_by(message_source.c.at, message_source.c.arrival)
+    )
+    return tuple(_source(row) for row in tx.execute(found))
+
+
+def of_arrival(tx: Tx, org: OrgId, arrival: QueueId) -> tuple[MessageId, ...]:
+    """The messages that came of an arrival: the mail itself, then those attached to it (I22)."""
+    found = (
+        select(message_source.c.message)
+        .join(message, message.c.id == message_source.c.message)
+        .where(message_source.c.arrival == arrival, message_source.c.org == org)
+        .order_by(message.c.part, message.c.id)
+    )
+    return tuple(MessageId(row.message) for row in tx.execute(found))
+
+
+def _source(row: Row[Any]) -> Source:
+    return Source(
+        message=MessageId(row.message),
+        arrival=QueueId(row.arrival),
+        channel=Channel(row.channel),
+        user=None if row.user is None else UserId(row.user),
+        at=from_micros(row.at),
+    )
+
+
+def _read(tx: Tx, wanted: Select[Any]) -> tuple[Message, ...]:
+    """Messages of rows of `message`, with their participants read in one statement."""
+    found = tx.execute(wanted).all()
+    people: defaultdict[str, list[Participant]] = defaultdict(list)
+    for row in tx.execute(
+        select(participant)
+        .where(participant.c.message.in_([row.id for row in found]))
+        .order_by(participant.c.message, participant.c.position)
+    ):
+        people[row.message].append(Participant(ParticipantRole(row.role), Address(row.local, row.domain), row.name))
+    return tuple(
+        Message(
+            id=MessageId(row.id),
+            org=OrgId(row.org),
+            direction=Direction(row.direction),
+            queue_id=QueueId(row.queue_id),
+            message_id=row.message_id or None,
+            digest=Digest(row.digest),
+            raw=BlobRef(digest=Digest(row.raw_digest), size=row.raw_size),
+            subject=row.subject,
+            sent_at=None if row.sent_at is None else from_micros(row.sent_at),
+            received_at=from_micros(row.received_at),
+            participants=tuple(people[row.id]),
+            parents=tuple(row.parents),
+            auth=None if row.auth is None else rows.decode(AuthVerdicts, row.auth),
+            part=row.part,
+            automatic=row.automatic,
+            attachments=rows.decode(tuple[AttachmentInfo, ...], row.attachments),
+        )
+        for row in found
+    )

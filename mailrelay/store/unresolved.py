@@ -1,0 +1,137 @@
+"""The list of what could not be filed and waits for a person (I23)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, func, select, update
+
+from mailrelay.clock import from_micros, to_micros
+from mailrelay.errors import Conflict, Unknown
+from mailrelay.ids import MessageId, OrgId, QueueId, UnresolvedId, UserId
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import message_source, unresolved
+
+
+class Resolution(StrEnum):
+    """What a person, or a rerun of the rules, made of an entry."""
+
+    FILED = "filed"
+    DISMISSED = "dismissed"
+    RELEASED = "released"  # given back to the rules, the sender permitted this once
+    RETRIED = "retried"  # given back to the rules after our code failed on it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unresolved:
+    """One entry. `message` is None when the mail could not be read at all; `user` is whose dropbox it came to."""
+
+    id: UnresolvedId
+    org: OrgId
+    arrival: QueueId
+    message: MessageId | None
+    user: UserId | None
+    reason: str
+    """A HoldReason value."""
+    explanation: str
+    since: datetime
+    resolved_at: datetime | None = None
+    resolved_by: str | None = None
+    resolution: str = ""
+
+
+def add(tx: Tx, new: Unresolved) -> None:
+    """Put an entry on the list."""
+    tx.execute(
+        unresolved.insert().values(
+            id=new.id,
+            org=new.org,
+            arrival=new.arrival,
+            message=new.message,
+            user=new.user,
+            reason=new.reason,
+            explanation=new.explanation,
+            since=to_micros(new.since),
+        )
+    )
+
+
+def get(tx: Tx, org: OrgId, id: UnresolvedId) -> Unresolved:  # noqa: A002
+    """The entry, open or resolved. Raises Unknown."""
+    row = tx.execute(select(unresolved).where(unresolved.c.id == id, unresolved.c.org == org)).first()
+    if row is None:
+        raise Unknown(f"There is no entry {id} on the unresolved list")
+    return _entry(row)
+
+
+def list_open(
+    tx: Tx, org: OrgId, *, user: UserId | None = None, after: UnresolvedId | None = None, limit: int = 100
+) -> tuple[Unresolved, ...]:
+    """A page of the open entries, oldest first, of one user or all; `after` is the last id of the page before."""
+    page = select(unresolved).where(unresolved.c.org == org, unresolved.c.resolved_at.is_(None))
+    if user is not None:
+        page = page.where(unresolved.c.user == user)
+    if after is not None:
+        page = page.where(unresolved.c.id > after)
+    return tuple(_entry(row) for row in tx.execute(page.order_by(unresolved.c.id).limit(limit)))
+
+
+def of_arrival(tx: Tx, org: OrgId, arrival: QueueId) -> tuple[Unresolved, ...]:
+    """The entries of an arrival, open and resolved, oldest first."""
+    found = select(unresolved).where(unresolved.c.arrival == arrival, unresolved.c.org == org)
+    return tuple(_entry(row) for row in tx.execute(found.order_by(unresolved.c.id)))
+
+
+def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Unresolved, ...]:
+    """The entries of a message, by whichever arrival, open and resolved, oldest first."""
+    came = select(message_source.c.arrival).where(message_source.c.message == message, message_source.c.org == org)
+    found = select(unresolved).where(
+        unresolved.c.arrival.in_(came.scalar_subquery()), unresolved.c.message == message, unresolved.c.org == org
+    )
+    return tuple(_entry(row) for row in tx.execute(found.order_by(unresolved.c.id)))
+
+
+def resolve(tx: Tx, org: OrgId, id: UnresolvedId, *, by: str, resolution: Resolution, at: datetime) -> Unresolved:  # noqa: A002
+    """Take an entry off the list; the entry as it was. Raises Unknown, or Conflict when somebody was first."""
+    entry = get(tx, org, id)
+    changed = tx.execute(
+        update(unresolved)
+        .where(unresolved.c.id == id, unresolved.c.resolved_at.is_(None))
+        .values(resolved_at=to_micros(at), resolved_by=by, resolution=resolution)
+    )
+    if changed.rowcount != 1:
+        raise Conflict(f"{id} was resolved already ({entry.resolution or 'a moment ago'})")
+    return entry
+
+
+def released_by(tx: Tx, arrival: QueueId) -> str:
+    """Who let an arrival pass although it was held, or ""."""
+    found = select(unresolved.c.resolved_by).where(
+        unresolved.c.arrival == arrival, unresolved.c.resolution == Resolution.RELEASED
+    )
+    return tx.execute(found.order_by(unresolved.c.id.desc()).limit(1)).scalar() or ""
+
+
+def count(tx: Tx) -> int:
+    """How many entries are open in the whole installation (for the metric)."""
+    number: int = tx.execute(select(func.count()).where(unresolved.c.resolved_at.is_(None))).scalar_one()
+    return number
+
+
+def _entry(row: Row[Any]) -> Unresolved:
+    return Unresolved(
+        id=UnresolvedId(row.id),
+        org=OrgId(row.org),
+        arrival=QueueId(row.arrival),
+        message=None if row.message is None else MessageId(row.message),
+        user=None if row.user is None else UserId(row.user),
+        reason=row.reason,
+        explanation=row.explanation,
+        since=from_micros(row.since),
+        resolved_at=None if row.resolved_at is None else from_micros(row.resolved_at),
+        resolved_by=row.resolved_by,
+        resolution=row.resolution,
+    )
