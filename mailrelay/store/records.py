@@ -65,7 +65,7 @@ def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
                 continue
             changes.append(Change.UPDATED)
         known[one.ref] = writes[one.ref] = one
-    _write(tx, org, list(writes.values()), fields)
+    _write(tx, org, [writes[ref] for ref in sorted(writes)], fields)
     return tuple(changes)
 
 

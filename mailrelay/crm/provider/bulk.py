@@ -1,0 +1,124 @@
+"""Records from a file: CSV or NDJSON, a line for each record. A bad line is reported with its number, the good ones are in (R7).
+
+Columns or keys: `module`, `id`, `name`; `owner`, a user's address or id; `links`, in CSV as `role=module/id;role=module/id`; the
+address fields of the module by their names; anything else is a field of the record. A line is the whole record: what it does
+not say the record no longer has. Values are data: what a spreadsheet would take for a formula is text here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from mailrelay.crm.lines import BadLine, BadText, Row, read_csv, read_ndjson
+from mailrelay.ids import OrgId, UserId
+from mailrelay.model.record import Module, Record, RecordAddress
+from mailrelay.smtp.address import BadAddress, parse_address
+from mailrelay.smtp.escape import shown
+from mailrelay.store import modules, people, records
+from mailrelay.store.base import Store, Tx
+from mailrelay.store.records import Change
+
+__all__ = ["BadLine", "BulkResult", "Row", "load", "read_csv", "read_ndjson"]
+
+_SOURCE = "bulk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkResult:
+    """What became of a file."""
+
+    created: int
+    updated: int
+    unchanged: int
+    bad: tuple[BadLine, ...]
+
+
+async def load(
+    store: Store, org: OrgId, rows: Iterable[Row | BadLine], *, now: datetime, batch: int = 500
+) -> BulkResult:
+    """Keep the records of a file, `batch` to a transaction.
+
+    Raises what `Store.write` raises, with the batches before kept: to load the same file again is safe.
+    """
+    counts = dict.fromkeys(Change, 0)
+    bad: list[BadLine] = []
+    waiting = iter(rows)
+    while lines := list(islice(waiting, batch)):
+        good = [line for line in lines if isinstance(line, Row)]
+        changes, refused = await store.write(_keep, org, good, now=now)
+        for change in changes:
+            counts[change] += 1
+        bad += sorted([*refused, *(line for line in lines if isinstance(line, BadLine))], key=lambda one: one.line)
+    return BulkResult(
+        created=counts[Change.CREATED],
+        updated=counts[Change.UPDATED],
+        unchanged=counts[Change.UNCHANGED],
+        bad=tuple(bad),
+    )
+
+
+def _keep(tx: Tx, org: OrgId, rows: Sequence[Row], *, now: datetime) -> tuple[tuple[Change, ...], list[BadLine]]:
+    """Keep what is right of these rows, and say what is not."""
+    known = {module.name: module for module in modules.list_modules(tx, org)}
+    owner_of = _owners(tx, org, rows)
+    good: list[Record] = []
+    bad: list[BadLine] = []
+    for row in rows:
+        try:
+            good.append(_record(row, org, known, owner_of, now))
+        except BadText as error:
+            bad.append(BadLine(row.line, str(error)))
+    return records.upsert_many(tx, good), bad
+
+
+def _owners(tx: Tx, org: OrgId, rows: Sequence[Row]) -> Callable[[str], UserId]:
+    keys: dict[str, str] = {}
+    for text in {row.owner for row in rows if "@" in row.owner}:
+        try:
+            keys[text] = parse_address(text).key
+        except BadAddress:
+            continue  # nobody has it, which is what the line is told
+    users = people.by_addresses(tx, org, sorted(set(keys.values())))
+    ids = {address.key: user.id for user in users for address in user.addresses}
+    plain = sorted({row.owner for row in rows if row.owner and "@" not in row.owner})
+    ids |= {user.id: user.id for user in people.get_many(tx, org, [UserId(one) for one in plain])}
+
+    def owner_of(text: str) -> UserId:
+        found = ids.get(keys.get(text, text))
+        if found is None:
+            raise BadText(f"owner: {shown(text)} is neither the address nor the id of a user")
+        return found
+
+    return owner_of
+
+
+def _record(
+    row: Row, org: OrgId, known: Mapping[str, Module], owner_of: Callable[[str], UserId], now: datetime
+) -> Record:
+    module = known.get(row.ref.module)
+    if module is None:
+        raise BadText(f"module: there is no module {shown(row.ref.module)}")
+    kinds = {field.name: field.kind for field in module.address_fields}
+    addresses = []
+    for name, value in row.values:
+        if name in kinds and value.strip():
+            try:
+                address = parse_address(value.strip())
+            except BadAddress as error:
+                raise BadText(f"{name}: {error}") from error
+            addresses.append(RecordAddress(address=address, kind=kinds[name], field=name))
+    return Record(
+        org=org,
+        ref=row.ref,
+        name=row.name,
+        owner=owner_of(row.owner) if row.owner else None,
+        addresses=tuple(addresses),
+        links=row.links,
+        fields=tuple((name, value) for name, value in row.values if name not in kinds),
+        source=_SOURCE,
+        created_at=now,
+        updated_at=now,
+    )
