@@ -11,7 +11,7 @@ from mailrelay.cli.message_inspect import inspect
 MAIL = (
     b"From: Ann <ann@x.example>\r\nTo: root, bob@x.example\r\nCc: <carol>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@x>\r\n"
     b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nFine.\r\n\r\n> old\r\n"
-    "--b\r\nContent-Type: image/png; name=x.png\r\n\r\npng\r\n--b--\r\n"
+    b"--b\r\nContent-Type: image/png; name=x.png\r\n\r\npng\r\n--b--\r\n"
 )
 
 
