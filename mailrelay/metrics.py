@@ -82,6 +82,9 @@ delivery_ends = _counter(
     "Deliveries that ended, by state",
     state=("sent", "bounced", "expired", "failed", "suppressed", "cancelled"),
 )
+delivery_errors = _counter(
+    "mailrelay_delivery_errors_total", "Delivery batches in which our own code raised; they are tried again"
+)
 delivery_seconds = _histogram("mailrelay_delivery_attempt_duration_seconds", "Length of a delivery attempt", _LATENCY)
 connections = _counter(
     "mailrelay_delivery_connections_total",

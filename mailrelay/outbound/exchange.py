@@ -41,20 +41,16 @@ class Exchange:
         """Bring a batch to the first hop that works, and report."""
         held: Connection | None = None
         try:
+            done = 0
             for parcels in _together(batch.parcels):
                 held, answer = await self._bring(batch, parcels, self._ordered(hops), held)
+                done += len(parcels)
                 _report(batch, parcels, answer)
                 if answer.dead:
                     # Nobody is there: the rest of the batch has been tried with this one.
-                    reported = {parcel.delivery.id for parcel in parcels}
-                    rest = _behind(batch.parcels, reported)
+                    rest = batch.parcels[done:]
                     _report(batch, rest, _Answer([answer.outcomes[0]] * len(rest), answer.host, answer.tls))
                     return
-        except BaseException:
-            if held is not None:
-                held.abort()  # in the middle of who knows what
-                held = None
-            raise
         finally:
             if held is not None:
                 self._pool.give_back(held)
@@ -102,10 +98,14 @@ class Exchange:
     async def _send(
         self, batch: DeliveryBatch, parcels: tuple[Parcel, ...], connection: Connection
     ) -> Sequence[Outcome]:
-        letter = await batch.letters.letter(parcels, connection.offers)
-        if isinstance(letter, Refused):
-            return [letter] * len(parcels)
-        return await connection.send(letter)
+        try:
+            letter = await batch.letters.letter(parcels, connection.offers)
+            if isinstance(letter, Refused):
+                return [letter] * len(parcels)
+            return await connection.send(letter)
+        except BaseException:
+            connection.abort()  # in the middle of who knows what
+            raise
 
     def _kept(self, connection: Connection) -> Connection | None:
         if self._pool.spent(connection):
@@ -137,11 +137,6 @@ def _together(parcels: Sequence[Parcel]) -> Iterator[tuple[Parcel, ...]]:
     """Parcels that one transaction can carry: of one message and one MAIL FROM."""
     for _, group in groupby(parcels, key=lambda parcel: (parcel.delivery.queue_id, parcel.mail_from)):
         yield tuple(group)
-
-
-def _behind(parcels: Sequence[Parcel], reported: set[str]) -> tuple[Parcel, ...]:
-    last = max(index for index, parcel in enumerate(parcels) if parcel.delivery.id in reported)
-    return tuple(parcels[last + 1 :])
 
 
 def _report(batch: DeliveryBatch, parcels: Sequence[Parcel], answer: _Answer) -> None:

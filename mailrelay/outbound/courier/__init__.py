@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from types import ModuleType
 
 from mailrelay.config.schema import Route
 from mailrelay.outbound.courier.base import Courier, Kit
@@ -11,7 +12,7 @@ from mailrelay.outbound.courier.base import Courier, Kit
 
 def load(kit: Kit) -> Courier:
     """The courier of the configured route. Raises LookupError when no file declares it, or two do."""
-    found = {}
+    found: dict[Route, ModuleType] = {}
     for info in pkgutil.iter_modules(__path__, f"{__name__}."):
         module = importlib.import_module(info.name)
         route: Route | None = getattr(module, "ROUTE", None)

@@ -1,0 +1,108 @@
+"""Stored mails made ready for next hops; what several recipients of a message get alike is prepared and signed once (O8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from datetime import datetime
+
+from mailrelay.clock import Clock
+from mailrelay.filing.bodies import Bodies
+from mailrelay.ids import OrgId
+from mailrelay.mail import return_path
+from mailrelay.model.delivery import Delivery, Refused
+from mailrelay.outbound.courier.base import Parcel
+from mailrelay.outbound.prepare import Leave, Prepared, Trace, author_domain, prepare
+from mailrelay.outbound.transaction import Letter, Offers
+from mailrelay.store import dkim_keys, domains
+from mailrelay.store.base import Store, Tx
+
+_KEPT = 64
+_LARGEST_KEPT = 1_000_000
+
+_Variant = tuple[str, Leave, bool, bool]
+
+
+class LetterMaker:
+    """Makes letters. One for the life of the process; it keeps the last few, for other recipients of the same message."""
+
+    def __init__(
+        self,
+        store: Store,
+        bodies: Bodies,
+        clock: Clock,
+        *,
+        hostname: str,
+        domain: str,
+        bounce_domain: str,
+        secret: bytes,
+    ) -> None:
+        """`domain` is the installation's own, which mail of unproved domains leaves as; `secret` signs return paths."""
+        self._store = store
+        self._bodies = bodies
+        self._clock = clock
+        self._hostname = hostname
+        self._domain = domain
+        self._bounce_domain = bounce_domain
+        self._secret = secret
+        self._kept: OrderedDict[_Variant, Prepared | Refused] = OrderedDict()
+
+    def parcel(self, delivery: Delivery) -> Parcel:
+        """A delivery with its return path; the null reverse-path stays one, so that nothing is ever returned to a return (I10)."""
+        if delivery.mail_from is None:
+            return Parcel(delivery, None)
+        now = self._clock.now()
+        return Parcel(delivery, return_path.make(delivery.id, self._secret, self._bounce_domain, now=now))
+
+    async def letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
+        """See `courier.base.Letters`. Raises what reading the body raises, and dkim.CannotSign."""
+        first = parcels[0].delivery
+        raw = await self._bodies.read(first.raw)
+        leave = await self._store.read(
+            _leave, first.org, author_domain(raw), installation=self._domain, now=self._clock.now()
+        )
+        prepared = await self._prepared(first, raw, leave, offers)
+        if isinstance(prepared, Refused):
+            return prepared
+        return Letter(
+            mail_from=parcels[0].mail_from,
+            recipients=tuple(parcel.delivery.recipient for parcel in parcels),
+            params=first.params,
+            content=prepared.content,
+            utf8=prepared.utf8 or not all(parcel.delivery.address.local.isascii() for parcel in parcels),
+        )
+
+    async def _prepared(self, first: Delivery, raw: bytes, leave: Leave, offers: Offers) -> Prepared | Refused:
+        variant = (first.queue_id, leave, "8bitmime" in offers, "smtputf8" in offers)
+        known = self._kept.get(variant)
+        if known is not None:
+            self._kept.move_to_end(variant)
+            return known
+        trace = Trace(hostname=self._hostname, queue_id=first.queue_id, channel=first.channel, at=first.created_at)
+        prepared = await asyncio.to_thread(
+            prepare,
+            raw,
+            leave=leave,
+            trace=trace,
+            eight_bit=variant[2],
+            smtputf8=variant[3],
+            now=self._clock.now(),
+        )
+        if isinstance(prepared, Refused) or len(prepared.content) <= _LARGEST_KEPT:
+            self._kept[variant] = prepared
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return prepared
+
+
+def _leave(tx: Tx, org: OrgId, author: str, *, installation: str, now: datetime) -> Leave:
+    """As whom a mail of an author at this domain leaves now (O2).
+
+    A domain that is proved but has no key any more cannot sign, so mail leaves on its behalf until it has one.
+    """
+    if author != installation and domains.is_proved(tx, org, author):
+        keys = dkim_keys.active(tx, author, now=now)
+        if keys:
+            return Leave(on_behalf_at="", keys=keys)
+    on_behalf = "" if author == installation else installation
+    return Leave(on_behalf_at=on_behalf, keys=dkim_keys.active(tx, installation, now=now))
