@@ -27,7 +27,8 @@ class Kind(StrEnum):
 
 # RFC 2142, RFC 3834 §2, RFC 5321 §4.5.5 and what services write; the whole local part, or ended by a separator or digits.
 _MACHINE = re.compile(
-    r"(?:mailer[-_.]?daemon|postmaster|(?:do[-_.]?)?not?[-_.]?reply|no[-_.]?response|do[-_.]?not[-_.]?respond|noreply"
+    r"(?:mailer[-_.]?daemon|post[-_.]?master|system[-_. ]?administrator|ndr"
+    r"|(?:do[-_.]?)?not?[-_.]?reply|no[-_.]?response|do[-_.]?not[-_.]?respond|noreply"
     r"|bounces?|auto[-_.]?(?:reply|responder|mailer|notify|confirm)|notifications?|mail[-_.]?delivery(?:[-_.]?(?:subsystem|system))?"
     r"|mailerdaemon|nobody|donotreply)(?:[-_+.=].*|\d*)",
     re.IGNORECASE,
@@ -55,6 +56,12 @@ _BOUNCE_SUBJECT = re.compile(
     r"|failure notice|mail (?:delivery )?(?:fail|error|system error)|(?:message|mail|email)[a-z ]{0,20}(?:not|could not be|undeliver|failed)"
     r"|non[- ]?(?:remis|deliver|recapitat)|unzustellbar|nicht zustellbar|fehlgeschlagen|non remis|undelivered|nondeliverable|não entregue"
     r"|配信|投递失败|退信|delivery status|return(?:ed)? (?:mail|message))",
+    re.IGNORECASE,
+)
+# The whole beginning of a subject that mail systems write and people only quote, after Re: or Fwd:.
+_BOUNCE_START = re.compile(
+    r"(?:mail delivery (?:failed|failure|system error)|undelivered mail|undeliverable:|delivery (?:status notification|failure)"
+    r"|returned mail|failure notice\Z|nondeliverable mail|mail system error|message (?:undeliverable|delivery failure))",
     re.IGNORECASE,
 )
 _DELAY = re.compile(
@@ -114,6 +121,8 @@ def _is_returned(parsed: ParsedMessage) -> bool:
     """Whether a mail that is no DSN is a bounce all the same: by its sender, or by its subject from a machine."""
     if "X-Failed-Recipients" in parsed.headers or any(_DAEMON.fullmatch(local) for local in _locals(parsed, "From")):
         return True
+    if _starts_as_bounce(parsed):
+        return True
     by_machine = _machine_sender(parsed) or _null_return_path(parsed)
     return bool(by_machine) and _BOUNCE_SUBJECT.search(parsed.subject) is not None
 
@@ -165,8 +174,14 @@ def _is_auto_reply(parsed: ParsedMessage) -> bool:
 
 
 def _by_structure(parsed: ParsedMessage) -> str:
-    report = report_type(parsed)
-    return f"multipart/report of {report}" if report else ""
+    if report := report_type(parsed):
+        return f"multipart/report of {report}"
+    return "the subject is that of a bounce" if _starts_as_bounce(parsed) else ""
+
+
+def _starts_as_bounce(parsed: ParsedMessage) -> bool:
+    """Whether the subject is a mail system's; a question about one is a person's."""
+    return _BOUNCE_START.match(parsed.subject) is not None and not parsed.subject.endswith("?")
 
 
 def _by_fields(parsed: ParsedMessage) -> str:

@@ -26,7 +26,6 @@ _MAX_LINES = 60
 
 _QUOTE = re.compile(r"^[ \t]*(?:[>|][ \t]?)+")
 _LABELLED = re.compile(r"[ \t*_]*([^\s:：*_][^:：<>@\"]{0,24}?)[ \t\u00a0*_]*[:：][ \t\u00a0*_]*(.*)", re.DOTALL)
-_RULE = re.compile(r"[ \t]*[-_=*—–─]{2,}[ \t>]*")
 _MARK = re.compile(r"[ \t]*[-_=*—–─>]*[ \t]*([^\n]{4,80}?)[ \t]*[:：]?[ \t]*[-_=*—–─]*[ \t]*[:：]?[ \t]*")
 
 
@@ -86,11 +85,6 @@ def label(line: str) -> tuple[str, str] | None:
         return None
     role = phrases.LABELS.get(" ".join(unicodedata.normalize("NFC", found[1]).lower().split()))
     return None if role is None else (role, found[2].strip(" \t*\u00a0"))
-
-
-def is_rule(line: str) -> bool:
-    """Whether a line is a drawn rule: dashes, underscores, stars."""
-    return _RULE.fullmatch(line[:MAX_LINE]) is not None
 
 
 def find(lines: Sequence[str]) -> list[Block]:

@@ -189,6 +189,10 @@ class HeaderBlock:
         )
         return self.keep(kept)
 
+    def swap(self, old: Field, raw: bytes) -> HeaderBlock:
+        """This block with `raw` in the place of `old`, which is one of its entries; others of that name stay."""
+        return self.keep(self._own(raw) if entry is old else entry for entry in self.fields)
+
     def join(self, raw: bytes) -> bytes:
         """These fields before the body of `raw`, which is what this block was parsed from."""
         body = raw[self.end :]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from mailrelay.errors import Invalid
 from mailrelay.mail import addresses, parameters, words
 from mailrelay.mail.addresses import format_mailbox
 from mailrelay.mail.compose import base64_lines, parameter, quoted_printable
 from mailrelay.mail.headers import LINE_LIMIT, Field, encode_field
 from mailrelay.mail.message import Part, parse
+from mailrelay.smtp.address import BadAddress
 from mailrelay.smtp.data import normalise_newlines
 
 _ADDRESS_FIELDS = frozenset(("from", "sender", "reply-to", "to", "cc", "bcc"))
@@ -51,13 +53,14 @@ def _edits(part: Part) -> list[tuple[int, int, bytes]]:
     changed = block
     for field in block:
         if not field.raw.isascii() and (encoded := _encoded(field)) is not None:
-            changed = changed.replace(field.name, encoded)
+            changed = changed.swap(field, encoded)
     body = bytes(part.body)
     if part.children:
         if part.encoding in ("8bit", "binary"):
             changed = changed.replace("Content-Transfer-Encoding", b"Content-Transfer-Encoding: 7bit\r\n")
         return [(block.start, block.end, bytes(changed))] if bytes(changed) != header else []
-    if part.encoding not in _IDENTITY or _is_seven_bit(body):
+    # RFC 2045 §6.4: composite types take no other encoding; what is 8-bit in them then stays, and the caller sees it.
+    if part.encoding not in _IDENTITY or _is_seven_bit(body) or part.type.startswith(("multipart/", "message/")):
         return [(block.start, block.end, bytes(changed))] if bytes(changed) != header else []
     encoding, encoded_body = _body(part, body)
     changed = changed.replace("Content-Transfer-Encoding", b"Content-Transfer-Encoding: %s\r\n" % encoding)
@@ -71,7 +74,7 @@ def _edits(part: Part) -> list[tuple[int, int, bytes]]:
 
 
 def _body(part: Part, body: bytes) -> tuple[bytes, bytes]:
-    if part.type.startswith(("text/", "message/")):
+    if part.type.startswith("text/"):
         return b"quoted-printable", quoted_printable(normalise_newlines(body))
     return b"base64", base64_lines(body).rstrip(b"\r\n")
 
@@ -85,14 +88,23 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _encoded(field: Field) -> bytes | None:
-    """An 8-bit field in ASCII, or None when that would change what it means."""
-    if field.key in _ADDRESS_FIELDS:
-        found = addresses.read(field.value)
-        mailboxes = [(entry.name, entry.address) for entry in found.mailboxes if entry.address is not None]
-        if len(mailboxes) != len(found.mailboxes) or any(not address.local.isascii() for _, address in mailboxes):
-            return None
-        return encode_field(field.name, ", ".join(format_mailbox(name, address) for name, address in mailboxes))
-    if field.key in _PARAMETER_FIELDS:
-        head, values, _ = parameters.read(field.value)
-        return encode_field(field.name, head + "".join(parameter(name, value) for name, value in values.items()))
-    return encode_field(field.name, words.decode(field.value))
+    """An 8-bit field in ASCII, or None when that would change what it means, or cannot be done."""
+    if not field.name:
+        return None
+    try:
+        if field.key in _ADDRESS_FIELDS:
+            return _encoded_addresses(field)
+        if field.key in _PARAMETER_FIELDS:
+            head, values, _ = parameters.read(field.value)
+            return encode_field(field.name, head + "".join(parameter(name, value) for name, value in values.items()))
+        return encode_field(field.name, words.decode(field.value))
+    except (Invalid, BadAddress):
+        return None
+
+
+def _encoded_addresses(field: Field) -> bytes | None:
+    found = addresses.read(field.value)
+    mailboxes = [(entry.name, entry.address) for entry in found.mailboxes if entry.address is not None]
+    if found.defects or any(not address.local.isascii() for _, address in mailboxes):
+        return None
+    return encode_field(field.name, ", ".join(format_mailbox(name, address) for name, address in mailboxes))

@@ -121,6 +121,12 @@ def test_nobody_is_not_answered():
         (mail(head="From: ann@x.example\r\nSubject: Automatic reply: An order\r\n"), Kind.AUTO_REPLY),
         (mail(head="From: ann@x.example\r\nSubject: Abwesenheitsnotiz: Urlaub\r\n"), Kind.AUTO_REPLY),
         (mail(head="From: ann@x.example\r\nSubject: Re: your out of office reply\r\n"), Kind.NORMAL),
+        (
+            mail(head="From: gateway@x.example\r\nSubject: Mail delivery failed: returning message to sender\r\n"),
+            Kind.BOUNCE,
+        ),
+        (mail(head="From: ann@x.example\r\nSubject: Fwd: Returned mail: see transcript\r\n"), Kind.NORMAL),
+        (mail(head="From: ann@x.example\r\nSubject: Undelivered mail returned, what now?\r\n"), Kind.NORMAL),
         (mail(head="From: ann@x.example\r\nSubject: Undeliverable furniture\r\n"), Kind.NORMAL),
     ],
 )

@@ -224,6 +224,25 @@ def test_a_plain_eight_bit_mail_without_mime_fields_gets_them():
     assert content(read(done)) == "Grüße\n"
 
 
+def test_every_field_of_a_repeated_name_is_kept():
+    done = to_seven_bit("X-Tag: ä\r\nFrom: a@b.example\r\nX-Tag: b\r\nX-Tag: ü\r\n\r\n".encode())
+    assert done is not None
+    assert [field.text for field in parse(done).headers.fields_named("X-Tag")] == ["ä", "b", "ü"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xef\xbb\xbfFrom: a@b.example\r\n\r\nx",
+        "From: ä@b.example\r\n\r\nx".encode(),
+        "From: a@b.example)ä\r\n\r\nx".encode(),
+        'From: a@b.example\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\nä\r\n--b--\r\n'.encode(),
+    ],
+)
+def test_what_cannot_be_said_in_seven_bits_is_none(raw):
+    assert to_seven_bit(raw) is None
+
+
 def test_long_lines_are_wrapped_by_encoding():
     done = to_seven_bit(GOOD + b"x" * 5_000 + b"\r\n")
     assert done is not None
