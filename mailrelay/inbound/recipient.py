@@ -1,0 +1,109 @@
+"""RCPT TO: whose a recipient address is, or why it is refused, within the dialogue (I1, I24, S21, S22)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from mailrelay.clock import Clock
+from mailrelay.ids import OrgId
+from mailrelay.mail import return_path
+from mailrelay.mail.return_path import NoReturnPath
+from mailrelay.model.address import Address
+from mailrelay.model.envelope import ArrivalTarget, Channel
+from mailrelay.model.organisation import Organisation, User
+from mailrelay.model.reply import Reply
+from mailrelay.smtp import codes
+from mailrelay.smtp.address import relay_disguise
+from mailrelay.store import deliveries, dropboxes, organisations
+from mailrelay.store.base import Store
+
+_PREFIX = "bcc-"
+_LONGEST_TOKEN = 64
+_POSTMASTER = "postmaster"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where an accepted recipient's mail goes; `user` and `organisation` are set for a dropbox."""
+
+    org: OrgId
+    channel: Channel
+    place: ArrivalTarget
+    user: User | None = None
+    organisation: Organisation | None = None
+
+
+class Recipients:
+    """Resolves recipient addresses."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        hostname: str,
+        domains: Collection[str],
+        bounce_domain: str,
+        secrets: Sequence[bytes],
+    ) -> None:
+        """`domains` are those of the dropboxes; `secrets` are the keys of signed return paths, the current one first."""
+        self._store = store
+        self._clock = clock
+        self._domains = frozenset(domains)
+        self._bounce_domain = bounce_domain
+        self._secrets = tuple(secrets)
+        self._postmaster_domains = self._domains | {bounce_domain, hostname}
+
+    async def resolve(self, address: Address) -> Target | Reply:
+        """The target of an address of ours, else the refusal.
+
+        An unknown, revoked, disabled and malformed dropbox are refused alike, after the same question to the store: nobody
+        learns by asking which addresses exist (S21). Raises StoreBusy.
+        """
+        domain, local = address.domain, address.local
+        if local.lower() == _POSTMASTER and domain in self._postmaster_domains:
+            return await self._postmaster(address)
+        if relay_disguise(local):
+            return codes.RELAY_DENIED
+        if domain in self._domains:
+            return await self._dropbox(address)
+        if domain == self._bounce_domain:
+            return await self._return_path(address)
+        return codes.RELAY_DENIED
+
+    async def _dropbox(self, address: Address) -> Target | Reply:
+        local = address.local.lower()
+        # What is no dropbox address at all asks the same question, with a token that nobody has.
+        token = local.removeprefix(_PREFIX)[:_LONGEST_TOKEN] if local.startswith(_PREFIX) else ""
+        found = await self._store.read(dropboxes.by_token, token, now=self._clock.now())
+        if found is None:
+            return codes.NO_SUCH_DROPBOX
+        dropbox, user, organisation = found
+        return Target(
+            org=organisation.id,
+            channel=Channel.DROPBOX,
+            place=ArrivalTarget(address=address, dropbox=dropbox.id, user=user.id),
+            user=user,
+            organisation=organisation,
+        )
+
+    async def _return_path(self, address: Address) -> Target | Reply:
+        token = return_path.read(address.local, self._secrets, now=self._clock.now())
+        # B03, I10: what is not signed by us, or too late, is backscatter.
+        if isinstance(token, NoReturnPath):
+            return codes.NO_SUCH_RETURN_PATH
+        delivery = await self._store.read(deliveries.by_id, token.delivery)
+        if delivery is None:
+            return codes.NO_SUCH_RETURN_PATH
+        return Target(
+            org=delivery.org, channel=Channel.BOUNCE, place=ArrivalTarget(address=address, delivery=delivery.id)
+        )
+
+    async def _postmaster(self, address: Address) -> Target | Reply:
+        # RFC 5321 §4.5.1: mail to postmaster is accepted. It is nobody's dropbox, so a person of the first organisation finds
+        # it in the unresolved list.
+        everyone = await self._store.read(organisations.list_organisations)
+        if not everyone:
+            return codes.LOCAL_ERROR
+        return Target(org=everyone[0].id, channel=Channel.ORGANISATION, place=ArrivalTarget(address=address))

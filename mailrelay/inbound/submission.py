@@ -1,0 +1,208 @@
+"""SMTP submission: who a user is, whether the envelope sender is theirs, and their mail through the one door out (O1, A06–A09)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from mailrelay import log
+from mailrelay.clock import Clock
+from mailrelay.config import schema
+from mailrelay.errors import Invalid, NotPermitted, Refusal
+from mailrelay.inbound import passwords, sasl
+from mailrelay.inbound.door import Reception
+from mailrelay.inbound.limits import Failures, client_key
+from mailrelay.inbound.sasl import Credentials
+from mailrelay.mail.headers import HeaderBlock
+from mailrelay.model.address import Address, ReversePath
+from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams, Peer
+from mailrelay.model.organisation import User
+from mailrelay.model.reply import Reply
+from mailrelay.outbound.policy import sender
+from mailrelay.outbound.submit import Submission, Submitted
+from mailrelay.smtp import codes
+from mailrelay.smtp.address import BadAddress, parse_address
+from mailrelay.smtp.escape import shown
+from mailrelay.store import organisations, people
+from mailrelay.store.base import Store, Tx
+
+KEY_FIELD = "X-Mailrelay-Idempotency-Key"
+_LONGEST_KEY = 255
+_HASHES_AT_ONCE = 2
+_SLOWEST = 5.0
+
+logger = log.get()
+
+
+class Submits(Protocol):
+    """`outbound.submit.Submitter`, or what stands in front of it."""
+
+    async def submit(self, submission: Submission) -> Submitted:
+        """See `outbound.submit.Submitter.submit`."""
+        ...
+
+
+class SubmissionDoor:
+    """The `door.Door` of the submission listeners: takes mail from users, to anybody."""
+
+    mechanisms = sasl.MECHANISMS
+
+    def __init__(self, *, settings: schema.Submission, store: Store, clock: Clock, submitter: Submits) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._submitter = submitter
+        self._failures = Failures()
+        self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
+
+    @property
+    def max_size(self) -> int:
+        """See `Door`."""
+        return self._settings.max_size
+
+    @property
+    def max_recipients(self) -> int:
+        """See `Door`."""
+        return self._settings.max_recipients
+
+    async def log_in(self, ip: str, credentials: Credentials) -> User | Reply:
+        """The user, or 535 alike and as late for an unknown user and a wrong password; 454 after too many failures (A08).
+
+        Failures count by address, which is put off at once and without hashing, and by user, whom nobody may lock out: an
+        attempt for a user under attack is answered later, right or wrong.
+        """
+        now = self._clock.monotonic()
+        client, account = f"ip {client_key(ip)}", f"user {credentials.user.lower()}"
+        limit = self._settings.max_failures
+        if self._failures.count(client, now=now) >= limit:
+            self._refused(ip, credentials, "too many failures from this address")
+            return codes.AUTH_UNAVAILABLE
+        # Noted before the work, so that a hundred attempts at once are as many as a hundred in a row.
+        self._failures.note(client, now=now)
+        attacked = self._failures.count(account, now=now) - limit
+        if attacked >= 0:
+            await asyncio.sleep(min(_SLOWEST, 0.1 * (1 + attacked)))
+        user = await self._authenticate(credentials)
+        if user is None:
+            self._failures.note(account, now=now)
+            self._refused(ip, credentials, "wrong user or password")
+            return codes.AUTH_FAILED
+        self._failures.forgive(client)
+        return user
+
+    async def begin(
+        self, peer: Peer, user: User | None, mail_from: ReversePath, params: MailParams
+    ) -> Reception | Reply:
+        """A transaction, or 553 5.7.1 for an envelope sender that is not the user's (A09)."""
+        if user is None:
+            return codes.AUTH_REQUIRED
+        try:
+            if mail_from is not None:
+                facts = await self._store.read(_sender_facts, user, mail_from)
+                sender.check(facts, header=(), mail_from=mail_from)
+        except NotPermitted as refusal:
+            logger.info("transaction.refused", ip=peer.ip, user=user.id, reply=str(refusal.reply))
+            return refusal.reply
+        return _Sending(self._submitter, peer, user, mail_from, params)
+
+    async def _authenticate(self, credentials: Credentials) -> User | None:
+        """Who has this name and password. It takes as long when nobody has the name."""
+        try:
+            logins = await self._store.read(people.by_address, parse_address(credentials.user).key)
+        except BadAddress:
+            logins = ()
+        # Acting for somebody else (RFC 4616 §2) is not offered, and looks like a wrong password.
+        stored = {login.user.id: login.password for login in logins if credentials.identity in ("", credentials.user)}
+        found = None
+        for login in logins:
+            if await self._matches(credentials.password, stored.get(login.user.id)) and found is None:
+                found = login.user
+        if not logins:
+            await self._matches(credentials.password, None)
+        return found
+
+    async def _matches(self, password: str, stored: str | None) -> bool:
+        async with self._hashing:
+            return await asyncio.to_thread(
+                passwords.verify_password, password, stored, rounds=self._settings.password_rounds
+            )
+
+    def _refused(self, ip: str, credentials: Credentials, reason: str) -> None:
+        logger.warning("authentication.refused", ip=ip, user=shown(credentials.user), reason=reason)
+
+
+class _Sending:
+    """One submission under way. It is held in memory: `max_size` bounds it, and only users get this far."""
+
+    def __init__(self, submitter: Submits, peer: Peer, user: User, mail_from: ReversePath, params: MailParams) -> None:
+        self._submitter = submitter
+        self._peer = peer
+        self._user = user
+        self._mail_from = mail_from
+        self._params = params
+        self._recipients: dict[Address, EnvelopeRecipient] = {}
+        self._pieces: list[bytes] = []
+
+    async def add(self, recipient: EnvelopeRecipient) -> Reply:
+        """See `Reception`. What speaks against a recipient (O10) is said after the content, with the sentence for the author."""
+        self._recipients.setdefault(recipient.address, recipient)
+        return codes.RECIPIENT_OK
+
+    def write(self, piece: bytes) -> None:
+        """See `Reception`."""
+        self._pieces.append(piece)
+
+    def discard(self) -> None:
+        """See `Reception`."""
+        self._pieces.clear()
+
+    async def finish(self) -> Reply:
+        """See `Reception`."""
+        raw = b"".join(self._pieces)
+        self._pieces.clear()
+        try:
+            raw, key = take_key(raw)
+            submitted = await self._submitter.submit(
+                Submission(
+                    org=self._user.org,
+                    user=self._user.id,
+                    channel=Channel.SUBMISSION,
+                    mail_from=self._mail_from,
+                    params=self._params,
+                    recipients=tuple(self._recipients.values()),
+                    raw=raw,
+                    idempotency_key=key,
+                )
+            )
+        except Refusal as refusal:
+            logger.info("transaction.refused", ip=self._peer.ip, user=self._user.id, reply=str(refusal.reply))
+            return refusal.reply
+        return codes.queued(submitted.queue_id)
+
+
+def take_key(raw: bytes) -> tuple[bytes, str | None]:
+    """The mail without its idempotency key field, and the key (O19). Raises Invalid for one that is empty, long or doubled."""
+    head_end = raw.find(b"\r\n\r\n")
+    if KEY_FIELD.lower().encode() not in raw[: head_end if head_end >= 0 else len(raw)].lower():
+        return raw, None
+    block = HeaderBlock.parse(raw)
+    keys = block.all(KEY_FIELD)
+    if not keys:
+        return raw, None
+    if len(keys) > 1 or not 1 <= len(keys[0]) <= _LONGEST_KEY or not keys[0].isprintable():
+        raise Invalid(KEY_FIELD, f"must stand once and hold 1 to {_LONGEST_KEY} printable characters")
+    return block.without((KEY_FIELD,)).join(raw), keys[0]
+
+
+def _sender_facts(tx: Tx, user: User, mail_from: Address) -> sender.SenderFacts:
+    keys = sender.lookup_keys((mail_from,))
+    return sender.SenderFacts(
+        user=people.get(tx, user.org, user.id),
+        domains=organisations.get(tx, user.org).domains,
+        others={
+            address.key
+            for other in people.by_addresses(tx, user.org, sorted(keys))
+            if other.id != user.id
+            for address in other.addresses
+        },
+    )
