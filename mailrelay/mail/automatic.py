@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from mailrelay.mail.message import ParsedMessage, Part
+from mailrelay.mail.message import ParsedMessage
+from mailrelay.mail.structure import Part
 
 
 class Kind(StrEnum):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from mailrelay.ids import Digest
 
 if TYPE_CHECKING:
-    from mailrelay.mail.message import ParsedMessage, Part
+    from mailrelay.mail.message import ParsedMessage
+from mailrelay.mail.structure import Part
 
 MAX_PARENTS = 50
 MAX_ID_CHARS = 998

@@ -7,7 +7,8 @@ from mailrelay.mail import addresses, parameters, words
 from mailrelay.mail.addresses import format_mailbox
 from mailrelay.mail.compose import base64_lines, parameter, quoted_printable
 from mailrelay.mail.headers import LINE_LIMIT, Field, encode_field
-from mailrelay.mail.message import Part, parse
+from mailrelay.mail.message import parse
+from mailrelay.mail.structure import Part
 from mailrelay.smtp.address import BadAddress
 from mailrelay.smtp.data import normalise_newlines
 

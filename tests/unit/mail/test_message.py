@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mailrelay.mail import message
+from mailrelay.mail import structure
 from mailrelay.mail.message import parse
 
 MIXED = b"""\
@@ -140,7 +140,7 @@ def test_fault_p04_an_attachment_name_is_only_data(name):
         b"%%%02X" % byte for byte in name.encode()
     )
     (one,) = parse(raw + b"\n\nx").attachments
-    assert len(one.name) <= message.MAX_NAME_CHARS
+    assert len(one.name) <= structure.MAX_NAME_CHARS
     assert one.name[:5] == name.replace("\0", "\ufffd")[:5]
 
 
@@ -176,7 +176,7 @@ def test_fault_p01_p02_hostile_structure_costs_little_and_loses_nothing(raw):
     assert time.process_time() - began < 0.2
     assert found is not None
     assert parsed.raw is raw
-    assert len(parsed.parts) <= message.MAX_PARTS
+    assert len(parsed.parts) <= structure.MAX_PARTS
 
 
 def test_fault_p02_caps_are_said():
@@ -201,7 +201,7 @@ def test_fault_p02_a_missing_end_is_flagged_and_the_text_kept():
 def test_fault_p06_mails_in_mails_stop_at_the_cap():
     raw = b"From: a@b.c\n" + b"Content-Type: message/rfc822\n\n" * 200 + b"end"
     parsed = parse(raw)
-    assert sum(1 for _ in parsed.root.walk()) <= message.MAX_DEPTH + 2
+    assert sum(1 for _ in parsed.root.walk()) <= structure.MAX_DEPTH + 2
     assert parsed.attached_messages[0] == raw[len(b"From: a@b.c\nContent-Type: message/rfc822\n\n") :]
 
 
