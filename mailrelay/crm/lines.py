@@ -220,7 +220,7 @@ def _row(line: int, values: Mapping[str, str], links: tuple[RecordLink, ...]) ->
     return Row(
         line=line,
         ref=_ref(values["module"].strip(), values["id"].strip()),
-        name=values["name"].strip(),
+        name=" ".join(values["name"].split()),  # P09: a name of one line, whatever a cell held
         owner=values.get("owner", "").strip(),
         links=links,
         values=tuple((name, value) for name, value in values.items() if value and name not in (*_NEEDED, "owner")),

@@ -16,6 +16,7 @@ from mailrelay.model.settings import Unknown as UnknownBecomes
 from mailrelay.smtp.address import parse_address
 from mailrelay.store import dropboxes, organisations, people, tokens
 from mailrelay.store.base import Store
+from tests.store.explain import AnyStore, watched
 from tests.support import factory
 from tests.support.clock import FakeClock
 
@@ -206,6 +207,19 @@ async def test_i21_a_regenerated_dropbox_may_overlap_and_a_disabled_one_does_not
     assert await store.write(dropboxes.disable, org.id, anna.id, now=clock.now()) == 2
     for token in (old.token, new.token):
         assert await store.read(dropboxes.by_token, token, now=clock.now()) is None
+
+
+async def test_i01_unknown_and_revoked_tokens_cost_the_same_statements(store: AnyStore, clock: FakeClock) -> None:
+    org = await factory.org(store, clock)
+    anna = await factory.user(store, clock, org)
+    box = await factory.dropbox(store, clock, anna)
+    await store.write(dropboxes.disable, org.id, anna.id, now=clock.now())
+    async with watched(store) as revoked:
+        assert await store.read(dropboxes.by_token, box.token, now=clock.now()) is None
+    async with watched(store) as unknown:
+        assert await store.read(dropboxes.by_token, "a" * 26, now=clock.now()) is None
+    assert [statement for statement, _ in revoked.plans] == [statement for statement, _ in unknown.plans]
+    assert len(revoked.plans) == 1
 
 
 async def test_i01_a_dropbox_ends_with_its_user_and_role(store: Store, clock: FakeClock) -> None:

@@ -8,6 +8,7 @@ however that ended, and stops it.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import importlib.util
 import os
 import pwd
@@ -21,6 +22,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -28,7 +30,10 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
-_TEMPLATE = "mailrelay_template"
+import mailrelay
+from mailrelay.store import schema
+
+_LOCK = 0x6D61696C
 _START_SECONDS = 60.0
 _SETTINGS = {
     "listen_addresses": "",
@@ -68,19 +73,26 @@ def database(url: str) -> Iterator[str]:
 
 
 def _make_template(url: str) -> None:
-    from mailrelay.store import schema
-
+    """The database that all others are copies of; on a server that was given it outlives the session, and is used again."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{_template()}"')
-        connection.execute(f'CREATE DATABASE "{_template()}"')
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg", database=_template()))
-    schema.migrate(engine)
-    engine.dispose()
+        connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])  # another session may be here too
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_template()]).fetchone():
+            return
+        connection.execute(f'DROP DATABASE IF EXISTS "{_template()}_part"')
+        connection.execute(f'CREATE DATABASE "{_template()}_part"')
+        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg", database=f"{_template()}_part"))
+        schema.migrate(engine)
+        engine.dispose()
+        connection.execute(f'ALTER DATABASE "{_template()}_part" RENAME TO "{_template()}"')
 
 
+@cache
 def _template() -> str:
-    """One for each session, since a server that was given may serve several at once."""
-    return f"{_TEMPLATE}_{_controller()}"
+    """One name for each state of the schema's sources."""
+    store = Path(mailrelay.__file__).parent / "store"
+    sources = [store / "tables.py", *sorted((store / "migrations" / "versions").glob("*.py"))]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources))
+    return f"mailrelay_template_{digest.hexdigest()[:16]}"
 
 
 def _controller() -> int:
@@ -105,7 +117,8 @@ def _start(shared: Path) -> str:
     note, log = shared / "postgres.ready", shared / "postgres.log"
     with log.open("wb") as output:
         keeper = subprocess.Popen(
-            [sys.executable, __file__, str(_controller()), str(programs), str(note)],
+            [sys.executable, "-m", __name__, str(_controller()), str(programs), str(note)],
+            cwd=Path(__file__).parents[2],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

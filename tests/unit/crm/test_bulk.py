@@ -56,10 +56,16 @@ def test_empty_lines_and_a_missing_last_line_end_are_no_faults() -> None:
 
 
 def test_a_quoted_value_may_run_over_lines_and_numbers_stay_right() -> None:
-    rows = csv_rows(HEADER + 'lead,1,"Bob\r\nthe builder",,,,\r\n' + GOOD + "lead,,,,,,\r\n")
+    rows = csv_rows(HEADER + 'lead,1,Bob,,,,"1\r\n2"\r\n' + GOOD + "lead,,,,,,\r\n")
     assert isinstance(rows[0], Row)
-    assert rows[0].name == "Bob\r\nthe builder"
+    assert rows[0].values == (("phone", "1\r\n2"),)
     assert [row.line for row in rows] == [2, 4, 5]
+
+
+def test_fault_p09_a_name_is_one_line() -> None:
+    (row,) = csv_rows(HEADER + 'lead,1," Bob\r\nBcc:\tx ",,,,\r\n')
+    assert isinstance(row, Row)
+    assert row.name == "Bob Bcc: x"
 
 
 @pytest.mark.parametrize(
