@@ -155,13 +155,17 @@ def reopen(tx: Tx, id: QueueId, *, at: datetime) -> None:  # noqa: A002
     tx.ring(Bell.FILING)
 
 
-def retry(tx: Tx, held: Arrival, *, due_at: datetime, at: datetime, failure: str) -> None:
-    """Give a claimed arrival back after our own failure on it. Raises Stale when the lease was lost."""
+def retry(tx: Tx, held: Arrival, *, due_at: datetime, at: datetime, failure: str, counts: bool = True) -> None:
+    """Give a claimed arrival back after our own failure on it. Raises Stale when the lease was lost.
+
+    Without `counts` the attempt is not held against it: something else was missing for a while.
+    """
     _change(
         tx,
         held,
         state=ArrivalState.ACCEPTED,
         due_at=to_micros(due_at),
+        attempts=held.attempts if counts else held.attempts - 1,
         failure=failure,
         lease_node=None,
         lease_until=None,

@@ -1,0 +1,351 @@
+"""A decision → rows: message, links, records, holds, events and the arrival's end, in one transaction.
+
+What the decision stood on is checked again here: whether the mail is known already, who has a new correspondent's address, and
+where its thread is. Another worker who was first makes it `Stale`, and the caller gathers and decides again; so a hundred copies
+at once make one message and one record (I6, I8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailrelay.errors import Invalid, Stale
+from mailrelay.filing import gather
+from mailrelay.filing.bodies import KeptBody
+from mailrelay.ids import DeliveryId, IdFactory, MessageId, OrgId, QueueId, UserId
+from mailrelay.model.address import Address
+from mailrelay.model.decision import (
+    BY_RULE,
+    Decision,
+    Disposition,
+    DropReason,
+    HoldReason,
+    ProposedCreation,
+    ProposedLink,
+)
+from mailrelay.model.envelope import Arrival, ArrivalState, Channel
+from mailrelay.model.event import EventType
+from mailrelay.model.record import AddressKind, Record, RecordAddress, RecordRef
+from mailrelay.rules.facts import Facts
+from mailrelay.store import arrivals, deliveries, events, filings, links, messages, modules, records, unresolved
+from mailrelay.store.base import Tx
+from mailrelay.store.messages import Source
+from mailrelay.store.unresolved import Resolution, Unresolved
+
+_OURS = frozenset((Channel.API, Channel.SUBMISSION, Channel.MASS, Channel.AUTORESPONDER))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One message of an arrival with what was decided of it; `body` are bytes of its own that are still to be written."""
+
+    facts: Facts
+    decision: Decision
+    body: KeptBody | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of an arrival."""
+
+    state: ArrivalState
+    reason: str
+    messages: tuple[MessageId, ...]
+    """The mail itself first, then those attached to it."""
+    created: tuple[RecordRef, ...]
+    linked: tuple[RecordRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """What one message's decision changed."""
+
+    known: bool
+    """Filed, or waiting for a person, before: this arrival is one more copy."""
+    held: bool
+    created: tuple[RecordRef, ...] = ()
+    linked: tuple[RecordRef, ...] = ()
+
+
+def decision(tx: Tx, arrival: Arrival, judged: Sequence[Judged], *, ids: IdFactory, at: datetime) -> Applied:
+    """Write down what was decided of an arrival's messages, and end it.
+
+    Raises Stale, and keeps nothing, when the arrival was taken over by another worker or a decision stands on what is no longer
+    so. The first of `judged` is the mail itself.
+    """
+    for one in judged:  # before any of them is written: mails attached side by side may be one thread
+        _still_so(tx, one.facts)
+    made: dict[str, RecordRef] = {}
+    written = [_one(tx, arrival, one, made, ids=ids, at=at) for one in judged]
+    first = judged[0]
+    carrier = first.facts.message.id
+    reason = first.decision.reason
+    if arrival.channel in _OURS:
+        state, reason = ArrivalState.RELAYED, ""
+    elif any(one.held for one in written):
+        state = ArrivalState.UNRESOLVED
+        reason = next(one.decision.reason for one, wrote in zip(judged, written, strict=True) if wrote.held)
+    elif all(one.known for one in written):
+        state = ArrivalState.DUPLICATE
+    elif any(one.decision.disposition is Disposition.FILE for one in judged):
+        state, reason = ArrivalState.FILED, ""
+    else:
+        state = ArrivalState.DROPPED
+    if arrival.channel is Channel.BOUNCE:
+        _returned(tx, arrival, carrier, at=at)
+    if state is ArrivalState.UNRESOLVED:
+        arrivals.hold(tx, arrival, reason=reason, message=carrier)
+    else:
+        arrivals.end(tx, arrival, state=state, at=at, reason=reason, message=carrier)
+    return Applied(
+        state=state,
+        reason=reason,
+        messages=tuple(one.facts.message.id for one in judged),
+        created=tuple(ref for one in written for ref in one.created),
+        linked=tuple(dict.fromkeys(ref for one in written for ref in one.linked)),
+    )
+
+
+def unreadable(
+    tx: Tx,
+    arrival: Arrival,
+    *,
+    reason: HoldReason,
+    explanation: str,
+    failure: str,
+    ids: IdFactory,
+    at: datetime,
+) -> None:
+    """Put an arrival of which no message could be made on the unresolved list. Raises Stale when the lease was lost."""
+    arrivals.hold(tx, arrival, reason=reason, message=None, failure=failure)
+    message = None if arrival.message is None else MessageId(arrival.message)
+    _hold(tx, arrival, message, reason=reason, explanation=explanation, ids=ids, at=at)
+
+
+def links_and_records(
+    tx: Tx, arrival: Arrival, one: Judged, made: dict[str, RecordRef], *, ids: IdFactory, at: datetime
+) -> tuple[tuple[RecordRef, ...], tuple[RecordRef, ...]]:
+    """Make what a decision to file asks for; the records created, and the records newly linked. Raises Stale.
+
+    `made` are the records that this transaction has created, by address key; it is added to.
+    """
+    facts = one.facts
+    org, message = facts.message.org, facts.message.id
+    created: list[RecordRef] = []
+    proposals = list(one.decision.links)
+    # In order of the key, so that two transactions that create the same two records meet at the first.
+    for proposed in sorted(one.decision.creations, key=lambda each: each.creation.address.key):
+        ref = made.get(proposed.creation.address.key)
+        if ref is None:
+            ref = _create(tx, arrival, facts, proposed, ids=ids, at=at)
+            made[proposed.creation.address.key] = ref
+            created.append(ref)
+        proposals.append(ProposedLink(record=ref, rule=proposed.rule, evidence=proposed.evidence, guess=False))
+    linked = []
+    for proposal in proposals:
+        if links.add(tx, org, message, proposal, at=at):
+            linked.append(proposal.record)
+            events.append(
+                tx,
+                org=org,
+                at=at,
+                type=EventType.MESSAGE_LINKED,
+                queue_id=arrival.id,
+                message=message,
+                data={"record": str(proposal.record), "rule": proposal.rule, "by": BY_RULE},
+            )
+    return tuple(created), tuple(linked)
+
+
+def resolve_entries(
+    tx: Tx, org: OrgId, message: MessageId, *, user: str | None, by: str, resolution: Resolution, at: datetime
+) -> tuple[Unresolved, ...]:
+    """Take a message's open entries, for this user's copies of it, off the list, and end the arrivals that waited for them."""
+    resolved = []
+    for entry in unresolved.of_message(tx, org, message):
+        if entry.resolved_at is None and entry.user == user:
+            unresolved.resolve(tx, org, entry.id, by=by, resolution=resolution, at=at)
+            end_if_settled(tx, org, entry.arrival, message, resolution=resolution, at=at)
+            resolved.append(entry)
+    return tuple(resolved)
+
+
+def end_if_settled(
+    tx: Tx, org: OrgId, arrival: QueueId, message: MessageId, *, resolution: Resolution, at: datetime
+) -> None:
+    """End an arrival that waited for a person, once the last of its entries is off the list."""
+    waiting = [entry for entry in unresolved.of_arrival(tx, org, arrival) if entry.resolved_at is None]
+    held = arrivals.get(tx, arrival)
+    if waiting or held is None or held.state is not ArrivalState.UNRESOLVED:
+        return
+    state = ArrivalState.FILED if resolution is Resolution.FILED else ArrivalState.DROPPED
+    arrivals.resolve(tx, arrival, state=state, at=at, reason=resolution, message=held.message or message)
+
+
+def _one(
+    tx: Tx, arrival: Arrival, one: Judged, made: dict[str, RecordRef], *, ids: IdFactory, at: datetime
+) -> _Written:
+    facts, said = one.facts, one.decision
+    message, org = facts.message, facts.message.org
+    known = _keep(tx, arrival, one)
+    was_filed = known and filings.is_filed(tx, org, message.id)
+    before = [entry for entry in unresolved.of_message(tx, org, message.id) if entry.user == gather.user_of(arrival)]
+    source = Source(
+        message=message.id, arrival=arrival.id, channel=arrival.channel, user=gather.user_of(arrival), at=at
+    )
+    messages.add_source(tx, org, source)
+    filings.put(tx, org, message.id, arrival.id, said, at=at)
+    if said.disposition is Disposition.HOLD and arrival.channel not in _OURS:
+        waits = any(entry.resolution not in (Resolution.RELEASED, Resolution.RETRIED) for entry in before)
+        if waits:  # one entry is enough for a user's copies of a mail, and what a person made of it stands
+            return _Written(known=True, held=False)
+        reason, explanation = HoldReason(said.reason), said.explanation
+        _hold(tx, arrival, message.id, reason=reason, explanation=explanation, ids=ids, at=at)
+        return _Written(known=False, held=True)
+    if said.disposition is Disposition.DROP:
+        if not known:
+            _tell(tx, arrival, message.id, EventType.MESSAGE_DROPPED, at=at, reason=DropReason(said.reason))
+        return _Written(known=known, held=False)
+    created, linked = links_and_records(tx, arrival, one, made, ids=ids, at=at)
+    if not was_filed:
+        _tell(tx, arrival, message.id, EventType.MESSAGE_FILED, at=at, reason="")
+    if before:
+        resolve_entries(
+            tx,
+            org,
+            message.id,
+            user=gather.user_of(arrival),
+            by=BY_RULE,
+            resolution=Resolution.FILED,
+            at=at,
+        )
+    return _Written(known=was_filed, held=False, created=created, linked=linked)
+
+
+def _keep(tx: Tx, arrival: Arrival, one: Judged) -> bool:
+    """Store the message unless it is there; whether it was. Raises Stale when it came by another way meanwhile."""
+    message = one.facts.message
+    if arrival.channel in _OURS:  # stored by its submission
+        return True
+    if messages.insert(tx, message):
+        if one.body is not None:
+            one.body.put(tx)
+        return False
+    if messages.find(tx, message.org, message.message_id, message.digest) != message.id:
+        raise Stale(f"The mail {message.message_id or message.digest} came by another way meanwhile")
+    return True
+
+
+def _still_so(tx: Tx, facts: Facts) -> None:
+    if facts.message.parents and gather.earlier(tx, facts.message, would_be={}) != facts.thread:
+        raise Stale("The thread was filed elsewhere meanwhile")
+
+
+def _create(
+    tx: Tx, arrival: Arrival, facts: Facts, proposed: ProposedCreation, *, ids: IdFactory, at: datetime
+) -> RecordRef:
+    creation = proposed.creation
+    new = new_record(
+        tx,
+        facts.message.org,
+        module=creation.module,
+        address=creation.address,
+        name=creation.name,
+        owner=creation.owner,
+        source=arrival.channel,
+        ids=ids,
+        at=at,
+    )
+    seen = [hit.record for hit in facts.hits if hit.key == creation.address.key]
+    records.create_for_address(tx, new, address=creation.address, known=seen, now=at, queue_id=arrival.id)
+    return new.ref
+
+
+def new_record(
+    tx: Tx,
+    org: OrgId,
+    *,
+    module: str,
+    address: Address,
+    name: str,
+    owner: str | None,
+    source: str,
+    ids: IdFactory,
+    at: datetime,
+) -> Record:
+    """A record with `address` in the module's first primary field, not stored yet. Raises Unknown or Invalid for the module."""
+    fields = modules.get(tx, org, module).address_fields
+    field = next((one for one in fields if one.kind is AddressKind.PRIMARY), None) or next(iter(fields), None)
+    if field is None:
+        raise Invalid("module", f"{module} has no field for an address")
+    return Record(
+        org=org,
+        ref=RecordRef(module, ids.record()),
+        name=name,
+        owner=None if owner is None else UserId(owner),
+        addresses=(RecordAddress(address=address, kind=field.kind, field=field.name),),
+        links=(),
+        fields=(),
+        source=source,
+        created_at=at,
+        updated_at=at,
+    )
+
+
+def _hold(
+    tx: Tx,
+    arrival: Arrival,
+    message: MessageId | None,
+    *,
+    reason: HoldReason,
+    explanation: str,
+    ids: IdFactory,
+    at: datetime,
+) -> None:
+    unresolved.add(
+        tx,
+        Unresolved(
+            id=ids.unresolved(),
+            org=arrival.org,
+            arrival=arrival.id,
+            message=message,
+            user=gather.user_of(arrival),
+            reason=reason,
+            explanation=explanation,
+            since=at,
+        ),
+    )
+    _tell(tx, arrival, message or "", EventType.MESSAGE_HELD, at=at, reason=reason)
+
+
+def _tell(tx: Tx, arrival: Arrival, message: str, type_: EventType, *, at: datetime, reason: str) -> None:
+    events.append(
+        tx,
+        org=arrival.org,
+        at=at,
+        type=type_,
+        queue_id=arrival.id,
+        message=message,
+        data={"reason": reason} if reason else {},
+    )
+
+
+def _returned(tx: Tx, arrival: Arrival, message: MessageId, *, at: datetime) -> None:
+    """Note on the delivery that something came back for it."""
+    if arrival.target is None or arrival.target.delivery is None:
+        return
+    delivery = deliveries.by_id(tx, DeliveryId(arrival.target.delivery))
+    if delivery is None or delivery.org != arrival.org:
+        return
+    events.append(
+        tx,
+        org=arrival.org,
+        at=at,
+        type=EventType.DELIVERY_RETURNED,
+        queue_id=arrival.id,
+        message=delivery.message,
+        delivery=delivery.id,
+        data={"returned": message},
+    )

@@ -1,0 +1,179 @@
+"""An arrival from its bytes to its records: the table of contents of the way in (docs/flow.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from mailrelay import log, metrics, rules
+from mailrelay.clock import Clock
+from mailrelay.dns.resolver import Resolver
+from mailrelay.errors import DnsFailed, Stale
+from mailrelay.filing import apply, gather, reading
+from mailrelay.filing.apply import Applied, Judged
+from mailrelay.filing.bodies import Bodies, BodyMissing, KeptBody
+from mailrelay.filing.reading import Case, Reading
+from mailrelay.ids import IdFactory, MessageId
+from mailrelay.inbound import verify
+from mailrelay.model.address import Address
+from mailrelay.model.decision import Disposition, HoldReason
+from mailrelay.model.envelope import Arrival, ArrivalState, Channel
+from mailrelay.model.message import AuthVerdicts, Verdict
+from mailrelay.model.organisation import Organisation
+from mailrelay.model.settings import SenderCheck
+from mailrelay.rules.facts import Facts
+from mailrelay.store import arrivals, messages, organisations
+from mailrelay.store.base import Store, Tx
+
+_log = log.get(stage="filing")
+
+_TRIES = 12
+"""How often a decision may be overtaken by other workers before the arrival is put back."""
+_THREADED_BYTES = 65_536
+"""A mail from this size on is taken apart on a worker thread."""
+_LOOSE_TIMEOUT = 5.0
+"""Seconds for verdicts that nothing depends on."""
+_PATIENCE = timedelta(minutes=10)
+"""How long DNS may fail us before a sender who must be authenticated is held."""
+
+
+class Pipeline:
+    """Files arrivals."""
+
+    def __init__(
+        self,
+        store: Store,
+        bodies: Bodies,
+        clock: Clock,
+        ids: IdFactory,
+        *,
+        resolver: Resolver | None,
+        service_domains: frozenset[str],
+        verify_timeout: float = verify.TIMEOUT,
+    ) -> None:
+        """`service_domains`: of dropboxes and return paths. Without a resolver nothing is verified."""
+        self._store = store
+        self._bodies = bodies
+        self._clock = clock
+        self._ids = ids
+        self._resolver = resolver
+        self._service_domains = service_domains
+        self._verify_timeout = verify_timeout
+
+    async def process(self, arrival: Arrival) -> Applied | None:
+        """Bring a claimed arrival to its end; None when its lease was lost to another worker.
+
+        Raises DnsFailed when it should be tried again later; anything else that it raises is a fault of ours.
+        """
+        try:
+            cases, bodies = await self._cases(arrival)
+        except BodyMissing as missing:
+            return await self._unreadable(arrival, str(missing))
+        return await self._file(arrival, cases, bodies)
+
+    async def _cases(self, arrival: Arrival) -> tuple[tuple[Case, ...], tuple[KeptBody | None, ...]]:
+        """Read and verify: the mail itself, then those attached to it."""
+        if arrival.message is not None and arrival.channel not in (Channel.DROPBOX, Channel.BOUNCE):
+            message = await self._store.read(messages.get, arrival.org, MessageId(arrival.message))
+            return (reading.stored(message, arrival),), (None,)
+        raw = await self._bodies.read(arrival.raw)
+        read = await self._read(raw, arrival)
+        auth = await self._verify(raw, arrival, read.case.sender)
+        bodies = [await self._bodies.keep(one.raw) for one in read.attached]
+        attached = [
+            replace(one.case, message=replace(one.case.message, raw=body.ref))
+            for one, body in zip(read.attached, bodies, strict=True)
+        ]
+        return (read.case.verified(auth), *attached), (None, *bodies)
+
+    async def _read(self, raw: bytes, arrival: Arrival) -> Reading:
+        if len(raw) < _THREADED_BYTES:
+            return reading.read(raw, arrival, new_id=self._ids.message)
+        return await asyncio.to_thread(reading.read, raw, arrival, new_id=self._ids.message)
+
+    async def _verify(self, raw: bytes, arrival: Arrival, sender: Address | None) -> AuthVerdicts | None:
+        """SPF, DKIM and DMARC of a dropbox mail; a passing failure of DNS is waited out where the verdict counts."""
+        if self._resolver is None or arrival.channel is not Channel.DROPBOX:
+            return None
+        if arrival.peer is None or arrival.envelope is None:
+            return None
+        organisation: Organisation = await self._store.read(organisations.get, arrival.org)
+        counts = organisation.settings.sender_check is SenderCheck.AUTHENTICATED
+        auth = await verify.verify(
+            raw,
+            peer_ip=arrival.peer.ip,
+            helo=arrival.peer.helo,
+            mail_from=arrival.envelope.mail_from,
+            header_sender=sender,
+            resolver=self._resolver,
+            now=self._clock.now(),
+            timeout=self._verify_timeout if counts else min(self._verify_timeout, _LOOSE_TIMEOUT),
+        )
+        passing = Verdict.TEMPERROR in (auth.spf, auth.dmarc, *(found.verdict for found in auth.dkim))
+        if counts and passing and not auth.aligned and self._clock.now() - arrival.received_at < _PATIENCE:
+            raise DnsFailed(f"DNS did not say yet whether {sender} sent it")
+        return auth
+
+    async def _file(self, arrival: Arrival, cases: Sequence[Case], bodies: Sequence[KeptBody | None]) -> Applied | None:
+        """Gather, decide, apply; and again when another worker was first."""
+        for attempt in range(1, _TRIES + 1):
+            every = await self._store.read(_facts, cases, service_domains=self._service_domains)
+            judged = tuple(
+                Judged(facts=facts, decision=rules.decide(facts), body=body)
+                for facts, body in zip(every, bodies, strict=True)
+            )
+            if judged[0].decision.disposition is Disposition.HOLD:
+                judged = judged[:1]  # the whole mail waits, with what is attached to it
+            try:
+                applied = await self._store.write(apply.decision, arrival, judged, ids=self._ids, at=self._clock.now())
+            except Stale:
+                if await self._lost(arrival):
+                    _log.warning("lease.lost", attempt=arrival.attempts)
+                    return None
+                if attempt == _TRIES:
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))  # noqa: S311 (jitter)
+                continue
+            _tell(applied, judged)
+            return applied
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _unreadable(self, arrival: Arrival, why: str) -> Applied:
+        """Leave an arrival whose bytes are gone to a person."""
+        await self._store.write(
+            apply.unreadable,
+            arrival,
+            reason=HoldReason.UNPARSED,
+            explanation=f"it could not be read: {why}",
+            failure="",
+            ids=self._ids,
+            at=self._clock.now(),
+        )
+        _log.error("arrival.held", reason=HoldReason.UNPARSED, because=why)
+        return Applied(state=ArrivalState.UNRESOLVED, reason=HoldReason.UNPARSED, messages=(), created=(), linked=())
+
+    async def _lost(self, arrival: Arrival) -> bool:
+        now = await self._store.read(arrivals.get, arrival.id)
+        fence = None if arrival.lease is None else arrival.lease.fence
+        return now is None or now.state is not ArrivalState.WORKING or now.lease is None or now.lease.fence != fence
+
+
+def _facts(tx: Tx, cases: Sequence[Case], *, service_domains: frozenset[str]) -> tuple[Facts, ...]:
+    return tuple(gather.facts(tx, case, service_domains=service_domains) for case in cases)
+
+
+def _tell(applied: Applied, judged: Sequence[Judged]) -> None:
+    for record in applied.created:
+        metrics.records_created.inc()
+        _log.info("record.created", record=str(record))
+    message = applied.messages[0]
+    if applied.state is ArrivalState.UNRESOLVED:
+        held = next(one for one in judged if one.decision.disposition is Disposition.HOLD)
+        _log.info("arrival.held", message=message, reason=applied.reason, because=held.decision.explanation)
+        return
+    if applied.linked:
+        _log.info("message.filed", message=message, records=[str(record) for record in applied.linked])
+    _log.info("arrival.ended", message=message, state=applied.state, reason=applied.reason)
