@@ -214,13 +214,13 @@ class Dispatcher:
             schedule=self._schedule,
             jitter=random.uniform(-1, 1),  # noqa: S311 (jitter)
         )
-        match following:
-            case retry.Again(due_at=due_at):
-                state = DeliveryState.QUEUED
-            case retry.Ended(state=state):
-                due_at = None
         return Settlement(
-            held=held, state=state, outcome=report.outcome, host=report.host, tls=report.tls, due_at=due_at
+            held=held,
+            state=DeliveryState.QUEUED if isinstance(following, retry.Again) else following.state,
+            outcome=report.outcome,
+            host=report.host,
+            tls=report.tls,
+            due_at=following.due_at if isinstance(following, retry.Again) else None,
         )
 
     # --- leases ---

@@ -6,13 +6,15 @@ import asyncio
 
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
-from mailrelay.errors import Fatal
+from mailrelay.errors import Fatal, Unavailable
+from mailrelay.ids import DeliveryId
 from mailrelay.model.delivery import Accepted, Deferred, DeliveryState, Interrupted, Outcome, Refused
 from mailrelay.store import queue
 from mailrelay.store.base import Store
 from mailrelay.store.queue import Settlement
 
 _PAUSE = 0.5
+_LAST_WAIT = 5.0
 _LARGEST = 200
 _LABELS: dict[type[Outcome], str] = {
     Accepted: "accepted",
@@ -22,6 +24,8 @@ _LABELS: dict[type[Outcome], str] = {
 }
 _log = log.get()
 
+_Waiting = tuple[Settlement, asyncio.Future[None]]
+
 
 class Settler:
     """Writes settlements down. While the store is away they wait here, and their leases are kept (Q05)."""
@@ -29,7 +33,7 @@ class Settler:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._waiting: list[tuple[Settlement, asyncio.Future[None]]] = []
+        self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -43,9 +47,9 @@ class Settler:
         return written
 
     async def close(self) -> None:
-        """Write what is there, then end."""
-        while self._waiting and self._task is not None and not self._task.done():
-            await asyncio.wait({written for _, written in self._waiting})
+        """Write what is there, unless the store takes nothing for seconds; then end."""
+        if self._waiting:
+            await asyncio.wait({written for _, written in self._waiting}, timeout=_LAST_WAIT)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -57,33 +61,51 @@ class Settler:
             while self._waiting:
                 await self._write(self._waiting[:_LARGEST])
 
-    async def _write(self, batch: list[tuple[Settlement, asyncio.Future[None]]]) -> None:
+    async def _write_singly(self, batch: list[_Waiting]) -> bool:
+        for one in batch:
+            if not await self._write([one]):
+                return False
+        return True
+
+    async def _write(self, batch: list[_Waiting]) -> bool:
+        """Write a batch from the head of what waits; False when the store is away and it waits on."""
         settlements = [settlement for settlement, _ in batch]
+        failure: Fatal | None = None
+        lost: list[DeliveryId] = []
         try:
             lost = await self._store.write(queue.settle, settlements, at=self._clock.now())
-        except Fatal as error:
-            del self._waiting[: len(batch)]
-            for _, written in batch:
-                written.set_exception(error)
-            return
-        except Exception:
+        except Unavailable as error:
             # What the world said must not be forgotten: it is kept until the store takes it.
-            _log.exception("attempt.failed", waiting=len(self._waiting))
+            _log.warning("claim.failed", reason=str(error), waiting=len(self._waiting))
             await asyncio.sleep(_PAUSE)
-            return
+            return False
+        except Fatal as error:
+            failure = error
+        except Exception:  # noqa: BLE001 (whatever it is, the neighbours are to be settled)
+            if len(batch) > 1:
+                return await self._write_singly(batch)
+            # A fault of ours in one settlement must not hold up the others; its lease runs out, and it is tried again.
+            _log.exception("attempt.failed", delivery=settlements[0].held.id)
+            lost = [settlements[0].held.id]
         del self._waiting[: len(batch)]
         for settlement, written in batch:
-            if settlement.held.id in lost:
-                _log.warning("lease.lost", queue_id=settlement.held.queue_id, delivery=settlement.held.id)
-            else:
-                _tell(settlement)
-            if not written.done():
+            if failure is None:
+                _tell(settlement, lost=settlement.held.id in lost)
+            if written.done():
+                continue
+            if failure is None:
                 written.set_result(None)
+            else:
+                written.set_exception(failure)
+        return True
 
 
-def _tell(settlement: Settlement) -> None:
-    """Log and count what was written down."""
+def _tell(settlement: Settlement, *, lost: bool) -> None:
+    """Log and count what was written down, or was not because the lease was lost."""
     held, outcome = settlement.held, settlement.outcome
+    if lost:
+        _log.warning("lease.lost", queue_id=held.queue_id, delivery=held.id)
+        return
     if outcome is not None:
         metrics.attempts.labels(_LABELS[type(outcome)]).inc()
     waits = settlement.state is DeliveryState.QUEUED

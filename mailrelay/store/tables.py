@@ -422,7 +422,7 @@ idempotency = Table(  # O19
     Column("org", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("request_sha256", Text, nullable=False),
-    Column("message", Text, nullable=False),
+    Column("queue_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("org", "key"),
 )
