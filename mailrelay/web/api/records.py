@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import IO, Annotated
+from typing import IO, Annotated, BinaryIO, cast
 
 from fastapi import APIRouter, Path, Request
 from pydantic import Field, StringConstraints
@@ -136,7 +136,7 @@ async def bulk(app: App, caller: Administrator, request: Request) -> StreamingRe
         async for piece in request.stream():
             await asyncio.to_thread(file.write, piece)
         file.seek(0)
-        rows = reader(file)
+        rows = reader(cast("BinaryIO", file))
         first = await asyncio.to_thread(_next, rows)  # the header's faults are the answer's status
     except BaseException:
         file.close()

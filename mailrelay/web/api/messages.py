@@ -1,0 +1,339 @@
+"""Messages and their journey: how each came, what every rule said of it, where it is, and what happened since (I9, K1)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from mailrelay.errors import Invalid, Unknown
+from mailrelay.ids import MessageId, OrgId, QueueId
+from mailrelay.model.decision import Disposition, Finding, FindingKind, Link
+from mailrelay.model.envelope import Arrival, ArrivalState, Channel
+from mailrelay.model.message import Direction, Message, ParticipantRole, Verdict
+from mailrelay.smtp.address import BadAddress, parse_address
+from mailrelay.store import arrivals, filings, links, messages, unresolved
+from mailrelay.store.base import Tx
+from mailrelay.store.filings import Journey
+from mailrelay.store.messages import Place
+from mailrelay.web.api.events import ShownEvent
+from mailrelay.web.api.queue import DeliveryHistory, ShownAttempt, ShownDelivery
+from mailrelay.web.application import App
+from mailrelay.web.identity import Administrator, Reader
+from mailrelay.web.shape import After, Limit, MailAddress, Page, Ref, Shown, paged
+from mailrelay.web.strict import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, tags=["messages"])
+
+
+class ShownParticipant(Shown):
+    """Somebody in a message, and where they stand in it."""
+
+    role: ParticipantRole
+    address: MailAddress
+    name: str
+
+
+class ShownFile(Shown):
+    """An attachment."""
+
+    name: str
+    type: str
+    size: int
+    sha256: str
+
+
+class ShownSignature(Shown):
+    """What became of one DKIM signature."""
+
+    verdict: Verdict
+    domain: str
+    selector: str
+    reason: str
+
+
+class ShownVerdicts(Shown):
+    """What SPF, DKIM and DMARC said by our own check."""
+
+    spf: Verdict
+    spf_domain: str
+    spf_reason: str
+    dkim: tuple[ShownSignature, ...]
+    dmarc: Verdict
+    dmarc_policy: str
+    aligned: bool
+
+
+class ShownMessage(Shown):
+    """A message, stored once however many ways it came. `message_id` is its Message-ID field without brackets."""
+
+    id: str
+    direction: Direction
+    queue_id: str
+    message_id: str | None
+    subject: str
+    size: int
+    sent_at: datetime | None
+    received_at: datetime
+    participants: tuple[ShownParticipant, ...]
+    attachments: tuple[ShownFile, ...]
+    auth: ShownVerdicts | None
+    automatic: str
+    part: int
+
+    @classmethod
+    def of(cls, one: Message) -> ShownMessage:
+        """The message as it is answered."""
+        return cls(
+            id=one.id,
+            direction=one.direction,
+            queue_id=one.queue_id,
+            message_id=one.message_id,
+            subject=one.subject,
+            size=one.raw.size,
+            sent_at=one.sent_at,
+            received_at=one.received_at,
+            participants=tuple(ShownParticipant.model_validate(person) for person in one.participants),
+            attachments=tuple(ShownFile.model_validate(file) for file in one.attachments),
+            auth=None if one.auth is None else ShownVerdicts.model_validate(one.auth),
+            automatic=one.automatic,
+            part=one.part,
+        )
+
+
+class ListedMessage(ShownMessage):
+    """A message of a list, with the records it is on."""
+
+    records: tuple[Ref, ...]
+
+
+class ShownEvidence(Shown):
+    """Why: a sentence, and the header and value that were looked at."""
+
+    because: str
+    header: str
+    value: str
+
+
+class ShownLink(Shown):
+    """A link to a record. `by` is "rule" or who made it by hand; `removed_at` when it was taken away, by `removed_by`."""
+
+    record: Ref
+    rule: str
+    evidence: tuple[ShownEvidence, ...]
+    by: str
+    guess: bool
+    created_at: datetime
+    removed_at: datetime | None
+    removed_by: str | None
+
+
+class ShownFinding(Shown):
+    """What one rule said; kind "miss" when it looked and found nothing."""
+
+    rule: str
+    kind: FindingKind
+    evidence: tuple[ShownEvidence, ...]
+    record: Ref | None
+    creates: str
+    reason: str
+    guess: bool
+
+    @classmethod
+    def of(cls, one: Finding) -> ShownFinding:
+        """The finding as it is answered."""
+        made = one.creation
+        return cls(
+            rule=one.rule,
+            kind=one.kind,
+            evidence=tuple(ShownEvidence.model_validate(evidence) for evidence in one.evidence),
+            record=one.record,
+            creates="" if made is None else f"{made.module} {made.name} <{made.address}>",
+            reason=one.reason,
+            guess=one.guess,
+        )
+
+
+class ShownFiling(Shown):
+    """A decision: every rule that ran, in order, hits and misses."""
+
+    arrival: str
+    decided_at: datetime
+    disposition: Disposition
+    reason: str
+    explanation: str
+    findings: tuple[ShownFinding, ...]
+
+
+class ShownSource(Shown):
+    """One way by which a message came, or left."""
+
+    arrival: str
+    channel: Channel
+    user: str | None
+    at: datetime
+
+
+class ShownArrival(Shown):
+    """One reception: where it is, and why."""
+
+    id: str
+    channel: Channel
+    state: ArrivalState
+    reason: str
+    failure: str
+    received_at: datetime
+    size: int
+    attempts: int
+    messages: tuple[str, ...]
+    unresolved: tuple[str, ...]
+
+
+class ShownJourney(ShownMessage):
+    """A message with its whole journey."""
+
+    links: tuple[ShownLink, ...]
+    filings: tuple[ShownFiling, ...]
+    sources: tuple[ShownSource, ...]
+    attached: tuple[str, ...]
+    deliveries: tuple[DeliveryHistory, ...]
+    events: tuple[ShownEvent, ...]
+
+    @classmethod
+    def told(cls, one: Journey) -> ShownJourney:
+        """The journey as it is answered."""
+        return cls(
+            **ShownMessage.of(one.message).model_dump(),
+            links=tuple(ShownLink.model_validate(link) for link in one.links),
+            filings=tuple(
+                ShownFiling(
+                    arrival=filing.arrival,
+                    decided_at=filing.decided_at,
+                    disposition=filing.disposition,
+                    reason=filing.reason,
+                    explanation=filing.explanation,
+                    findings=tuple(ShownFinding.of(finding) for finding in filing.findings),
+                )
+                for filing in one.filings
+            ),
+            sources=tuple(ShownSource.model_validate(source) for source in one.sources),
+            attached=one.attached,
+            deliveries=tuple(
+                DeliveryHistory(
+                    **ShownDelivery.of(delivery).model_dump(),
+                    history=tuple(ShownAttempt.of(attempt) for attempt in attempts),
+                )
+                for delivery, attempts in one.deliveries
+            ),
+            events=tuple(ShownEvent.of(event) for event in one.events),
+        )
+
+
+@router.get("/messages", response_model=Page[ListedMessage])
+async def list_all(
+    app: App,
+    caller: Reader,
+    address: Annotated[str, Query(max_length=320, description="Only mail with this address in it.")] = "",
+    after: After = "",
+    limit: Limit = 100,
+) -> object:
+    """Messages, newest first."""
+    found, on = await app.store.read(_list, caller.org, address, after, limit)
+    items = [
+        ListedMessage(
+            **ShownMessage.of(one).model_dump(), records=tuple(link.record for link in on if link.message == one.id)
+        )
+        for one in found
+    ]
+    return paged(items, limit=limit, cursor=lambda one: f"{one.received_at.isoformat()} {one.id}")
+
+
+@router.get("/messages/{id}")
+async def show(app: App, caller: Reader, id: str) -> ShownJourney:  # noqa: A002
+    """A message with its journey, by its id or by a queue id of it."""
+    return ShownJourney.told(await app.store.read(_journey, caller.org, id))
+
+
+@router.get("/messages/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
+async def raw(app: App, caller: Reader, id: str) -> Response:  # noqa: A002
+    """The message as it came or as it was submitted, byte for byte."""
+    message = await app.store.read(messages.get, caller.org, MessageId(id))
+    return _attached(await app.bodies.read(message.raw), id)
+
+
+@router.get("/arrivals/{id}")
+async def show_arrival(app: App, caller: Reader, id: str) -> ShownArrival:  # noqa: A002
+    """One reception, by the queue id of the 250 reply."""
+    return await app.store.read(_arrival, caller.org, QueueId(id))
+
+
+@router.get("/arrivals/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
+async def raw_arrival(app: App, caller: Administrator, id: str) -> Response:  # noqa: A002
+    """What was received, byte for byte: also of a mail that could not be read."""
+    arrival = await app.store.read(_own, caller.org, QueueId(id))
+    return _attached(await app.bodies.read(arrival.raw), id)
+
+
+def _attached(data: bytes, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}.eml"', "X-Content-Type-Options": "nosniff"}
+    return Response(data, media_type="message/rfc822", headers=headers)
+
+
+def _list(tx: Tx, org: OrgId, address: str, after: str, limit: int) -> tuple[tuple[Message, ...], tuple[Link, ...]]:
+    place = _place(after)
+    if address:
+        try:
+            key = parse_address(address).key
+        except BadAddress as error:
+            raise Invalid("address", str(error)) from None
+        found = messages.of_address(tx, org, key, before=place.id if place else None, limit=limit)
+    else:
+        found = messages.list_messages(tx, org, before=place, limit=limit)
+    return found, links.of_messages(tx, org, [one.id for one in found])
+
+
+def _place(after: str) -> Place | None:
+    if not after:
+        return None
+    at, _, last = after.partition(" ")
+    try:
+        return Place(datetime.fromisoformat(at), MessageId(last))
+    except ValueError:
+        raise Invalid("after", "is not the `next` of a page") from None
+
+
+def _journey(tx: Tx, org: OrgId, name: str) -> Journey:
+    if not name.startswith("Q"):
+        return filings.journey(tx, org, MessageId(name))
+    arrival = _own(tx, org, QueueId(name))
+    known = messages.of_arrival(tx, org, arrival.id) or ((MessageId(arrival.message),) if arrival.message else ())
+    if not known:
+        raise Unknown(f"{name} is {arrival.state} and no message yet")
+    return filings.journey(tx, org, known[0])
+
+
+def _own(tx: Tx, org: OrgId, name: QueueId) -> Arrival:
+    arrival = arrivals.get(tx, name)
+    if arrival is None or arrival.org != org:
+        raise Unknown("There is no such arrival")
+    return arrival
+
+
+def _arrival(tx: Tx, org: OrgId, name: QueueId) -> ShownArrival:
+    one = _own(tx, org, name)
+    reason, failure = arrivals.why(tx, name)
+    known = messages.of_arrival(tx, org, name) or ((MessageId(one.message),) if one.message else ())
+    return ShownArrival(
+        id=one.id,
+        channel=one.channel,
+        state=one.state,
+        reason=reason,
+        failure=failure,
+        received_at=one.received_at,
+        size=one.raw.size,
+        attempts=one.attempts,
+        messages=known,
+        unresolved=tuple(entry.id for entry in unresolved.of_arrival(tx, org, name)),
+    )

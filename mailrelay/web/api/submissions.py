@@ -1,0 +1,254 @@
+"""Sending mail: from JSON fields, or a whole RFC 5322 message with its envelope in its header (O1, O2, O19)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Query, Request
+from pydantic import Base64Bytes, Field, PlainValidator, StringConstraints, WithJsonSchema
+
+from mailrelay.errors import Invalid, NotPermitted
+from mailrelay.ids import OrgId
+from mailrelay.mail import addresses
+from mailrelay.mail.compose import Attachment, Draft, Person, compose
+from mailrelay.mail.message import parse
+from mailrelay.model.address import Address
+from mailrelay.model.envelope import BodyType, Channel, EnvelopeRecipient, MailParams
+from mailrelay.model.organisation import User
+from mailrelay.outbound.submit import Submission
+from mailrelay.smtp.address import parse_address
+from mailrelay.smtp.data import normalise_newlines
+from mailrelay.store import people
+from mailrelay.store.base import Tx
+from mailrelay.web.api.users import find
+from mailrelay.web.application import App
+from mailrelay.web.identity import Caller, Sender
+from mailrelay.web.shape import Given, MailAddress, Shown
+from mailrelay.web.strict import StrictRoute, json_body, validated
+
+router = APIRouter(route_class=StrictRoute, tags=["messages"])
+_WHOLE = "message/rfc822"
+_MANY_BYTES = 100_000
+"""Above this a request is composed in a thread."""
+_RECIPIENT_FIELDS = ("To", "Cc", "Bcc")
+
+
+def _person(value: object) -> Person:
+    """`anna@example.org`, `Anna <anna@example.org>`, or {"name": …, "address": …}."""
+    match value:
+        case str():
+            found = addresses.read(value)
+            if len(found.mailboxes) == 1 and (address := found.mailboxes[0].address) and not found.defects:
+                return Person(found.mailboxes[0].name, address)
+            raise ValueError("must be one address: anna@example.org or Anna <anna@example.org>")
+        case {"address": str(text), "name": str(name), **rest} if not rest:
+            return Person(name, parse_address(text))
+        case {"address": str(text), **rest} if not rest:
+            return Person("", parse_address(text))
+        case _:
+            raise ValueError('must be an address, or {"name": …, "address": …}')
+
+
+Who = Annotated[
+    Person,
+    PlainValidator(_person),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "examples": ["Anna Example <anna@example.org>"]},
+                {
+                    "type": "object",
+                    "properties": {"name": {"type": "string"}, "address": {"type": "string"}},
+                    "required": ["address"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+Line = Annotated[str, StringConstraints(max_length=900)]
+
+
+class GivenAttachment(Given):
+    """A file: its content in base64."""
+
+    name: Line
+    type: Line = "application/octet-stream"
+    content: Base64Bytes = Field(repr=False)
+
+
+class GivenMessage(Given):
+    """A mail to send; at least one recipient, and a text or an HTML body."""
+
+    from_: Who | None = Field(None, alias="from", description="By default the user's primary address.")
+    to: tuple[Who, ...] = Field((), max_length=1000)
+    cc: tuple[Who, ...] = Field((), max_length=1000)
+    bcc: tuple[Who, ...] = Field((), max_length=1000)
+    reply_to: tuple[Who, ...] = Field((), max_length=20)
+    subject: Annotated[str, StringConstraints(max_length=10_000)] = ""
+    text: str | None = Field(None, repr=False)
+    html: str | None = Field(None, repr=False)
+    attachments: tuple[GivenAttachment, ...] = Field((), max_length=100)
+    headers: Mapping[str, str] = Field(default_factory=dict, max_length=50, description="Further header fields.")
+    in_reply_to: Line | None = Field(None, description="A Message-ID without angle brackets.")
+    references: tuple[Line, ...] = Field((), max_length=100)
+    documents: int = Field(0, ge=0, description="How many links to documents of cloud stores are in it (O4).")
+
+
+class QueuedDelivery(Shown):
+    """One recipient of a queued message."""
+
+    id: str
+    recipient: MailAddress
+
+
+class Queued(Shown):
+    """A queued message; `repeated` when this Idempotency-Key had queued it before."""
+
+    id: str
+    queue_id: str
+    deliveries: tuple[QueuedDelivery, ...]
+    repeated: bool
+
+
+@router.post(
+    "/messages",
+    status_code=202,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": GivenMessage.model_json_schema(by_alias=True)},
+                _WHOLE: {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
+    },
+)
+async def send(
+    app: App,
+    caller: Sender,
+    request: Request,
+    user: Annotated[
+        str, Query(max_length=320, description="On whose behalf, by id or address; by default the owner of From.")
+    ] = "",
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="The same key is one mail."),
+    ] = None,
+) -> Queued:
+    """Queue a mail for each of its recipients; 202 means that it is durable.
+
+    A body of type message/rfc822 is sent as it is, to the addresses of its To, Cc and Bcc, without Bcc.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == _WHOLE:
+        raw = normalise_newlines(await request.body())
+        sender, recipients = await _off_loop(len(raw), _envelope, raw)
+        author = await app.store.read(_author, caller, user, sender)
+        documents = 0
+    elif kind in ("application/json", ""):
+        size = len(await request.body())
+        given = await _off_loop(size, validated, GivenMessage, await json_body(request))
+        author = await app.store.read(_author, caller, user, given.from_.address if given.from_ else None)
+        sender = given.from_.address if given.from_ else author.primary
+        raw, recipients = await _off_loop(size, _composed, given, author)
+        documents = given.documents
+    else:
+        raise HTTPException(415, f"Send application/json or {_WHOLE}, not {kind}")
+    submitted = await app.submitter.submit(
+        Submission(
+            org=caller.org,
+            user=author.id,
+            channel=Channel.API,
+            mail_from=sender,
+            recipients=tuple(EnvelopeRecipient(address=address) for address in recipients),
+            raw=raw,
+            params=MailParams(
+                body=None if raw.isascii() else BodyType.EIGHT_BIT,
+                smtputf8=not all(str(address).isascii() for address in recipients),
+            ),
+            idempotency_key=idempotency_key,
+            documents=documents,
+        )
+    )
+    return Queued(
+        id=submitted.message,
+        queue_id=submitted.queue_id,
+        deliveries=tuple(
+            QueuedDelivery(id=delivery, recipient=address)
+            for delivery, address in zip(submitted.deliveries, recipients, strict=True)
+        ),
+        repeated=submitted.repeated,
+    )
+
+
+async def _off_loop(size: int, work: Any, /, *given: Any) -> Any:
+    """What takes long for many bytes is done beside the event loop."""
+    return await asyncio.to_thread(work, *given) if size > _MANY_BYTES else work(*given)
+
+
+def _author(tx: Tx, caller: Caller, wanted: str, sender: Address | None) -> User:
+    """On whose behalf: the token's user, else who is named, else the owner of the sender address."""
+    if caller.user is not None:
+        own = people.get(tx, caller.org, caller.user)
+        if wanted and find(tx, caller.org, wanted).id != own.id:
+            raise NotPermitted(f"This token acts on behalf of {own.name} only")
+        return own
+    if wanted:
+        return find(tx, caller.org, wanted)
+    if sender is None:
+        raise Invalid("from", "is required, because the token acts on behalf of no user")
+    return _owner(tx, caller.org, sender)
+
+
+def _owner(tx: Tx, org: OrgId, sender: Address) -> User:
+    found = people.by_addresses(tx, org, [sender.key])
+    if not found:
+        raise NotPermitted(f"{sender} is not an address of a user; say on whose behalf with ?user=")
+    return found[0]
+
+
+def _composed(given: GivenMessage, author: User) -> tuple[bytes, tuple[Address, ...]]:
+    recipients = _once(person.address for person in (*given.to, *given.cc, *given.bcc))
+    if not recipients:
+        raise Invalid("to", "a mail needs at least one recipient in to, cc or bcc")
+    draft = Draft(
+        from_=given.from_ or Person(author.name, author.primary),
+        to=given.to,
+        cc=given.cc,
+        reply_to=given.reply_to,
+        subject=given.subject,
+        text=given.text,
+        html=given.html,
+        attachments=tuple(Attachment(one.name, one.type, one.content) for one in given.attachments),
+        headers=tuple(given.headers.items()),
+        in_reply_to=given.in_reply_to,
+        references=given.references,
+        date=None,
+        message_id=None,
+    )
+    return compose(draft), recipients
+
+
+def _envelope(raw: bytes) -> tuple[Address, tuple[Address, ...]]:
+    """The header sender, and everyone in To, Cc and Bcc. Raises Invalid with the field that cannot be read."""
+    parsed = parse(raw)
+    found: list[Address] = []
+    for name in ("From", *_RECIPIENT_FIELDS):
+        for mailbox in parsed.addresses(name).mailboxes:
+            if mailbox.address is None:
+                raise Invalid(name, f"has something that is no address: {mailbox.source[:80]!r}")
+            found.append(mailbox.address)
+        if name == "From" and not found:
+            raise Invalid("From", "is missing")
+    authors = len(parsed.addresses("From").mailboxes)
+    recipients = _once(found[authors:])
+    if not recipients:
+        raise Invalid("To", "a mail needs at least one recipient in To, Cc or Bcc")
+    return found[0], recipients
+
+
+def _once(people_in_it: Iterable[Address]) -> tuple[Address, ...]:
+    return tuple({address.key: address for address in people_in_it}.values())

@@ -1,0 +1,162 @@
+"""The real HTTP service on real sockets, over a real store; and a client that speaks JSON to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from mailrelay.blob.folder import FolderBlobs
+from mailrelay.config.schema import Config, Http
+from mailrelay.dns.resolver import Resolver
+from mailrelay.filing.bodies import Bodies
+from mailrelay.ids import IdFactory
+from mailrelay.model.lookup import Answer, Question
+from mailrelay.outbound.submit import Submitter
+from mailrelay.service import Stopping
+from mailrelay.store.base import Store
+from mailrelay.web import ops
+from mailrelay.web.application import Application
+from mailrelay.web.server import HttpServer
+from tests.support.answers import Zone
+from tests.support.clock import FakeClock
+from tests.support.factory import open_store
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.body.splitlines()]
+
+
+class Client:
+    """Speaks to one of the doors; `token` None sends no Authorization."""
+
+    def __init__(self, session: aiohttp.ClientSession, base: str, token: str | None = None) -> None:
+        self._session = session
+        self._base = base
+        self._token = token
+
+    def bearing(self, token: str) -> Client:
+        return Client(self._session, self._base, token)
+
+    async def ask(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **given: Any) -> Answered:
+        sent = dict(headers or {})
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        async with self._session.request(method, self._base + path, headers=sent, **given) as answer:
+            return Answered(answer.status, answer.headers, await answer.read())
+
+    async def get(self, path: str, **given: Any) -> Answered:
+        return await self.ask("GET", path, **given)
+
+    async def post(self, path: str, **given: Any) -> Answered:
+        return await self.ask("POST", path, **given)
+
+    async def put(self, path: str, **given: Any) -> Answered:
+        return await self.ask("PUT", path, **given)
+
+    async def patch(self, path: str, **given: Any) -> Answered:
+        return await self.ask("PATCH", path, **given)
+
+    async def delete(self, path: str, **given: Any) -> Answered:
+        return await self.ask("DELETE", path, **given)
+
+
+class ZoneResolver:
+    """Answers from a zone, without a network."""
+
+    def __init__(self, zone: Zone) -> None:
+        self._zone = zone
+
+    async def resolve(self, question: Question) -> Answer:
+        return self._zone(question)
+
+
+@dataclass(frozen=True)
+class Api:
+    """The running service and what is behind it. `web` is its TCP door, `local` the Unix socket, `ops` the operator's."""
+
+    server: HttpServer
+    application: Application
+    store: Store
+    clock: FakeClock
+    stopping: Stopping
+    web: Client
+    local: Client
+    ops: Client
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path,
+    *,
+    config: Config | None = None,
+    probes: Mapping[str, ops.Probe] | None = None,
+    resolver: Resolver | None = None,
+    clock: FakeClock | None = None,
+    max_body: int = 64_000_000,
+) -> AsyncIterator[Api]:
+    """The HTTP service on free ports, with a new store in `folder`."""
+    clock = clock or FakeClock()
+    config = config or Config(data=folder)
+    http = Http(port=0, ops_port=0, max_body=max_body)
+    stopping = Stopping()
+    async with open_store(folder) as store:
+        bodies = Bodies(store, FolderBlobs(folder / "blobs"), small_body=65_536)
+        ids = IdFactory(clock.now)
+        application = Application(
+            config=config,
+            store=store,
+            bodies=bodies,
+            clock=clock,
+            ids=ids,
+            submitter=Submitter(),
+            resolver=resolver or ZoneResolver(Zone({})),
+        )
+        server = HttpServer(
+            http,
+            application,
+            probes=probes or {"store": ops.store_writes(store), "stopping": ops.not_stopping(stopping)},
+            stopping=stopping,
+            unix_socket=folder / "mr.sock",
+            grace=2,
+        )
+        running = asyncio.create_task(server.run())
+        host, port = server.address
+        _, ops_port = server.ops_address
+        try:
+            async with (
+                aiohttp.ClientSession() as tcp,
+                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(server.unix_socket))) as unix,
+            ):
+                yield Api(
+                    server=server,
+                    application=application,
+                    store=store,
+                    clock=clock,
+                    stopping=stopping,
+                    web=Client(tcp, f"http://{host}:{port}"),
+                    local=Client(unix, "http://local"),
+                    ops=Client(tcp, f"http://{host}:{ops_port}"),
+                )
+        finally:
+            stopping.set()
+            await running
