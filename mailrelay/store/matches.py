@@ -69,7 +69,7 @@ def by_addresses(tx: Tx, org: OrgId, keys: Sequence[str], *, limit: int = 1000) 
 
 
 def by_domains(tx: Tx, org: OrgId, module: str, domains: Sequence[str], *, limit: int = 100) -> tuple[Match, ...]:
-    """Records of a module with an address in exactly one of these domains (I4: an account by its domain), newest id last."""
+    """Records of a module with an address in exactly one of these domains (I4: an account by its domain), by domain and id."""
     found = _MATCH.where(
         record_address.c.org == org,
         record_address.c.module == module,
