@@ -1,0 +1,388 @@
+"""The daemon, put together: configuration → folder → store → doors, workers, couriers, faces → one supervised run.
+
+This is the only file that wires. It reads from top to bottom as what happens at start; everything it makes gets its own section
+of the configuration and nothing global.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailrelay import __version__, log, metrics
+from mailrelay.blob.folder import FolderBlobs
+from mailrelay.clock import Clock
+from mailrelay.config import schema
+from mailrelay.config.schema import Config, ListenerKind
+from mailrelay.dns.caching import CachingResolver
+from mailrelay.errors import Fatal
+from mailrelay.filing.bodies import Bodies
+from mailrelay.ids import IdFactory, NodeId
+from mailrelay.inbound.accept import Acceptor, space_of
+from mailrelay.inbound.certificate import Certificate
+from mailrelay.inbound.listener import Bound, Listeners
+from mailrelay.inbound.pipeline import Pipeline
+from mailrelay.inbound.recipient import Recipients
+from mailrelay.inbound.submission import SubmissionDoor
+from mailrelay.inbound.worker import FilingWorker
+from mailrelay.outbound import courier
+from mailrelay.outbound.courier.base import Kit
+from mailrelay.outbound.dispatcher import Dispatcher
+from mailrelay.outbound.letters import LetterMaker
+from mailrelay.outbound.submit import Submitter
+from mailrelay.service import Service, Stopping, supervise
+from mailrelay.store import dkim_keys
+from mailrelay.store.base import Store
+from mailrelay.store.schema import migrate
+from mailrelay.store.sqlite import SqliteStore
+from mailrelay.upkeep import signing
+from mailrelay.upkeep.folder import DataFolder
+from mailrelay.upkeep.ledger import LedgerKeeper
+from mailrelay.upkeep.systemd import ServiceManager
+from mailrelay.web import ops
+from mailrelay.web.application import Application
+from mailrelay.web.server import HttpServer
+
+if TYPE_CHECKING:
+    from mailrelay.store.postgres import PostgresStore
+
+EX_FAILED = 1
+
+Ready = Callable[["Running"], Awaitable[None]]
+"""Called once everything listens; `mailrelay run --sample` makes the sample organisation and prints what to try."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A daemon that has started, as who started it sees it."""
+
+    application: Application
+    bound: tuple[Bound, ...]
+    api: tuple[str, int]
+    ops: tuple[str, int]
+    unix_socket: Path
+
+
+def main(config: Config, *, ready: Ready | None = None) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status: 0, or 1 when it had to stop.
+
+    Raises ConfigError when only the start shows that the configuration can't be used (a certificate that is none).
+    """
+    log.configure(level=config.log.level, json=config.log.json_lines)
+    logger = log.get()
+    logger.info("daemon.started", version=__version__, pid=os.getpid())
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run(config, ready=ready))
+    except Fatal as error:
+        logger.error("daemon.stopped", because=str(error))
+        return EX_FAILED
+    logger.info("daemon.stopped")
+    return 0
+
+
+async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping | None = None) -> None:
+    """Start everything, run until `stopping` is set (a signal sets it), and stop in order. Raises Fatal."""
+    metrics.build_info.labels(__version__).set(1)
+    async with AsyncExitStack() as stack:
+        parts = await _parts(config, stopping or Stopping(), stack)
+        await _sign_as_installation(parts)
+        certificate = Certificate(config.tls, data=parts.folder.path, hostname=config.hostname, clock=parts.clock)
+        submitter = _submitter(parts)
+        listeners = _listeners(parts, submitter, certificate)
+        application = _application(parts, submitter)
+        http = _http(parts, application, listeners)
+        services: list[Service] = [
+            listeners,
+            _filing(parts),
+            _dispatcher(parts),
+            LedgerKeeper(parts.store, parts.clock, parts.stopping),
+            http,
+            _Announcement(application, listeners, http, parts.stopping, ready),
+        ]
+        stack.enter_context(_signals(parts.stopping, certificate))
+        await supervise(services, parts.stopping, grace=config.grace, report=_report)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What nearly everything is made of."""
+
+    config: Config
+    stopping: Stopping
+    folder: DataFolder
+    store: Store
+    bodies: Bodies
+    clock: Clock
+    ids: IdFactory
+    node: NodeId
+    resolver: CachingResolver
+    secret: bytes
+    """The key of signed return paths."""
+
+    @property
+    def signing_domain(self) -> str:
+        """The installation's own domain, for mail of domains that have not proved themselves (O2)."""
+        return self.config.dkim.domain or self.config.inbound.domains[0]
+
+
+async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _Parts:
+    clock = Clock()
+    folder = DataFolder(config.data)
+    folder.take()
+    stack.callback(folder.release)
+    store = await _open_store(config.store, folder)
+    stack.push_async_callback(store.close)
+    resolver = CachingResolver(config.dns, clock)
+    stack.push_async_callback(resolver.close)
+    ids = IdFactory(clock.now)
+    return _Parts(
+        config=config,
+        stopping=stopping,
+        folder=folder,
+        store=store,
+        bodies=Bodies(store, FolderBlobs(folder.blobs), small_body=config.store.small_body),
+        clock=clock,
+        ids=ids,
+        node=NodeId(f"{config.hostname}/{os.getpid()}/{ids.token()}"),
+        resolver=resolver,
+        secret=config.secret.reveal().encode() if config.secret is not None else folder.secret(),
+    )
+
+
+async def _open_store(settings: schema.Store, folder: DataFolder) -> Store:
+    """The store, its schema brought up to date. Raises Fatal when it can't be used."""
+    store: SqliteStore | PostgresStore
+    if settings.url == "sqlite":
+        store = SqliteStore(folder.database, readers=settings.readers)
+    else:
+        from mailrelay.store.postgres import PostgresStore  # the driver is an extra
+
+        password = settings.password.reveal() if settings.password is not None else None
+        store = PostgresStore(settings.url, password=password, readers=settings.readers, writers=settings.writers)
+    try:
+        before, after = await asyncio.to_thread(migrate, store.engine)
+    except BaseException:
+        await store.close()
+        raise
+    if before != after:
+        log.get().info("store.migrated", before=before or "empty", after=after)
+    return store
+
+
+async def _sign_as_installation(parts: _Parts) -> None:
+    """Make the installation's own DKIM keys at the first start."""
+    if not await parts.store.read(dkim_keys.list_keys, parts.signing_domain):
+        now = parts.clock.now()
+        await signing.make_keys(
+            parts.store, parts.signing_domain, now=now, active_from=now, prefix=parts.config.dkim.selector_prefix
+        )
+
+
+def _submitter(parts: _Parts) -> Submitter:
+    return Submitter(
+        parts.store,
+        parts.bodies,
+        parts.ids,
+        parts.clock,
+        parts.config.delivery,
+        hostname=parts.config.hostname,
+        max_recipients=parts.config.submission.max_recipients,
+    )
+
+
+def _listeners(parts: _Parts, submitter: Submitter, certificate: Certificate) -> Listeners:
+    config = parts.config
+    edge = Acceptor(
+        hostname=config.hostname,
+        settings=config.inbound,
+        store=parts.store,
+        bodies=parts.bodies,
+        ids=parts.ids,
+        clock=parts.clock,
+        recipients=Recipients(
+            parts.store,
+            parts.clock,
+            hostname=config.hostname,
+            domains=config.inbound.domains,
+            bounce_domain=config.inbound.bounce_domain,
+            secrets=(parts.secret,),
+        ),
+        resolver=parts.resolver,
+        space=lambda: space_of(parts.folder.path),
+    )
+    submission = SubmissionDoor(settings=config.submission, store=parts.store, clock=parts.clock, submitter=submitter)
+    return Listeners(
+        config.listeners,
+        hostname=config.hostname,
+        settings=config.inbound,
+        certificate=certificate,
+        doors={
+            ListenerKind.EDGE: edge,
+            ListenerKind.SUBMISSION: submission,
+            ListenerKind.SUBMISSIONS: submission,
+        },
+        stopping=parts.stopping,
+    )
+
+
+def _filing(parts: _Parts) -> FilingWorker:
+    inbound = parts.config.inbound
+    pipeline = Pipeline(
+        parts.store,
+        parts.bodies,
+        parts.clock,
+        parts.ids,
+        resolver=parts.resolver,
+        service_domains=frozenset({*inbound.domains, inbound.bounce_domain}),
+        verify_timeout=inbound.verify_timeout,
+    )
+    return FilingWorker(
+        parts.store,
+        pipeline,
+        parts.config.filing,
+        parts.clock,
+        parts.ids,
+        node=parts.node,
+        stopping=parts.stopping,
+    )
+
+
+def _dispatcher(parts: _Parts) -> Dispatcher:
+    config = parts.config
+    kit = Kit(
+        settings=config.delivery,
+        hostname=config.hostname,
+        own_names=frozenset({config.hostname, *config.inbound.domains, config.inbound.bounce_domain}),
+        own_addresses=frozenset(),
+        sent=parts.folder.sent,
+        resolver=parts.resolver,
+        clock=parts.clock,
+    )
+    letters = LetterMaker(
+        parts.store,
+        parts.bodies,
+        parts.clock,
+        hostname=config.hostname,
+        domain=parts.signing_domain,
+        bounce_domain=config.inbound.bounce_domain,
+        secret=parts.secret,
+    )
+    return Dispatcher(
+        parts.store,
+        courier.load(kit),
+        letters,
+        parts.clock,
+        config.delivery,
+        node=parts.node,
+        stopping=parts.stopping,
+    )
+
+
+def _application(parts: _Parts, submitter: Submitter) -> Application:
+    return Application(
+        config=parts.config,
+        store=parts.store,
+        bodies=parts.bodies,
+        clock=parts.clock,
+        ids=parts.ids,
+        submitter=submitter,
+        resolver=parts.resolver,
+    )
+
+
+def _http(parts: _Parts, application: Application, listeners: Listeners) -> HttpServer:
+    return HttpServer(
+        parts.config.http,
+        application,
+        probes={
+            "store": ops.store_writes(parts.store),
+            "disk": ops.has_space(parts.folder.path),
+            "listeners": ops.holds(listeners.ready.is_set, "the listeners are not open"),
+            "running": ops.not_stopping(parts.stopping),
+        },
+        stopping=parts.stopping,
+        unix_socket=parts.config.http.socket or parts.folder.socket,
+        grace=parts.config.grace,
+    )
+
+
+class _Announcement:
+    """Says that everything runs, to who started it and to the service manager; a service, so that it ends with the rest."""
+
+    name = "announcement"
+
+    def __init__(
+        self,
+        application: Application,
+        listeners: Listeners,
+        http: HttpServer,
+        stopping: Stopping,
+        ready: Ready | None,
+    ) -> None:
+        self._application = application
+        self._listeners = listeners
+        self._http = http
+        self._stopping = stopping
+        self._ready = ready
+
+    async def run(self) -> None:
+        manager = ServiceManager(os.environ)
+        await self._listeners.ready.wait()
+        if self._ready is not None:
+            await self._ready(
+                Running(
+                    application=self._application,
+                    bound=self._listeners.bound,
+                    api=self._http.address,
+                    ops=self._http.ops_address,
+                    unix_socket=self._http.unix_socket,
+                )
+            )
+        log.get().info("daemon.ready")
+        manager.tell("READY=1")
+        await manager.watch(self._stopping)
+        await self._stopping.wait()
+        log.get().info("daemon.stopping")
+        manager.tell("STOPPING=1")
+
+
+@contextmanager
+def _signals(stopping: Stopping, certificate: Certificate) -> Iterator[None]:
+    """SIGTERM and SIGINT stop; SIGHUP reads the certificate again. Outside the main thread (tests) there are no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    acts: dict[signal.Signals, Callable[[], object]] = {
+        signal.SIGTERM: stopping.set,
+        signal.SIGINT: stopping.set,
+        signal.SIGHUP: certificate.reload,
+    }
+    for number, act in acts.items():
+        loop.add_signal_handler(number, act)
+    try:
+        yield
+    finally:
+        for number in acts:
+            loop.remove_signal_handler(number)
+
+
+def _report(name: str, error: Exception, pause: float) -> None:
+    metrics.service_restarts.labels(name).inc()
+    log.get(service=name).error("service.failed", pause=pause, exc_info=error)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on this platform: asyncio's own loop does the same, slower
+        return None
+    return uvloop.new_event_loop
