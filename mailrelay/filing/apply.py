@@ -124,6 +124,11 @@ def unreadable(
     _hold(tx, arrival, message, reason=reason, explanation=explanation, ids=ids, at=at)
 
 
+def hold_again(tx: Tx, arrival: Arrival, message: MessageId, said: Decision, *, ids: IdFactory, at: datetime) -> None:
+    """Put a message that was filed, and that today's rules would hold, on the unresolved list; its arrival has ended."""
+    _hold(tx, arrival, message, reason=HoldReason(said.reason), explanation=said.explanation, ids=ids, at=at)
+
+
 def links_and_records(
     tx: Tx, arrival: Arrival, one: Judged, made: dict[str, RecordRef], *, ids: IdFactory, at: datetime
 ) -> tuple[tuple[RecordRef, ...], tuple[RecordRef, ...]]:

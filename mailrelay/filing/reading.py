@@ -32,6 +32,8 @@ class Case:
     """The header sender of the mail that arrived."""
     defects: tuple[str, ...]
     originals: tuple[Original, ...]
+    attached: int = 0
+    """How many mails it carries that become messages of their own."""
 
     def verified(self, auth: AuthVerdicts | None) -> Case:
         """The same with what SPF, DKIM and DMARC said."""
@@ -82,6 +84,7 @@ def read(raw: bytes, arrival: Arrival, *, new_id: Callable[[], MessageId]) -> Re
         sender=sender,
         defects=parsed.defects,
         originals=originals,
+        attached=len(mails),
     )
     attached = tuple(
         Attached(case=_attached_case(mail, case, new_id(), part), raw=mail.raw)

@@ -198,7 +198,7 @@ def sources(tx: Tx, org: OrgId, id: MessageId) -> tuple[Source, ...]:  # noqa: A
 
 
 def of_arrival(tx: Tx, org: OrgId, arrival: QueueId) -> tuple[MessageId, ...]:
-    """The messages that came of an arrival: the mail itself, then those attached to it (I22)."""
+    """The messages that came of an arrival, by part: the mail itself (`Arrival.message`) and those attached to it (I22)."""
     found = (
         select(message_source.c.message)
         .join(message, message.c.id == message_source.c.message)
