@@ -151,7 +151,7 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
         bodies=Bodies(store, FolderBlobs(folder.blobs), small_body=config.store.small_body),
         clock=clock,
         ids=ids,
-        node=NodeId(f"{config.hostname}/{os.getpid()}/{ids.token()}"),
+        node=NodeId(f"{config.hostname}/{folder.node()}"),
         resolver=resolver,
         secret=config.secret.reveal().encode() if config.secret is not None else folder.secret(),
     )

@@ -57,6 +57,7 @@ class FilingWorker:
 
     async def run(self) -> None:
         """Claim and file until stopping is set, then finish what was claimed. Raises Fatal, or what claiming raised."""
+        await self._store.write(arrivals.recover, self._node, now=self._clock.now())
         working: set[asyncio.Task[None]] = set()
         try:
             while not self._stopping.is_set():

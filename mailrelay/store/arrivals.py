@@ -94,6 +94,16 @@ def claim(tx: Tx, *, node: NodeId, now: datetime, lease: timedelta, limit: int) 
     return sorted(claimed, key=lambda one: one.received_at)
 
 
+def recover(tx: Tx, node: NodeId, *, now: datetime) -> int:
+    """End at once the leases of a process of this name that no longer lives; how many there were. Called at its start."""
+    ended = tx.execute(
+        update(arrival)
+        .where(arrival.c.state == ArrivalState.WORKING, arrival.c.lease_node == node)
+        .values(lease_until=to_micros(now))
+    )
+    return ended.rowcount
+
+
 def renew(tx: Tx, held: Arrival, *, until: datetime) -> None:
     """Keep a claimed arrival longer. Raises Stale when the lease was lost."""
     _change(tx, held, lease_until=to_micros(until))

@@ -67,12 +67,26 @@ class DataFolder:
 
     def secret(self) -> bytes:
         """The key of signed return paths: made at the first start, the same ever after."""
-        path = self.path / "secret"
+        return self._kept("secret", secrets.token_hex(32)).encode()
+
+    def node(self) -> str:
+        """This folder's own name in leases: as only one process can have the folder, what bears the name is of it or of a dead one."""
+        return self._kept("node", secrets.token_hex(8))
+
+    def _kept(self, name: str, new: str) -> str:
+        """The content of a small file; `new`, durably, when it is not there yet."""
+        path = self.path / name
         if not path.exists():
-            temporary = self.path / "secret.new"
+            temporary = self.path / f"{name}.new"
             with os.fdopen(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
-                file.write(secrets.token_hex(32))
+                file.write(new)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
-        return path.read_text(encoding="ascii").strip().encode()
+            # D01: a power cut must not take back a key that mail was signed with.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        return path.read_text(encoding="ascii").strip()
