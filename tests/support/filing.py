@@ -178,7 +178,11 @@ class Desk:
     async def journey(self, of: Arrival) -> Journey:
         """All about the message of an arrival."""
         assert of.message is not None
-        return await self.store.read(filings.journey, self.org.id, MessageId(of.message))
+        return await self.journey_of(MessageId(of.message))
+
+    async def journey_of(self, message: MessageId) -> Journey:
+        """All about a message."""
+        return await self.store.read(filings.journey, self.org.id, message)
 
     async def waiting(self) -> tuple[Unresolved, ...]:
         """The unresolved list."""
