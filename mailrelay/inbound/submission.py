@@ -74,12 +74,12 @@ class SubmissionDoor:
         now = self._clock.monotonic()
         client, account = f"ip {client_key(ip)}", f"user {credentials.user.lower()}"
         limit = self._settings.max_failures
-        if self._failures.count(client, now=now) >= limit:
+        if round(self._failures.count(client, now=now)) >= limit:
             self._refused(ip, credentials, "too many failures from this address")
             return codes.AUTH_UNAVAILABLE
         # Noted before the work, so that a hundred attempts at once are as many as a hundred in a row.
         self._failures.note(client, now=now)
-        attacked = self._failures.count(account, now=now) - limit
+        attacked = round(self._failures.count(account, now=now)) - limit
         if attacked >= 0:
             await asyncio.sleep(min(_SLOWEST, 0.1 * (1 + attacked)))
         user = await self._authenticate(credentials)

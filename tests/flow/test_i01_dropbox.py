@@ -27,18 +27,29 @@ async def test_a_mail_to_a_dropbox_is_durable_once_it_is_answered_250(here: Edge
         answer = await client.mail(here.address, MAIL)
     (arrival,) = await here.arrivals()
     assert str(answer) == f"250 2.0.0 queued as {arrival.id}"
-    assert (arrival.org, arrival.channel, arrival.state) == (here.organisation.id, Channel.DROPBOX, ArrivalState.ACCEPTED)
+    assert (arrival.org, arrival.channel, arrival.state) == (
+        here.organisation.id,
+        Channel.DROPBOX,
+        ArrivalState.ACCEPTED,
+    )
     assert arrival.target is not None
     assert arrival.target.user == here.user.id
     assert arrival.target.dropbox == here.dropbox.id
     assert arrival.envelope is not None
     assert str(arrival.envelope.mail_from) == "anna@example.com"
     assert arrival.peer is not None
-    assert (arrival.peer.ip, arrival.peer.helo, arrival.peer.esmtp, arrival.peer.tls) == ("127.0.0.1", "client.test", True, "")
+    assert (arrival.peer.ip, arrival.peer.helo, arrival.peer.esmtp, arrival.peer.tls) == (
+        "127.0.0.1",
+        "client.test",
+        True,
+        "",
+    )
     raw = await here.raw(arrival)
     assert raw.endswith(MAIL)
     trace = raw[: -len(MAIL)].decode()
-    assert trace.startswith("Return-Path: <anna@example.com>\r\nReceived: from client.test ([127.0.0.1])\r\n by mx.test with ESMTP")
+    assert trace.startswith(
+        "Return-Path: <anna@example.com>\r\nReceived: from client.test ([127.0.0.1])\r\n by mx.test with ESMTP"
+    )
     assert f" id {arrival.id};" in trace
     assert here.dropbox.token not in trace
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from mailrelay.blob.folder import FolderBlobs
 from mailrelay.clock import Clock
-from mailrelay.config.schema import Dns, Inbound, Listener, ListenerKind, Submission, Tls
+from mailrelay.config.schema import Delivery, Dns, Inbound, Listener, ListenerKind, Submission, Tls
 from mailrelay.dns.caching import CachingResolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
@@ -24,10 +24,11 @@ from mailrelay.inbound.door import Door
 from mailrelay.inbound.listener import Listeners
 from mailrelay.inbound.passwords import hash_password
 from mailrelay.inbound.recipient import Recipients
-from mailrelay.inbound.submission import SubmissionDoor, Submits
+from mailrelay.inbound.submission import SubmissionDoor
 from mailrelay.model.envelope import Arrival
 from mailrelay.model.organisation import Dropbox, Organisation, User
 from mailrelay.model.settings import OrganisationSettings
+from mailrelay.outbound.submit import Submitter
 from mailrelay.service import Stopping
 from mailrelay.store import arrivals
 from mailrelay.store.base import Tx
@@ -58,6 +59,8 @@ class Edge:
     user: User
     dropbox: Dropbox
     certificate: Certificate
+    task: asyncio.Task[None]
+    """The service."""
     space: list[Space] = field(default_factory=lambda: [ROOM])
     """The last one is what the disk has."""
 
@@ -97,7 +100,6 @@ async def edge(
     folder: Path,
     *,
     settings: OrganisationSettings | None = None,
-    submitter: Callable[[SqliteStore, Bodies, Clock], Submits] | None = None,
     zone: str = "",
     submission: Mapping[str, Any] | None = None,
     clock: Clock | None = None,
@@ -148,13 +150,21 @@ async def edge(
                 space=lambda: space[-1],
             )
         }
-        if submitter is not None:
-            doors[ListenerKind.SUBMISSION] = doors[ListenerKind.SUBMISSIONS] = SubmissionDoor(
-                settings=Submission(**{"password_rounds": ROUNDS, **(submission or {})}),
-                store=store,
-                clock=clock,
-                submitter=submitter(store, bodies, clock),
-            )
+        submissions = Submission(**{"password_rounds": ROUNDS, **(submission or {})})
+        doors[ListenerKind.SUBMISSION] = doors[ListenerKind.SUBMISSIONS] = SubmissionDoor(
+            settings=submissions,
+            store=store,
+            clock=clock,
+            submitter=Submitter(
+                store,
+                bodies,
+                IdFactory(clock.now),
+                clock,
+                Delivery(),
+                hostname="mx.test",
+                max_recipients=submissions.max_recipients,
+            ),
+        )
         stopping = Stopping()
         certificate = Certificate(Tls(), data=folder, hostname="mx.test", clock=clock)
         listeners = Listeners(
@@ -173,9 +183,7 @@ async def edge(
         try:
             if task.done():
                 task.result()
-            yield Edge(
-                store, bodies, clock, folder, listeners, stopping, org, user, box, certificate, space
-            )
+            yield Edge(store, bodies, clock, folder, listeners, stopping, org, user, box, certificate, task, space)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -118,10 +118,10 @@ def trusting() -> ssl.SSLContext:
 
 @asynccontextmanager
 async def connected(
-    port: int, *, banner: bool = True, tls: bool = False, host: str = "127.0.0.1"
+    port: int, *, banner: bool = True, tls: bool = False, source: str = "127.0.0.1"
 ) -> AsyncIterator[SmtpClient]:
-    """A client of `127.0.0.1:port`, which by default has read the banner; `tls` from the first byte."""
-    reader, writer = await asyncio.open_connection(host, port, limit=2**20)
+    """A client of `127.0.0.1:port`, which by default has read the banner; `tls` from the first byte; `source` is its address."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20, local_addr=(source, 0))
     client = SmtpClient(reader, writer)
     try:
         if tls:

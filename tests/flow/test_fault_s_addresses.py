@@ -1,0 +1,229 @@
+"""Faults S13, S21–S24: who a mail is for, and what its header claims."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+from mailrelay.ids import DeliveryId, Digest
+from mailrelay.mail import return_path
+from mailrelay.model.address import Address
+from mailrelay.model.delivery import Delivery, DeliveryState
+from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams
+from mailrelay.model.message import BlobRef
+from mailrelay.store import dropboxes, people, queue
+from tests.support import factory
+from tests.support.edge import BOUNCES, DOMAIN, MAIL, SECRET, Edge, edge
+from tests.support.smtp_client import SmtpClient, connected
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Edge]:
+    async with edge(tmp_path, max_errors=1_000) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(here: Edge) -> AsyncIterator[SmtpClient]:
+    async with connected(here.port()) as connection:
+        await connection.ehlo()
+        await connection.say("MAIL FROM:<anna@example.com>")
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (f'<"bcc-x@y"@{DOMAIN}>', "550 5.7.1"),
+        ("<a@[192.0.2.1]>", "550 5.7.1"),
+        ("<a@[IPv6:2001:db8::1]>", "550 5.7.1"),
+        ("<a@[300.0.0.1]>", "501 5.1.3"),
+        (f"<{'a' * 64}@{DOMAIN}>", "550 5.1.1"),
+        (f"<{'a' * 65}@{DOMAIN}>", "501 5.1.3"),
+        (f"<a@{'d' * 63}.{'d' * 63}.{'d' * 63}.{'d' * 63}>", "550 5.7.1"),
+        (f"<a@{'d' * 63}.{'d' * 63}.{'d' * 63}.{'d' * 63}.d>", "501 5.1.3"),
+        (f"<a@{DOMAIN}.>", "501 5.1.3"),
+        (f"<a(comment)@{DOMAIN}>", "501 5.1.3"),
+        (f"<a b@{DOMAIN}>", "501 5.1.3"),
+        (f"a@{DOMAIN}", "501 5.5.4"),
+        ("<>", "501 5.1.3"),
+    ],
+)
+async def test_fault_s13_addresses_are_read_as_the_rfc_says(client: SmtpClient, path: str, code: str) -> None:
+    assert str(await client.say(f"RCPT TO:{path}"))[:9] == code
+    assert (await client.say("NOOP")).code == 250
+
+
+async def test_fault_s13_a_source_route_is_stripped(here: Edge, client: SmtpClient) -> None:
+    assert (await client.say(f"RCPT TO:<@relay.test,@other.test:{here.address}>")).code == 250
+
+
+async def test_fault_s21_unknown_revoked_disabled_and_malformed_dropboxes_are_refused_alike(here: Edge) -> None:
+    revoked, revoked_user = await here.second_dropbox()
+    await here.store.write(dropboxes.disable, revoked.org, revoked_user.id, now=here.clock.now() - timedelta(seconds=1))
+    inactive, inactive_user = await here.second_dropbox()
+    await here.store.write(people.deactivate, inactive.org, inactive_user.id)
+    locals_ = [
+        f"bcc-{revoked.token}",
+        f"bcc-{inactive.token}",
+        f"bcc-{'a' * 26}",
+        "bcc-",
+        here.dropbox.token,
+        f"bcc_{here.dropbox.token}",
+        f"bcc-{here.dropbox.token}x",
+        "info",
+        "x" * 64,
+    ]
+    answers = set()
+    async with connected(here.port()) as client:
+        await client.ehlo()
+        await client.say("MAIL FROM:<anna@example.com>")
+        for local in locals_:
+            answers.add(str(await client.say(f"RCPT TO:<{local}@{DOMAIN}>")))
+    assert len(answers) == 1
+    (answer,) = answers
+    assert answer.startswith("550 5.1.1 ")
+
+
+async def test_fault_s21_unknown_and_revoked_take_the_same_time(here: Edge) -> None:
+    revoked, revoked_user = await here.second_dropbox()
+    await here.store.write(dropboxes.disable, revoked.org, revoked_user.id, now=here.clock.now() - timedelta(seconds=1))
+    took: dict[str, list[float]] = {}
+    async with connected(here.port()) as client:
+        await client.ehlo()
+        await client.say("MAIL FROM:<anna@example.com>")
+        for _ in range(100):
+            for local in (f"bcc-{revoked.token}", f"bcc-{'a' * 26}", "info"):
+                began = perf_counter()
+                await client.say(f"RCPT TO:<{local}@{DOMAIN}>")
+                took.setdefault(local, []).append(perf_counter() - began)
+    medians = [sorted(times)[len(times) // 2] for times in took.values()]
+    assert max(medians) < min(medians) * 1.5 + 0.001
+
+
+RELAYS = [
+    "a@elsewhere.test",
+    f"a%elsewhere.test@{DOMAIN}",
+    f"elsewhere.test!a@{DOMAIN}",
+    f'"a@elsewhere.test"@{DOMAIN}',
+    f'"a%elsewhere.test"@{DOMAIN}',
+    f'"elsewhere.test!a"@{DOMAIN}',
+    f"a@elsewhere.test@{DOMAIN}",
+    f"@{DOMAIN}:a@elsewhere.test",
+    f"@{DOMAIN},@other.test:a@elsewhere.test",
+    f"elsewhere.test!a%b@{DOMAIN}",
+    "a%elsewhere.test",
+    "elsewhere.test!a",
+    '"a@elsewhere.test"',
+    "a@[192.0.2.1]",
+    f"a%elsewhere.test@{BOUNCES}",
+    f'"a@elsewhere.test"@{BOUNCES}',
+    f"a%elsewhere.test%{DOMAIN}@{DOMAIN}",
+    "a%elsewhere.test@[127.0.0.1]",
+    "a@mx.test",
+    "a@localhost",
+    f"a@x.{DOMAIN}",
+    f"a@{DOMAIN}.elsewhere.test",
+    "anna@example.com",
+]
+
+
+async def test_fault_s22_nothing_is_relayed_in_any_disguise(here: Edge, client: SmtpClient) -> None:
+    for path in RELAYS:
+        assert str(await client.say(f"RCPT TO:<{path}>"))[:9] == "550 5.7.1", path
+    assert str(await client.say("DATA"))[:9] == "554 5.5.1"
+
+
+async def test_fault_b03_only_a_return_path_that_we_signed_for_a_delivery_is_taken(
+    here: Edge, client: SmtpClient
+) -> None:
+    now = here.clock.now()
+    ours = return_path.make(DeliveryId("D" + "0" * 20), SECRET, BOUNCES, now=now)
+    forged = return_path.make(DeliveryId("D" + "0" * 20), b"another secret", BOUNCES, now=now)
+    old = return_path.make(DeliveryId("D" + "0" * 20), SECRET, BOUNCES, now=now - timedelta(days=90))
+    for address in (ours, forged, old, Address("mailer-daemon", BOUNCES)):  # `ours` names a delivery that never was
+        assert str(await client.say(f"RCPT TO:<{address}>"))[:9] == "550 5.1.1"
+    assert (await client.say(f"RCPT TO:<postmaster@{BOUNCES}>")).code == 250
+
+
+async def test_a_valid_return_path_is_an_arrival_of_its_delivery(here: Edge, client: SmtpClient) -> None:
+    delivery = await factory_delivery(here)
+    path = return_path.make(delivery, SECRET, BOUNCES, now=here.clock.now())
+    assert (await client.say(f"RCPT TO:<{str(path).upper()}>")).code == 250
+    await client.say("DATA")
+    assert (await client.content(MAIL)).code == 250
+    (arrival,) = await here.arrivals()
+    assert arrival.channel.value == "bounce"
+    assert arrival.org == here.organisation.id
+    assert arrival.target is not None
+    assert arrival.target.delivery == delivery
+
+
+async def factory_delivery(here: Edge) -> DeliveryId:
+    """A delivery as `outbound` writes it."""
+    ids, now = factory.ids(here.clock), here.clock.now()
+    new = Delivery(
+        id=ids.delivery(),
+        org=here.organisation.id,
+        message=ids.message(),
+        queue_id=ids.queue(),
+        channel=Channel.API,
+        mail_from=here.user.primary,
+        params=MailParams(),
+        recipient=EnvelopeRecipient(address=Address("bob", "customer.test")),
+        state=DeliveryState.QUEUED,
+        raw=BlobRef(digest=Digest("0" * 64), size=1),
+        created_at=now,
+        due_at=now,
+        expires_at=now + timedelta(days=5),
+        attempts=0,
+        last_reply="",
+        lease=None,
+    )
+    await here.store.write(queue.enqueue, [new])
+    return new.id
+
+
+async def test_fault_s23_a_mail_that_goes_round_is_refused(here: Edge, client: SmtpClient) -> None:
+    loops = [
+        b"Received: from a by b; Mon, 1 Jan 2024 00:00:00 +0000\r\n" * 60 + MAIL,
+        f"Delivered-To: {here.address}\r\n".encode() + MAIL,
+        f"DELIVERED-TO: <{here.address.upper()}>\r\n".encode() + MAIL,
+    ]
+    await client.say("RSET")
+    for content in loops:
+        answer = await client.mail(here.address, content)
+        assert str(answer)[:9] == "554 5.4.6"
+    fifty = b"Received: from a by b; Mon, 1 Jan 2024 00:00:00 +0000\r\n" * 50 + MAIL
+    assert (await client.mail(here.address, fifty)).code == 250
+    assert (await client.mail(here.address, b"Delivered-To: anna@example.com\r\n" + MAIL)).code == 250
+
+
+async def test_fault_s24_what_only_we_may_say_is_removed(here: Edge, client: SmtpClient) -> None:
+    forged = (
+        b"Authentication-Results: mx.test; spf=pass\r\n smtp.mailfrom=example.com\r\n"
+        b"authentication-results: (c) MX.Test 1; dkim=pass\r\n"
+        b"Authentication-Results: elsewhere.test; spf=pass\r\n"
+        b"X-Mailrelay-Queue-Id: Q1\r\nX-MAILRELAY-user: U1\r\n\tfolded\r\n"
+        b"Return-Path: <ceo@example.com>\r\n"
+    )
+    await client.say("RSET")
+    assert (await client.mail(here.address, forged + MAIL)).code == 250
+    (arrival,) = await here.arrivals()
+    raw = await here.raw(arrival)
+    assert raw.endswith(b"\r\nAuthentication-Results: elsewhere.test; spf=pass\r\n" + MAIL)
+    assert raw.lower().count(b"authentication-results") == 1
+    assert b"mailrelay-" not in raw.lower()
+    assert raw.count(b"Return-Path:") == 1
+
+
+async def test_fault_s24_our_words_in_the_body_are_only_words(here: Edge, client: SmtpClient) -> None:
+    await client.say("RSET")
+    body = b"X-Mailrelay-User: U1\r\nDelivered-To: " + here.address.encode() + b"\r\n"
+    assert (await client.mail(here.address, MAIL + body)).code == 250
+    (arrival,) = await here.arrivals()
+    assert (await here.raw(arrival)).endswith(MAIL + body)
