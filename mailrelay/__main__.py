@@ -1,0 +1,5 @@
+"""`python -m mailrelay`."""
+
+from mailrelay.cli import main
+
+main()

@@ -1,0 +1,61 @@
+"""The command line: `mailrelay run` is the daemon, everything else asks it over its Unix socket.
+
+A group's module is imported when one of its commands is used, so that each starts fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+_COMMANDS = {
+    "audit": "Compare what was accepted with what ended and what is in flight.",
+    "check": "Check a configuration file, or whether the daemon is ready.",
+    "domain": "Mail domains, their DKIM keys and the lines to publish.",
+    "dropbox": "Users' secret addresses.",
+    "event": "The journal of everything that happened.",
+    "message": "Messages and where they were filed.",
+    "module": "Kinds of record and their address fields.",
+    "organisation": "Organisations of this installation and their settings.",
+    "practice": "Try the daemon out: send it a mail by SMTP.",
+    "queue": "Mail on its way out.",
+    "record": "Records of the CRM, one by one or by file.",
+    "rules": "The rules that file mail, and what they would do today.",
+    "run": "Start the daemon.",
+    "suppression": "Addresses that must not be sent to.",
+    "token": "Tokens of the HTTP API.",
+    "unresolved": "Mail that could not be filed and waits for a person.",
+    "user": "People, their addresses and submission passwords.",
+}
+"""Name → one sentence; the command is the attribute `command` of `mailrelay.cli.<name>`."""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"mailrelay.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mailrelay", prog_name="mailrelay", message="%(prog)s %(version)s")
+def cli() -> None:
+    """The mail pipeline that a CRM stands on.
+
+    Start with `mailrelay run --sample`. Commands find the daemon by --socket, MAILRELAY_SOCKET, --config, or
+    data/mailrelay.sock. Every command takes --json.
+    """
+
+
+def main() -> None:
+    """The entry point of `mailrelay` and `python -m mailrelay`."""
+    cli(prog_name="mailrelay")

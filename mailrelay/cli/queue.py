@@ -1,0 +1,102 @@
+"""`mailrelay queue`: mail on its way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from mailrelay.cli.show import pairs, plain, table, when
+from mailrelay.cli.talk import Talk, part, talks
+
+_STATES = (
+    "scheduled held queued sending sent delivered bounced expired failed suppressed cancelled".split()  # noqa: SIM905
+)
+
+
+@click.group("queue")
+def command() -> None:
+    """Mail on its way out: a delivery for each recipient."""
+
+
+@command.command("list")
+@click.option("--state", multiple=True, type=click.Choice(_STATES), help="Only this state; may be given several times.")
+@click.option("--all", "everything", is_flag=True, help="Ended deliveries too.")
+@click.option("--limit", default=50, show_default=True, help="At most so many, newest first.")
+@talks
+def list_(talk: Talk, state: tuple[str, ...], everything: bool, limit: int) -> None:
+    """List deliveries: those in flight, or all.
+
+    Example: mailrelay queue list --state queued
+    """
+    states = state or (() if everything else ("scheduled", "held", "queued", "sending"))
+    found = talk.pages("/queue", limit, state=list(states))
+    empty = (
+        "Nothing is on its way out." if states else "Nothing was sent yet. Send a mail with `mailrelay message send`."
+    )
+    if states and not state:
+        empty += " Ended deliveries: mailrelay queue list --all"
+    rows = (
+        (one["id"], one["state"], one["recipient"], when(one["due_at"]), one["attempts"], one["last_reply"])
+        for one in found
+    )
+    talk.show(found, lambda: table(rows, "DELIVERY", "STATE", "RECIPIENT", "DUE", "TRIES", "LAST REPLY") or empty)
+
+
+@command.command("show")
+@click.argument("delivery")
+@talks
+def show(talk: Talk, delivery: str) -> None:
+    """Show a delivery with every attempt and the other side's replies, word for word.
+
+    Example: mailrelay queue show D01JD…
+    """
+    found = talk.get(f"/queue/{part(delivery)}")
+    talk.show(found, lambda: "\n".join(described(found)))
+
+
+@command.command("counts")
+@talks
+def counts(talk: Talk) -> None:
+    """Count what is in flight, by state, over all organisations.
+
+    Example: mailrelay queue counts
+    """
+    found = talk.get("/queue/counts")
+    rows = ((one["state"], one["count"], when(one["oldest_due"])) for one in found)
+    talk.show(found, lambda: table(rows, "STATE", "COUNT", "OLDEST DUE"))
+
+
+@command.command("retry")
+@click.argument("delivery")
+@talks
+def retry(talk: Talk, delivery: str) -> None:
+    """Try a waiting delivery at once.
+
+    Example: mailrelay queue retry D01JD…
+    """
+    talk.post(f"/queue/{part(delivery)}/retry")
+    talk.show({"delivery": delivery}, lambda: f"{delivery} is due now.")
+
+
+def described(one: Mapping[str, Any]) -> Iterator[str]:
+    """A delivery with its attempts, line by line."""
+    yield f"{one['id']}  {one['state']}  {plain(one['recipient'])}"
+    due = when(one["due_at"]) if one["state"] in ("queued", "scheduled") else ""
+    yield pairs(
+        [("message", one["message"]), ("queued", when(one["created_at"])), ("due", due), ("last", one["last_reply"])],
+        indent=2,
+    )
+    for attempt in one["history"]:
+        tls = attempt["tls"]
+        proof = (
+            "in clear"
+            if tls is None or not tls["protocol"]
+            else f"{tls['protocol']}, {'' if tls['verified'] else 'not '}verified"
+        )
+        yield f"  attempt {attempt['number']}  {when(attempt['began_at'])}  {plain(attempt['host'])}  ({proof})"
+        reply = attempt["reply"]
+        said = f"{reply['code']} {reply['status']} {' / '.join(reply['lines'])}" if reply else attempt["detail"]
+        stage = f" at {attempt['stage']}" if attempt["stage"] else ""
+        yield f"    {attempt['outcome']}{stage}: {plain(said)}"

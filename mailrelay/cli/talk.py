@@ -1,0 +1,204 @@
+"""How commands talk to the daemon: its API over the Unix socket, with one clear line when that fails.
+
+Nothing heavy is imported here: a command starts, asks and is done within a few hundred milliseconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# sysexits.h
+EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 65, 66, 69, 70, 75, 77, 78
+_EXITS = {401: EX_NOPERM, 403: EX_NOPERM, 404: EX_NOINPUT, 500: EX_SOFTWARE, 503: EX_TEMPFAIL, 507: EX_TEMPFAIL}
+_PREFIX = "/api/v1"
+_TIMEOUT = 120
+_PAGE = 1000
+
+
+class Failed(click.ClickException):
+    """What went wrong in one line, and the exit status for it."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line."""
+        click.echo(f"mailrelay: {self.format_message()}", err=True)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("mailrelay", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Talk:
+    """One command's conversation with the daemon, and its way to print."""
+
+    def __init__(self, path: Path, *, organisation: str, as_json: bool) -> None:
+        self.path = path
+        self.as_json = as_json
+        self._organisation = organisation
+
+    def get(self, path: str, **query: object) -> Any:
+        """The JSON at an API path. Raises Failed."""
+        return self._json("GET", path, query)
+
+    def post(self, path: str, body: object = None, **query: object) -> Any:
+        """POST JSON; the JSON of the answer, None without one."""
+        return self._json("POST", path, query, body)
+
+    def put(self, path: str, body: object = None, **query: object) -> Any:
+        """PUT JSON."""
+        return self._json("PUT", path, query, body)
+
+    def patch(self, path: str, body: object) -> Any:
+        """PATCH with JSON."""
+        return self._json("PATCH", path, {}, body)
+
+    def delete(self, path: str, **query: object) -> Any:
+        """DELETE."""
+        return self._json("DELETE", path, query)
+
+    def pages(self, path: str, limit: int, **query: object) -> list[Any]:
+        """Up to `limit` items of a paged list."""
+        items: list[Any] = []
+        after = ""
+        while len(items) < limit:
+            page = self.get(path, limit=min(_PAGE, limit - len(items)), after=after, **query)
+            items += page["items"]
+            after = page["next"]
+            if not after:
+                break
+        return items
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | IO[bytes] | None = None,
+        content_type: str = "",
+        headers: Mapping[str, str] | None = None,
+        prefix: str = _PREFIX,
+        query: Mapping[str, object] | None = None,
+    ) -> http.client.HTTPResponse:
+        """An answer whose body is still to be read, whatever its status. Raises Failed when nobody answers."""
+        sent = dict(headers or {})
+        if content_type:
+            sent["Content-Type"] = content_type
+        if self._organisation:
+            sent["X-Mailrelay-Organisation"] = self._organisation
+        given = {name: value for name, value in (query or {}).items() if value not in (None, "", ())}
+        target = prefix + path + (f"?{urlencode(given, doseq=True)}" if given else "")
+        try:
+            connection = _UnixConnection(str(self.path))
+            connection.request(method, target, body=body, headers=sent)
+            return connection.getresponse()
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise Failed(
+                f"no daemon listens on {self.path}. Start one with `mailrelay run`, or say where it is: "
+                "--socket, --config or MAILRELAY_SOCKET",
+                EX_UNAVAILABLE,
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(
+                f"the daemon on {self.path} does not answer ({type(error).__name__}: {error})", EX_UNAVAILABLE
+            ) from None
+
+    def bytes(self, path: str) -> bytes:
+        """The bytes at an API path. Raises Failed."""
+        answer = self.raw("GET", path)
+        if answer.status >= 400:
+            raise failure(answer)
+        return answer.read()
+
+    def lines(self, answer: http.client.HTTPResponse) -> Iterator[Any]:
+        """The JSON lines of a streaming answer, as they come. Raises Failed for an error answer, or one that breaks off."""
+        if answer.status >= 400:
+            raise failure(answer)
+        try:
+            for line in answer:
+                yield json.loads(line)
+        except (OSError, http.client.HTTPException, ValueError):
+            raise Failed("the daemon broke off; what it had answered so far holds", EX_TEMPFAIL) from None
+
+    def show(self, value: object, human: Callable[[], str]) -> None:
+        """Print what a command found: as JSON where that was asked for, else for people."""
+        click.echo(json.dumps(value, indent=2) if self.as_json else human())
+
+    def _json(self, method: str, path: str, query: Mapping[str, object], body: object = None) -> Any:
+        sent = None if body is None else json.dumps(body).encode()
+        answer = self.raw(method, path, body=sent, content_type="application/json" if sent else "", query=query)
+        if answer.status >= 400:
+            raise failure(answer)
+        data = answer.read()
+        return json.loads(data) if data else None
+
+
+def failure(answer: http.client.HTTPResponse) -> Failed:
+    """An error answer as one line."""
+    try:
+        sentence = str(json.loads(answer.read())["detail"])
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+        sentence = f"the daemon answered {answer.status} {answer.reason}"
+    return Failed(" ".join(sentence.split()), _EXITS.get(answer.status, EX_DATAERR))
+
+
+def part(text: str) -> str:
+    """Text as one segment of a path."""
+    return quote(text, safe="@")
+
+
+def talks(command: F) -> F:
+    """Give a command its `talk`, and the options that every command has."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @click.option(
+        "--socket", type=click.Path(path_type=Path), envvar="MAILRELAY_SOCKET", help="The daemon's Unix socket."
+    )
+    @click.option(
+        "--config", type=click.Path(path_type=Path), envvar="MAILRELAY_CONFIG", help="Take the socket from this file."
+    )
+    @click.option(
+        "--organisation", default="", envvar="MAILRELAY_ORGANISATION", help="Name or id, where there are several."
+    )
+    @functools.wraps(command)
+    def with_talk(as_json: bool, socket: Path | None, config: Path | None, organisation: str, **given: Any) -> Any:
+        talk = Talk(_where(socket, config), organisation=organisation, as_json=as_json)
+        return command(talk, **given)
+
+    return with_talk  # type: ignore[return-value]  # click's decorators keep what they wrap
+
+
+def _where(given: Path | None, config: Path | None) -> Path:
+    if given is not None:
+        return given
+    if config is None:
+        return Path("data/mailrelay.sock")
+    from mailrelay.config.load import load
+    from mailrelay.errors import ConfigError
+
+    try:
+        loaded = load(config, environ=os.environ)
+    except ConfigError as error:
+        raise Failed(error.errors[0], EX_CONFIG) from None
+    return loaded.http.socket or loaded.data / "mailrelay.sock"
