@@ -1,0 +1,256 @@
+"""What must hold of every decision, whatever the facts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailrelay import rules
+from mailrelay.ids import Digest, MessageId, OrgId, QueueId, UserId
+from mailrelay.model.address import Address
+from mailrelay.model.decision import BY_RULE, Disposition, FindingKind
+from mailrelay.model.envelope import Channel
+from mailrelay.model.message import BlobRef, Direction, Message, Participant, ParticipantRole
+from mailrelay.model.organisation import Exclusion, ExclusionKind, Organisation, Role, User
+from mailrelay.model.record import AddressKind, RecordRef
+from mailrelay.model.settings import OrganisationSettings, SenderCheck, Unknown, UserSettings
+from mailrelay.rules.facts import EarlierLink, Facts, Original, RecordHit, RelatedRecord, StandingLink
+
+_NOW = datetime(2026, 11, 2, tzinfo=UTC)
+_ANNA = Address("anna", "example.com")
+_HOUSE = [Address("ben", "example.com"), Address("carl", "sales.example.com"), Address("bcc-x", "inbound.test")]
+_OTHERS = [
+    Address(name, domain)
+    for name in ("bob", "sue", "no-reply")
+    for domain in ("customer.test", "firm.test", "gmail.com")
+]
+_MODULES = ("contact", "lead", "account", "vendor", "deal")
+
+addresses = st.sampled_from([_ANNA, *_HOUSE, *_OTHERS])
+refs = st.builds(RecordRef, st.sampled_from(_MODULES), st.sampled_from(["1", "2", "3"]))
+people = st.lists(
+    st.builds(
+        Participant,
+        st.sampled_from([role for role in ParticipantRole if not role.startswith("forwarded")]),
+        addresses,
+        st.sampled_from(["", "Bob", "x@y.test"]),
+    ),
+    max_size=6,
+    unique_by=lambda one: (one.role, one.address.key),
+)
+owners = st.sampled_from([None, UserId("U1"), UserId("U2")])
+hits = st.lists(
+    st.builds(
+        RecordHit,
+        key=addresses.map(lambda one: one.key),
+        record=refs,
+        kind=st.sampled_from(AddressKind),
+        field=st.just("email"),
+        matched=st.booleans(),
+        name=st.just("N"),
+        owner=owners,
+        updated_at=st.just(_NOW),
+    ),
+    max_size=8,
+)
+exclusions = st.lists(
+    st.one_of(
+        st.builds(Exclusion, kind=st.just(ExclusionKind.ADDRESS), value=addresses.map(lambda one: one.key)),
+        st.builds(Exclusion, kind=st.just(ExclusionKind.DOMAIN), value=addresses.map(lambda one: one.domain)),
+    ),
+    max_size=3,
+)
+originals = st.lists(
+    st.builds(
+        Original,
+        chain=st.integers(0, 2),
+        level=st.integers(0, 2),
+        people=st.lists(
+            st.builds(
+                Participant,
+                st.sampled_from([ParticipantRole.FORWARDED_FROM, ParticipantRole.FORWARDED_TO]),
+                addresses,
+                st.just(""),
+            ),
+            max_size=3,
+        ).map(tuple),
+    ),
+    max_size=3,
+)
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> Facts:
+    message = Message(
+        id=MessageId("M1"),
+        org=OrgId("O1"),
+        direction=Direction.IN,
+        queue_id=QueueId("Q1"),
+        message_id="x@y",
+        digest=Digest("0" * 64),
+        raw=BlobRef(digest=Digest("0" * 64), size=1),
+        subject="",
+        sent_at=None,
+        received_at=_NOW,
+        participants=tuple(draw(people)),
+        parents=(),
+        auth=None,
+        part=0,
+        automatic=draw(st.sampled_from(["", "Precedence: bulk"])),
+        attachments=(),
+    )
+    organisation = Organisation(
+        id=OrgId("O1"),
+        name="O",
+        time_zone="UTC",
+        domains=("example.com",),
+        settings=OrganisationSettings(
+            sender_check=draw(st.sampled_from(SenderCheck)),
+            file_internal=draw(st.booleans()),
+            match_account_by_domain=draw(st.booleans()),
+        ),
+    )
+    user = User(
+        id=UserId("U1"),
+        org=OrgId("O1"),
+        name="Anna",
+        role=Role.USER,
+        active=True,
+        primary=_ANNA,
+        alternates=(),
+        settings=UserSettings(
+            modules=tuple(draw(st.permutations(_MODULES[:4]))), unknown=draw(st.sampled_from(Unknown))
+        ),
+    )
+    return Facts(
+        message=message,
+        channel=draw(st.sampled_from([Channel.DROPBOX, Channel.DROPBOX, Channel.API, Channel.BOUNCE])),
+        organisation=organisation,
+        user=draw(st.sampled_from([user, user, None])),
+        sender=draw(st.sampled_from([_ANNA, None, _OTHERS[0]])),
+        auth=None,
+        released_by=draw(st.sampled_from(["", "U2"])),
+        defects=(),
+        originals=tuple(draw(originals)),
+        service_domains=frozenset({"inbound.test"}),
+        user_keys=frozenset({_ANNA.key}),
+        exclusions=tuple(draw(exclusions)),
+        hits=tuple(draw(hits)),
+        domain_hits=tuple(
+            replace(hit, key=hit.key.rpartition("@")[2], record=RecordRef("account", hit.record.id))
+            for hit in draw(hits)
+        ),
+        thread=tuple(
+            draw(
+                st.lists(st.builds(EarlierLink, record=refs, via=st.just("p"), distance=st.integers(0, 1)), max_size=2)
+            )
+        ),
+        returned=(),
+        standing=tuple(
+            draw(
+                st.lists(
+                    st.builds(StandingLink, record=refs, by=st.sampled_from([BY_RULE, "U2"]), removed=st.booleans()),
+                    max_size=3,
+                )
+            )
+        ),
+        related=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        RelatedRecord, of=refs, record=refs, role=st.just("r"), name=st.just("N"), open=st.booleans()
+                    ),
+                    max_size=3,
+                )
+            )
+        ),
+    )
+
+
+@given(facts())
+def test_a_decision_is_the_same_each_time(given_: Facts) -> None:
+    assert rules.decide(given_) == rules.decide(given_)
+
+
+@given(facts(), st.randoms(use_true_random=False))
+def test_the_order_of_participants_changes_no_link_and_no_creation(given_: Facts, random) -> None:  # type: ignore[no-untyped-def]
+    shuffled = list(given_.message.participants)
+    random.shuffle(shuffled)
+    hits_too = list(given_.hits)
+    random.shuffle(hits_too)
+    other = replace(given_, message=replace(given_.message, participants=tuple(shuffled)), hits=tuple(hits_too))
+    one, two = rules.decide(given_), rules.decide(other)
+    assert one.disposition == two.disposition
+    assert {link.record for link in one.links} == {link.record for link in two.links}
+    assert {each.creation.address.key for each in one.creations} == {
+        each.creation.address.key for each in two.creations
+    }
+
+
+@given(facts())
+def test_nobody_internal_or_excluded_is_ever_looked_up_or_created(given_: Facts) -> None:
+    decision = rules.decide(given_)
+    ours = {_ANNA.key, *(address.key for address in _HOUSE)}
+    for entry in given_.exclusions:
+        ours |= {one.key for one in [_ANNA, *_HOUSE, *_OTHERS] if entry.value in (one.key, one.domain)}
+    for finding in decision.findings:
+        if finding.rule.startswith(("match.", "create.")) and finding.kind in (FindingKind.LINK, FindingKind.CREATE):
+            assert finding.evidence[0].value.lower() not in ours
+    assert all(each.creation.address.key not in ours for each in decision.creations)
+
+
+@given(facts())
+def test_what_a_person_took_away_is_never_linked(given_: Facts) -> None:
+    removed = {one.record for one in given_.standing if one.removed and one.by != BY_RULE}
+    assert removed.isdisjoint(link.record for link in rules.decide(given_).links)
+
+
+@given(facts())
+def test_what_is_held_or_dropped_is_linked_nowhere_and_says_why(given_: Facts) -> None:
+    decision = rules.decide(given_)
+    if decision.disposition is not Disposition.FILE:
+        assert decision.links == decision.creations == ()
+        assert decision.reason
+        assert decision.explanation
+    assert all(link.evidence for link in decision.links)
+
+
+@given(facts())
+def test_every_rule_that_ran_has_said_something(given_: Facts) -> None:
+    said = {finding.rule for finding in rules.decide(given_).findings}
+    names = [info.name for info in rules.listing()]
+    assert said == set(names[: len(said)])
+
+
+@given(facts())
+def test_a_record_is_linked_once_and_an_address_created_once(given_: Facts) -> None:
+    decision = rules.decide(given_)
+    linked = [link.record for link in decision.links]
+    keys = [each.creation.address.key for each in decision.creations]
+    assert len(linked) == len(set(linked))
+    assert len(keys) == len(set(keys))
+
+
+@given(facts())
+def test_nothing_is_created_of_machines_nor_for_nobody(given_: Facts) -> None:
+    decision = rules.decide(given_)
+    if given_.user is None or given_.message.automatic or given_.channel is Channel.BOUNCE:
+        assert decision.creations == ()
+    assert all(each.creation.address.local != "no-reply" for each in decision.creations)
+
+
+@given(facts())
+def test_what_we_send_and_what_comes_back_is_never_held(given_: Facts) -> None:
+    if given_.channel is not Channel.DROPBOX and given_.message.participants:
+        assert rules.decide(given_).disposition is not Disposition.HOLD
+
+
+@given(facts())
+def test_an_unpermitted_sender_is_held_unless_released(given_: Facts) -> None:
+    checked = given_.channel is Channel.DROPBOX and given_.user is not None and not given_.released_by
+    token = given_.organisation.settings.sender_check is SenderCheck.TOKEN
+    if checked and not token and given_.sender != _ANNA:
+        assert rules.decide(given_).disposition is Disposition.HOLD
