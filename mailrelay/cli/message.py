@@ -1,0 +1,307 @@
+"""`mailrelay message`: mail, where it was filed and why, and sending by hand."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailrelay.cli.queue import described
+from mailrelay.cli.show import pairs, people, plain, table, when
+from mailrelay.cli.talk import EX_NOINPUT, Failed, Talk, failure, part, talks
+
+LATEST = "latest"
+_SIGNS = {"miss": "-", "link": "+", "create": "+", "hold": "!", "drop": "!", "exclude": "~"}
+_WAITING = ("accepted", "working")
+
+
+class _Group(click.Group):
+    """`inspect` needs no daemon but the mail reader, which other commands do not wait for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "inspect"])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name == "inspect":
+            from mailrelay.cli.message_inspect import inspect
+
+            return inspect
+        return super().get_command(ctx, name)
+
+
+@click.group("message", cls=_Group)
+def command() -> None:
+    """Messages: how each came, what every rule said, where it is filed, what happened since."""
+
+
+@command.command("list")
+@click.option("--address", default="", help="Only mail with this address in it.")
+@click.option("--limit", default=20, show_default=True, help="At most so many, newest first.")
+@talks
+def list_(talk: Talk, address: str, limit: int) -> None:
+    """List messages, newest first.
+
+    Example: mailrelay message list --address bob@customer.example
+    """
+    found = talk.pages("/messages", limit, address=address)
+    rows = (
+        (
+            one["id"],
+            when(one["received_at"]),
+            one["direction"],
+            people(one["participants"], "from"),
+            one["subject"],
+            ", ".join(one["records"]) or "-",
+        )
+        for one in found["items"]
+    )
+    empty = "No message with this address." if address else f"No message yet. Send one to {_a_dropbox(talk)}."
+    talk.show(found, lambda: table(rows, "MESSAGE", "RECEIVED", "WAY", "FROM", "SUBJECT", "ON") or empty)
+
+
+@command.command("show")
+@click.argument("message")
+@click.option("--raw", is_flag=True, help="The mail itself, byte for byte.")
+@talks
+def show(talk: Talk, message: str, raw: bool) -> None:
+    """Show a message: its links with the rule and evidence of each, what every rule said, its deliveries.
+
+    MESSAGE is its id, a queue id (Q…) of a 250 reply, or the word latest.
+
+    Example: mailrelay message show latest
+    """
+    if message == LATEST:
+        newest = talk.get("/messages", limit=1)["items"]
+        if not newest:
+            raise Failed(f"no message yet; send one to {_a_dropbox(talk)}", EX_NOINPUT)
+        message = newest[0]["id"]
+    if message.startswith("Q"):
+        message = _of_arrival(talk, message)
+    if raw:
+        click.echo(talk.bytes(f"/messages/{part(message)}/raw"), nl=False)
+        return
+    found = talk.get(f"/messages/{part(message)}")
+    talk.show(found, lambda: "\n".join(journey(found)))
+
+
+@command.command("send")
+@click.option("--from", "from_", help="Author; by default the primary address of --user.")
+@click.option("--to", multiple=True, help="Recipient; may be given several times, like --cc and --bcc.")
+@click.option("--cc", multiple=True)
+@click.option("--bcc", multiple=True)
+@click.option("--reply-to", multiple=True)
+@click.option("--subject", default="")
+@click.option("--text", help="The text; - reads it from standard input.")
+@click.option("--html", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with the HTML body.")
+@click.option(
+    "--attach", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File to attach."
+)
+@click.option(
+    "--eml", type=click.File("rb"), help="A whole mail instead, to the addresses in its header; - is standard input."
+)
+@click.option("--user", default="", help="On whose behalf, by id or address; by default the owner of --from.")
+@click.option("--key", default="", help="Idempotency key: a repeat with the same key is the same mail.")
+@talks
+def send(talk: Talk, eml: Any, user: str, key: str, **given: Any) -> None:
+    """Queue a mail; it is durable when this returns.
+
+    Example: mailrelay message send --from anna@example.org --to bob@customer.example --subject Hello --text Hi
+    """
+    headers = {"Idempotency-Key": key} if key else {}
+    if eml is not None:
+        body, kind = eml.read(), "message/rfc822"
+    else:
+        body, kind = _fields(given), "application/json"
+    answer = talk.raw("POST", "/messages", body=body, content_type=kind, headers=headers, query={"user": user})
+    if answer.status >= 400:
+        raise failure(answer)
+    (queued,) = talk.lines(answer)
+    rows = ((one["id"], one["recipient"]) for one in queued["deliveries"])
+    again = " (this key had queued it before)" if queued["repeated"] else ""
+    talk.show(
+        queued,
+        lambda: (
+            f"Queued as {queued['queue_id']}, message {queued['id']}{again}.\n{table(rows, 'DELIVERY', 'RECIPIENT')}"
+        ),
+    )
+
+
+@command.command("link")
+@click.argument("message")
+@click.argument("record")
+@talks
+def link(talk: Talk, message: str, record: str) -> None:
+    """Put a message on a record by hand; no rule takes it off again.
+
+    Example: mailrelay message link M01JD… deal/5
+    """
+    found = talk.put(f"/messages/{part(message)}/links/{_record(record)}")
+    talk.show(found, lambda: "\n".join(_links(found)))
+
+
+@command.command("unlink")
+@click.argument("message")
+@click.argument("record")
+@talks
+def unlink(talk: Talk, message: str, record: str) -> None:
+    """Take a message off a record by hand; no rule puts it there again.
+
+    Example: mailrelay message unlink M01JD… deal/5
+    """
+    found = talk.delete(f"/messages/{part(message)}/links/{_record(record)}")
+    talk.show(found, lambda: "\n".join(_links(found)))
+
+
+@command.command("move")
+@click.argument("message")
+@click.argument("record")
+@click.argument("to")
+@talks
+def move(talk: Talk, message: str, record: str, to: str) -> None:
+    """Move a message from one record to another by hand.
+
+    Example: mailrelay message move M01JD… contact/1 contact/2
+    """
+    found = talk.post(f"/messages/{part(message)}/links/move", {"record": record, "to": to})
+    talk.show(found, lambda: "\n".join(_links(found)))
+
+
+def settled_arrival(talk: Talk, queue_id: str, *, patience: float) -> Any:
+    """An arrival once it was filed, held or dropped, or as it is when `patience` seconds are over."""
+    deadline = time.monotonic() + patience
+    while True:
+        arrival = talk.get(f"/arrivals/{part(queue_id)}")
+        if arrival["state"] not in _WAITING or time.monotonic() > deadline:
+            return arrival
+        time.sleep(0.1)
+
+
+def journey(one: Mapping[str, Any]) -> Iterator[str]:
+    """A message with its journey, line by line."""
+    yield f"{one['id']}  {'to us' if one['direction'] == 'in' else 'from us'}  {plain(one['subject']) or '(no subject)'}"
+    yield pairs(
+        [
+            *((label, people(one["participants"], role)) for label, role in _ROLES),
+            ("received", when(one["received_at"])),
+            ("Message-ID", one["message_id"]),
+            ("size", f"{one['size']:,} bytes"),
+            ("attached", ", ".join(file["name"] or file["type"] for file in one["attachments"])),
+            ("automatic", one["automatic"]),
+            ("SPF, DKIM, DMARC", _verdicts(one["auth"])),
+            ("mails beside it", ", ".join(one["attached"])),
+        ],
+        indent=2,
+    )
+    yield from _section("came by", (f"{one['channel']}  {one['arrival']}  {when(one['at'])}" for one in one["sources"]))
+    yield from _section("is on", _links(one["links"]), "no record")
+    for filing in one["filings"]:
+        yield f"rules for {filing['arrival']}: {filing['disposition']}{_because(filing)}"
+        for finding in filing["findings"]:
+            yield f"  {_SIGNS.get(finding['kind'], ' ')} {finding['rule']:<28} {_finding(finding)}"
+    for delivery in one["deliveries"]:
+        yield from ("delivery " + line if not at else line for at, line in enumerate(described(delivery)))
+    yield from _section(
+        "happened", (f"{when(event['at'])}  {event['type']}{_data(event['data'])}" for event in one["events"])
+    )
+
+
+_ROLES = (
+    ("from", "from"),
+    ("sender", "sender"),
+    ("reply to", "reply_to"),
+    ("to", "to"),
+    ("cc", "cc"),
+    ("forwarded from", "forwarded_from"),
+)
+
+
+def _section(title: str, lines: Iterable[str], empty: str = "") -> Iterator[str]:
+    known = list(lines) or ([empty] if empty else [])
+    if known:
+        yield title
+        yield from ("  " + line for line in known)
+
+
+def _links(links: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for link in links:
+        gone = f"  (taken off by {link['removed_by']}, {when(link['removed_at'])})" if link["removed_at"] else ""
+        guess = " (a guess)" if link["guess"] else ""
+        because = "; ".join(_evidence(one) for one in link["evidence"])
+        yield plain(f"{link['record']}  {link['rule']}{guess}: {because}{gone}")
+
+
+def _evidence(one: Mapping[str, str]) -> str:
+    where = f" [{one['header']}: {one['value']}]" if one["header"] else ""
+    return one["because"] + where
+
+
+def _finding(one: Mapping[str, Any]) -> str:
+    asks = one["record"] or one["creates"] or one["reason"]
+    return plain((f"{asks}: " if asks else "") + "; ".join(_evidence(evidence) for evidence in one["evidence"]))
+
+
+def _because(filing: Mapping[str, str]) -> str:
+    return plain(f", {filing['reason']}: {filing['explanation']}") if filing["reason"] else ""
+
+
+def _verdicts(auth: Mapping[str, Any] | None) -> str:
+    if auth is None:
+        return ""
+    dkim = ", ".join(f"{one['verdict']} ({one['domain']})" for one in auth["dkim"]) or "none"
+    return f"{auth['spf']} ({auth['spf_domain']}); {dkim}; {auth['dmarc']}{'; aligned' if auth['aligned'] else ''}"
+
+
+def _data(data: Mapping[str, str]) -> str:
+    return plain("".join(f"  {name}={value}" for name, value in data.items()))
+
+
+def _of_arrival(talk: Talk, queue_id: str) -> str:
+    arrival = settled_arrival(talk, queue_id, patience=5)
+    if arrival["messages"]:
+        return str(arrival["messages"][0])
+    waits = f"; see `mailrelay unresolved show {arrival['unresolved'][0]}`" if arrival["unresolved"] else ""
+    raise Failed(f"{queue_id} is {arrival['state']} and no message yet{waits}", EX_NOINPUT)
+
+
+def _record(text: str) -> str:
+    module, slash, record = text.partition("/")
+    if not (module and slash and record):
+        raise click.BadParameter("must be module/id, such as contact/17", param_hint="RECORD")
+    return f"{part(module)}/{part(record)}"
+
+
+def _fields(given: Mapping[str, Any]) -> bytes:
+    import json
+
+    fields: dict[str, Any] = {name: list(given[name]) for name in ("to", "cc", "bcc", "reply_to") if given[name]}
+    if given["from_"]:
+        fields["from"] = given["from_"]
+    fields["subject"] = given["subject"]
+    if given["text"] is not None:
+        fields["text"] = sys.stdin.read() if given["text"] == "-" else given["text"]
+    if given["html"] is not None:
+        fields["html"] = given["html"].read_text(encoding="utf-8")
+    fields["attachments"] = [
+        {
+            "name": path.name,
+            "type": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+            "content": base64.b64encode(path.read_bytes()).decode("ascii"),
+        }
+        for path in given["attach"]
+    ]
+    return json.dumps(fields).encode()
+
+
+def _a_dropbox(talk: Talk) -> str:
+    """Some user's dropbox address, for people who have not sent anything yet."""
+    for user in talk.get("/users")["items"]:
+        for box in talk.get(f"/users/{part(user['id'])}/dropboxes"):
+            if not box["valid_until"]:
+                return str(box["address"])
+    return "a dropbox; make one with `mailrelay dropbox make USER`"
