@@ -39,7 +39,7 @@ def list_(talk: Talk, state: tuple[str, ...], everything: bool, limit: int) -> N
         empty += " Ended deliveries: mailrelay queue list --all"
     rows = (
         (one["id"], one["state"], one["recipient"], when(one["due_at"]), one["attempts"], one["last_reply"])
-        for one in found
+        for one in found["items"]
     )
     talk.show(found, lambda: table(rows, "DELIVERY", "STATE", "RECIPIENT", "DUE", "TRIES", "LAST REPLY") or empty)
 

@@ -5,10 +5,10 @@ Nothing heavy is imported here: a command starts, asks and is done within a few 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import json
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,10 +17,12 @@ from urllib.parse import quote, urlencode
 
 import click
 
+from mailrelay.cli import start
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # sysexits.h
-EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 65, 66, 69, 70, 75, 77, 78
+EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL, EX_NOPERM = 65, 66, 69, 70, 75, 77
 _EXITS = {401: EX_NOPERM, 403: EX_NOPERM, 404: EX_NOINPUT, 500: EX_SOFTWARE, 503: EX_TEMPFAIL, 507: EX_TEMPFAIL}
 _PREFIX = "/api/v1"
 _TIMEOUT = 120
@@ -40,8 +42,8 @@ class Failed(click.ClickException):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("mailrelay", timeout=_TIMEOUT)
+    def __init__(self, path: str, patience: float | None) -> None:
+        super().__init__("mailrelay", timeout=patience)
         self._path = path
 
     def connect(self) -> None:
@@ -53,10 +55,16 @@ class _UnixConnection(http.client.HTTPConnection):
 class Talk:
     """One command's conversation with the daemon, and its way to print."""
 
-    def __init__(self, path: Path, *, organisation: str, as_json: bool) -> None:
-        self.path = path
+    def __init__(self, *, socket: Path | None, config: Path | None, organisation: str, as_json: bool) -> None:
+        self.config = config
         self.as_json = as_json
+        self._socket = socket
         self._organisation = organisation
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """The daemon's Unix socket: as given, else of the configuration given, else where a daemon usually has it."""
+        return self._socket or _where(self.config)
 
     def get(self, path: str, **query: object) -> Any:
         """The JSON at an API path. Raises Failed."""
@@ -78,17 +86,15 @@ class Talk:
         """DELETE."""
         return self._json("DELETE", path, query)
 
-    def pages(self, path: str, limit: int, **query: object) -> list[Any]:
-        """Up to `limit` items of a paged list."""
+    def pages(self, path: str, limit: int, **query: object) -> dict[str, Any]:
+        """Up to `limit` items of a paged list, as one page: `items`, and `next` where there are more."""
         items: list[Any] = []
-        after = ""
-        while len(items) < limit:
+        after: str | None = ""
+        while len(items) < limit and after is not None:
             page = self.get(path, limit=min(_PAGE, limit - len(items)), after=after, **query)
             items += page["items"]
             after = page["next"]
-            if not after:
-                break
-        return items
+        return {"items": items, "next": after}
 
     def raw(
         self,
@@ -100,24 +106,33 @@ class Talk:
         headers: Mapping[str, str] | None = None,
         prefix: str = _PREFIX,
         query: Mapping[str, object] | None = None,
+        patience: float | None = _TIMEOUT,
     ) -> http.client.HTTPResponse:
         """An answer whose body is still to be read, whatever its status. Raises Failed when nobody answers."""
         sent = dict(headers or {})
         if content_type:
             sent["Content-Type"] = content_type
         if self._organisation:
+            if not (self._organisation.isascii() and self._organisation.isprintable()):
+                raise Failed("--organisation: give its id; a name can be used here only in ASCII letters", EX_DATAERR)
             sent["X-Mailrelay-Organisation"] = self._organisation
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", ())}
         target = prefix + path + (f"?{urlencode(given, doseq=True)}" if given else "")
         try:
-            connection = _UnixConnection(str(self.path))
-            connection.request(method, target, body=body, headers=sent)
+            connection = _UnixConnection(str(self.path), patience)
+            # Who refuses a body while it is sent has answered before it hung up.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body=body, headers=sent)
             return connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError):
             raise Failed(
                 f"no daemon listens on {self.path}. Start one with `mailrelay run`, or say where it is: "
                 "--socket, --config or MAILRELAY_SOCKET",
                 EX_UNAVAILABLE,
+            ) from None
+        except PermissionError:
+            raise Failed(
+                f"{self.path} is the operator's: run this as the user that the daemon runs as, or as root", EX_NOPERM
             ) from None
         except (OSError, http.client.HTTPException) as error:
             raise Failed(
@@ -183,22 +198,16 @@ def talks(command: F) -> F:
     )
     @functools.wraps(command)
     def with_talk(as_json: bool, socket: Path | None, config: Path | None, organisation: str, **given: Any) -> Any:
-        talk = Talk(_where(socket, config), organisation=organisation, as_json=as_json)
+        talk = Talk(socket=socket, config=config, organisation=organisation, as_json=as_json)
         return command(talk, **given)
 
     return with_talk  # type: ignore[return-value]  # click's decorators keep what they wrap
 
 
-def _where(given: Path | None, config: Path | None) -> Path:
-    if given is not None:
-        return given
-    if config is None:
-        return Path("data/mailrelay.sock")
-    from mailrelay.config.load import load
-    from mailrelay.errors import ConfigError
-
-    try:
-        loaded = load(config, environ=os.environ)
-    except ConfigError as error:
-        raise Failed(error.errors[0], EX_CONFIG) from None
-    return loaded.http.socket or loaded.data / "mailrelay.sock"
+def _where(config: Path | None) -> Path:
+    here = Path("data/mailrelay.sock")
+    if config is None and (here.exists() or start.usual() is None):
+        return here
+    # Only here is the configuration read: that takes longer than all the rest.
+    _, loaded = start.configuration(config)
+    return loaded.http.socket or loaded.data / here.name
