@@ -47,7 +47,12 @@ def facts(tx: Tx, case: Case, *, service_domains: frozenset[str], would_be: Woul
         originals=case.originals,
         service_domains=service_domains,
         user_keys=frozenset(address.key for user in colleagues for address in user.addresses) & named.keys(),
-        exclusions=organisations.exclusions(tx, org),
+        exclusions=organisations.excluded(
+            tx,
+            org,
+            keys=sorted(named),
+            domains=sorted({one for address in named.values() for one in domains.upwards(address.domain)}),
+        ),
         hits=hits,
         domain_hits=_accounts(tx, org, {address.domain for address in named.values()}),
         thread=thread,

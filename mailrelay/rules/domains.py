@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 
 def covering(domain: str, listed: Collection[str]) -> str:
     """The entry of `listed` that `domain` is, or is below; "" when there is none. All are lower-case A-labels."""
-    at = domain
-    while at:
-        if at in listed:
-            return at
-        _, _, at = at.partition(".")
-    return ""
+    return next((one for one in upwards(domain) if one in listed), "")
+
+
+def upwards(domain: str) -> Iterator[str]:
+    """A domain, then what it is below: `a.b.test`, `b.test`, `test`."""
+    while domain:
+        yield domain
+        _, _, domain = domain.partition(".")
 
 
 def is_public(domain: str) -> bool:

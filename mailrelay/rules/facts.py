@@ -99,6 +99,7 @@ class Facts:
     user_keys: frozenset[str]
     """Address keys among the participants that are users'."""
     exclusions: tuple[Exclusion, ...]
+    """Entries of the exclude list that may concern somebody in it."""
     hits: tuple[RecordHit, ...]
     domain_hits: tuple[RecordHit, ...]
     thread: tuple[EarlierLink, ...]

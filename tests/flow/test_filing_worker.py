@@ -1,0 +1,122 @@
+"""The filing service: claims at the bell, keeps its leases, stops in order, and never files twice (Q05)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mailrelay.config.schema import Filing
+from mailrelay.errors import Fatal, StoreBusy
+from mailrelay.filing.bodies import Bodies
+from mailrelay.ids import NodeId, QueueId
+from mailrelay.inbound.worker import FilingWorker
+from mailrelay.model.envelope import ArrivalState
+from mailrelay.model.message import BlobRef
+from mailrelay.service import Stopping
+from mailrelay.store import arrivals
+from tests.support.filing import Desk, mail, office
+
+
+@asynccontextmanager
+async def running(desk: Desk, *, poll: float = 5.0) -> AsyncIterator[Stopping]:
+    """The service at work; it is stopped in order at the end."""
+    stopping = Stopping()
+    worker = FilingWorker(
+        desk.store,
+        desk.pipeline,
+        Filing(workers=2, lease=60.0),
+        desk.clock,
+        desk.ids,
+        node=NodeId("n1"),
+        stopping=stopping,
+        poll=poll,
+    )
+    task = asyncio.create_task(worker.run())
+    try:
+        yield stopping
+    finally:
+        stopping.set()
+        await asyncio.wait_for(task, 10)
+
+
+async def until_filed(desk: Desk, id_: QueueId) -> None:
+    async with asyncio.timeout(10):
+        while (await desk.arrival(id_)).state in (ArrivalState.ACCEPTED, ArrivalState.WORKING):  # noqa: ASYNC110 (the row is the truth)
+            await asyncio.sleep(0.01)
+
+
+async def test_an_arrival_is_filed_at_the_bell_and_not_at_the_next_poll(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk, running(desk, poll=600.0):
+        await asyncio.sleep(0.05)
+        ids = [await desk.accept(mail()) for _ in range(5)]
+        for id_ in ids:
+            await until_filed(desk, id_)
+        assert await desk.is_balanced()
+
+
+async def test_what_lies_there_already_is_filed_at_the_start(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        id_ = await desk.accept(mail())
+        async with running(desk):
+            await until_filed(desk, id_)
+
+
+async def test_stopping_finishes_what_was_claimed_and_claims_no_more(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        async with running(desk) as stopping:
+            first = await desk.accept(mail())
+            await until_filed(desk, first)
+            stopping.set()
+        later = await desk.accept(mail())
+        assert (await desk.arrival(later)).state is ArrivalState.ACCEPTED
+
+
+async def test_fault_q05_a_worker_that_lost_its_lease_files_nothing(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        id_ = await desk.accept(mail(to="rob@new.test"))
+        lease = timedelta(seconds=60)
+        (slow,) = await desk.store.write(
+            arrivals.claim, node=NodeId("slow"), now=desk.clock.now(), lease=lease, limit=1
+        )
+        desk.clock.advance(timedelta(seconds=61))
+        await desk.worker.drain()
+        assert (await desk.arrival(id_)).state is ArrivalState.FILED
+        assert await desk.pipeline.process(slow) is None
+        assert len((await desk.journey(await desk.arrival(id_))).filings) == 1
+        assert len(await desk.all_records("lead")) == 1
+        assert await desk.is_balanced()
+
+
+async def test_a_store_that_is_busy_sets_nothing_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(tmp_path) as desk:
+        id_ = await desk.accept(mail())
+
+        async def busy(_self: Bodies, _ref: BlobRef) -> bytes:
+            raise StoreBusy("The store is busy")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Bodies, "read", busy)
+            for _ in range(10):
+                await desk.worker.drain()
+                desk.clock.advance(timedelta(minutes=1))
+                assert (await desk.arrival(id_)).state is ArrivalState.ACCEPTED
+        await desk.worker.drain()
+        assert (await desk.arrival(id_)).state is ArrivalState.FILED
+
+
+async def test_a_damaged_store_ends_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def damaged(_self: Bodies, _ref: BlobRef) -> bytes:
+        raise Fatal("the bytes are not what was written")
+
+    monkeypatch.setattr(Bodies, "read", damaged)
+    async with office(tmp_path) as desk:
+        id_ = await desk.accept(mail())
+        with pytest.raises(Fatal):
+            async with running(desk):
+                await asyncio.sleep(0.3)
+        assert (await desk.arrival(id_)).state is ArrivalState.WORKING  # for the process that comes next
