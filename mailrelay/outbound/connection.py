@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import cast
 
@@ -156,7 +156,7 @@ class _Wire(SMTPProtocol):
         """What is known of the encryption."""
         session = None if self.transport is None else self.transport.get_extra_info("ssl_object")
         if session is None:
-            return IN_CLEAR
+            return replace(IN_CLEAR, detail=detail)
         cipher = session.cipher()
         return TlsProof(
             protocol=session.version() or "", cipher=cipher[0] if cipher else "", verified=verified, detail=detail

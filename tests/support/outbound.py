@@ -104,7 +104,11 @@ class Relay:
         return await self.store.read(deliveries.history, id)
 
     async def until(
-        self, submitted: Submitted, *states: DeliveryState, attempts: int = 0, timeout: float = 10.0  # noqa: ASYNC109
+        self,
+        submitted: Submitted,
+        *states: DeliveryState,
+        attempts: int = 0,
+        timeout: float = 10.0,  # noqa: ASYNC109
     ) -> list[Delivery]:
         """Wait until every delivery is in one of these states (SENT unless said) with so many attempts."""
         wanted = states or (DeliveryState.SENT,)
@@ -188,3 +192,10 @@ async def _relay(
         yield made
     finally:
         await made.stop()
+
+
+async def until(true: Callable[[], bool], *, timeout: float = 10.0) -> None:  # noqa: ASYNC109
+    """Wait until something is true."""
+    async with asyncio.timeout(timeout):
+        while not true():  # noqa: ASYNC110 (what is waited for has no event)
+            await asyncio.sleep(0.002)

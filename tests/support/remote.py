@@ -149,6 +149,7 @@ class _Session:
         if not code.startswith("220") or self.remote.certificate is None:
             return
         if self.remote.handshakes_fail:
+            await self.reader.read(1)  # a ClientHello has come; before it, these bytes would be an injection (A03)
             self.writer.write(b"this is not TLS\r\n" * 20)
             raise _Gone
         await self.writer.start_tls(self.remote.certificate)
