@@ -23,6 +23,7 @@ from mailrelay.store.base import Store, Tx
 
 Probe = Callable[[], Awaitable[str]]
 """Answers "" when its part can work, else a sentence that says why not."""
+METRICS, ALIVE, READY = PATHS = ("/metrics", "/healthz", "/readyz")
 _PATIENCE = 5.0
 _FLOOR_BYTES = 100_000_000
 _FLOOR_SHARE = 0.05
@@ -97,9 +98,9 @@ def build(probes: Mapping[str, Probe]) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/metrics", _metrics),
-            Route("/healthz", _alive),
-            Route("/readyz", ready),
+            Route(METRICS, _metrics),
+            Route(ALIVE, _alive),
+            Route(READY, ready),
         ]
     )
 

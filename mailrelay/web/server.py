@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailrelay import log
 from mailrelay.config.schema import Http
@@ -34,6 +34,18 @@ class _Door:
     name: str
     socket: socket.socket
     face: ASGIApp
+
+
+class _Operator:
+    """Both faces on one door, for the command line: it needs to know one socket only."""
+
+    def __init__(self, api: ASGIApp, ops_face: ASGIApp) -> None:
+        self._api = api
+        self._ops = ops_face
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        face = self._ops if scope["path"] in ops.PATHS else self._api
+        await face(scope, receive, send)
 
 
 class _Server(uvicorn.Server):
@@ -111,7 +123,7 @@ class HttpServer:
         limit = self._settings.max_body
         doors = (
             _Door("api", self._sockets["api"], Face(self._api, max_body=limit)),
-            _Door("unix", self._sockets["unix"], Face(self._api, max_body=limit, local=True)),
+            _Door("unix", self._sockets["unix"], Face(_Operator(self._api, self._ops), max_body=limit, local=True)),
             _Door("ops", self._sockets["ops"], Face(self._ops, max_body=_SMALL_BODY)),
         )
         servers = [(door, _Server(self._config(door.face))) for door in doors]
