@@ -29,7 +29,7 @@ from mailrelay.model.organisation import User
 from mailrelay.model.reply import Reply, reply
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import format_path
-from mailrelay.store import arrivals
+from mailrelay.store import arrivals, people
 from mailrelay.store.base import Store, Tx
 
 _FREE_SHARE = 0.05
@@ -282,8 +282,11 @@ class _Reception:
         raw = kept.small if kept.small is not None else await self._acceptor.bodies.read(kept.ref)
         refusal: Reply | None = None
         for _, target in self._targets.values():
+            if target.place.user is None:
+                return None
             refusal = await permit.refusal(
                 target,
+                await self._acceptor.store.read(people.get, target.org, target.place.user),
                 raw,
                 head=self._original_head,
                 peer=self._peer,

@@ -11,6 +11,7 @@ from mailrelay.mail import message, participants
 from mailrelay.model.address import ReversePath
 from mailrelay.model.envelope import Peer
 from mailrelay.model.message import Verdict
+from mailrelay.model.organisation import User
 from mailrelay.model.reply import Reply, reply
 from mailrelay.model.settings import SenderCheck, Unpermitted
 from mailrelay.smtp.escape import shown
@@ -23,14 +24,15 @@ _UNSURE = reply(
 def may_refuse(target: Target) -> bool:
     """Whether a mail to this target can be refused for its sender."""
     return (
-        target.organisation is not None
-        and target.organisation.settings.unpermitted is Unpermitted.REFUSE
-        and target.organisation.settings.sender_check is not SenderCheck.TOKEN
+        target.settings is not None
+        and target.settings.unpermitted is Unpermitted.REFUSE
+        and target.settings.sender_check is not SenderCheck.TOKEN
     )
 
 
 async def refusal(
     target: Target,
+    owner: User,
     raw: bytes,
     *,
     head: bytes,
@@ -40,9 +42,10 @@ async def refusal(
     now: datetime,
     timeout: float,  # noqa: ASYNC109 (what is late is a verdict)
 ) -> Reply | None:
-    """Why a mail may not use a target of which `may_refuse` holds, or None. `raw` is the mail as kept, `head` its header as sent."""
-    if target.organisation is None or target.user is None:
-        return None
+    """Why a mail may not use a target of which `may_refuse` holds, or None; `owner` is the dropbox's user.
+
+    `raw` is the mail as kept, `head` its header as sent.
+    """
     sender = participants.header_sender(message.parse(head))
     if sender is None:
         return reply(
@@ -50,14 +53,14 @@ async def refusal(
             "5.7.1",
             "The message names no single author in From; send it from one of the dropbox user's own addresses",
         )
-    if sender.key not in {address.key for address in target.user.addresses}:
+    if sender.key not in {address.key for address in owner.addresses}:
         return reply(
             550,
             "5.7.1",
             f"{shown(str(sender))} is not an address of this dropbox's user; send from one of the user's own addresses, or "
             "have this one added to them in the CRM's mail settings",
         )
-    if target.organisation.settings.sender_check is not SenderCheck.AUTHENTICATED:
+    if target.settings is None or target.settings.sender_check is not SenderCheck.AUTHENTICATED:
         return None
     verdicts = await verify(
         raw,

@@ -11,8 +11,8 @@ from mailrelay.mail import return_path
 from mailrelay.mail.return_path import NoReturnPath
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import ArrivalTarget, Channel
-from mailrelay.model.organisation import Organisation, User
 from mailrelay.model.reply import Reply
+from mailrelay.model.settings import OrganisationSettings
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import relay_disguise
 from mailrelay.store import deliveries, dropboxes, organisations
@@ -25,13 +25,12 @@ _POSTMASTER = "postmaster"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where an accepted recipient's mail goes; `user` and `organisation` are set for a dropbox."""
+    """Where an accepted recipient's mail goes; `settings` are those of a dropbox's organisation, else None."""
 
     org: OrgId
     channel: Channel
     place: ArrivalTarget
-    user: User | None = None
-    organisation: Organisation | None = None
+    settings: OrganisationSettings | None = None
 
 
 class Recipients:
@@ -76,16 +75,14 @@ class Recipients:
         local = address.local.lower()
         # What is no dropbox address at all asks the same question, with a token that nobody has.
         token = local.removeprefix(_PREFIX)[:_LONGEST_TOKEN] if local.startswith(_PREFIX) else ""
-        found = await self._store.read(dropboxes.by_token, token, now=self._clock.now())
+        found = await self._store.read(dropboxes.opened_by, token, now=self._clock.now())
         if found is None:
             return codes.NO_SUCH_DROPBOX
-        dropbox, user, organisation = found
         return Target(
-            org=organisation.id,
+            org=found.org,
             channel=Channel.DROPBOX,
-            place=ArrivalTarget(address=address, dropbox=dropbox.id, user=user.id),
-            user=user,
-            organisation=organisation,
+            place=ArrivalTarget(address=address, dropbox=found.dropbox, user=found.user),
+            settings=found.settings,
         )
 
     async def _return_path(self, address: Address) -> Target | Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, or_, select, update
@@ -10,9 +11,10 @@ from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Conflict, NotPermitted
 from mailrelay.ids import DropboxId, OrgId, UserId
 from mailrelay.model.organisation import Dropbox, Organisation, Role, User
-from mailrelay.store import organisations, people
+from mailrelay.model.settings import OrganisationSettings
+from mailrelay.store import organisations, people, rows
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import dropbox, user
+from mailrelay.store.tables import dropbox, organisation, user
 
 
 def make(tx: Tx, new: Dropbox) -> None:
@@ -90,6 +92,34 @@ def by_token(tx: Tx, token: str, *, now: datetime) -> tuple[Dropbox, User, Organ
     org = OrgId(row.org)
     found = next(known for known in of_user(tx, org, UserId(row.user)) if known.id == row.id)
     return found, people.get(tx, org, found.user), organisations.get(tx, org)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a token opens, as much of it as a recipient's check needs."""
+
+    dropbox: DropboxId
+    user: UserId
+    org: OrgId
+    settings: OrganisationSettings
+
+
+def opened_by(tx: Tx, token: str, *, now: datetime) -> Opened | None:
+    """What `by_token` finds, in one statement: for RCPT, which is asked for each mail."""
+    row = tx.execute(
+        select(dropbox.c.id, dropbox.c.user, dropbox.c.org, organisation.c.settings)
+        .join(user, user.c.id == dropbox.c.user)
+        .join(organisation, organisation.c.id == dropbox.c.org)
+        .where(dropbox.c.token == token, _valid(now), user.c.active, user.c.role != Role.GUEST)
+    ).one_or_none()
+    if row is None:
+        return None
+    return Opened(
+        dropbox=DropboxId(row.id),
+        user=UserId(row.user),
+        org=OrgId(row.org),
+        settings=rows.decode(OrganisationSettings, row.settings),
+    )
 
 
 def touch(tx: Tx, used: DropboxId, *, now: datetime) -> None:
