@@ -196,10 +196,10 @@ def _one(
     message, org = facts.message, facts.message.org
     known = _keep(tx, arrival, one)
     was_filed = known and filings.is_filed(tx, org, message.id)
-    before = [entry for entry in unresolved.of_message(tx, org, message.id) if entry.user == gather.user_of(arrival)]
-    source = Source(
-        message=message.id, arrival=arrival.id, channel=arrival.channel, user=gather.user_of(arrival), at=at
-    )
+    user = gather.user_of(arrival)
+    entries = unresolved.of_message(tx, org, message.id) if known else ()
+    before = [entry for entry in entries if entry.user == user]
+    source = Source(message=message.id, arrival=arrival.id, channel=arrival.channel, user=user, at=at)
     messages.add_source(tx, org, source)
     filings.put(tx, org, message.id, arrival.id, said, at=at)
     if said.disposition is Disposition.HOLD and arrival.channel not in _OURS:
@@ -217,15 +217,7 @@ def _one(
     if not was_filed:
         _tell(tx, arrival, message.id, EventType.MESSAGE_FILED, at=at, reason="")
     if before:
-        resolve_entries(
-            tx,
-            org,
-            message.id,
-            user=gather.user_of(arrival),
-            by=BY_RULE,
-            resolution=Resolution.FILED,
-            at=at,
-        )
+        resolve_entries(tx, org, message.id, user=user, by=BY_RULE, resolution=Resolution.FILED, at=at)
     return _Written(known=was_filed, held=False, created=created, linked=linked)
 
 

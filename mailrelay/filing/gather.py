@@ -42,7 +42,8 @@ def facts(tx: Tx, case: Case, *, service_domains: frozenset[str], would_be: Woul
         user=_user(tx, org, user_of(arrival)),
         sender=case.sender,
         auth=message.auth,
-        released_by=unresolved.released_by(tx, arrival.id),
+        # Only what was held before can have been released; and what is attached to it.
+        released_by=unresolved.released_by(tx, arrival.id) if known is not None or message.part else "",
         defects=case.defects,
         originals=case.originals,
         service_domains=service_domains,
@@ -59,7 +60,7 @@ def facts(tx: Tx, case: Case, *, service_domains: frozenset[str], would_be: Woul
         returned=returned,
         standing=tuple(
             StandingLink(record=link.record, by=link.removed_by or link.by, removed=link.removed_at is not None)
-            for link in links.of_message(tx, org, message.id)
+            for link in (links.of_message(tx, org, message.id) if known is not None else ())
         ),
         related=_related(tx, org, {*(hit.record for hit in hits), *(one.record for one in (*thread, *returned))}),
     )
@@ -75,6 +76,8 @@ def user_of(arrival: Arrival) -> UserId | None:
 def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink, ...]:
     """The links of the stored messages that this one answers, nearest first; guesses are not followed (I4)."""
     stored = messages.by_message_ids(tx, message.org, message.parents)
+    if not stored:
+        return ()
     ids = [id_ for found in stored.values() for id_ in found if id_ != message.id]
     standing: dict[MessageId, list[RecordRef]] = {}
     for link in links.of_messages(tx, message.org, ids):
@@ -148,8 +151,8 @@ def _related(tx: Tx, org: OrgId, refs: Collection[RecordRef]) -> tuple[RelatedRe
         if (relation.outgoing and relation.ref.module == "account")
         or (not relation.outgoing and relation.ref.module == "deal")
     ]
-    deals = records.get_many(tx, org, {relation.ref for relation in tied if relation.ref.module == "deal"})
-    closed = {deal.ref for deal in deals if _is_closed(deal)}
+    deals = {relation.ref for relation in tied if relation.ref.module == "deal"}
+    closed = {deal.ref for deal in records.get_many(tx, org, deals) if _is_closed(deal)}
     return tuple(
         RelatedRecord(
             of=relation.of,

@@ -37,7 +37,9 @@ def choice(facts: Facts, so_far: Progress, key: str) -> Choice | None:
     The first of the user's modules with a hit wins; in it primary goes before secondary before custom. Several records
     alike: the one that the thread is on already, else the one that the user owns, else it is a tie.
     """
-    hits = [hit for hit in facts.hits if hit.key == key and hit.matched]
+    hits = facts.hits_by_key.get(key, ())
+    if not hits:
+        return None
     for module in settings(facts).modules:
         for kind in _KINDS:
             alike = [hit for hit in hits if hit.record.module == module and hit.kind is kind]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailrelay.ids import UserId
@@ -107,3 +108,12 @@ class Facts:
     """Links of the message whose delivery came back (channel bounce)."""
     standing: tuple[StandingLink, ...]
     related: tuple[RelatedRecord, ...]
+    hits_by_key: Mapping[str, tuple[RecordHit, ...]] = field(init=False, repr=False, compare=False)
+    """The matched ones of `hits`, by the address key they were found with."""
+
+    def __post_init__(self) -> None:
+        found: dict[str, tuple[RecordHit, ...]] = {}
+        for hit in self.hits:
+            if hit.matched:
+                found[hit.key] = (*found.get(hit.key, ()), hit)
+        object.__setattr__(self, "hits_by_key", found)

@@ -32,7 +32,8 @@ def externals(facts: Facts, so_far: Progress) -> tuple[Participant, ...]:
     """
     if facts.originals:
         return _once(person for people in _nearest(facts, so_far) for person in people)
-    return tuple(person for person in everyone(facts) if person.address.key not in so_far.excluded)
+    excluded = so_far.excluded
+    return tuple(person for person in everyone(facts) if person.address.key not in excluded)
 
 
 def correspondents(facts: Facts, so_far: Progress) -> tuple[Participant, ...]:
@@ -44,7 +45,8 @@ def correspondents(facts: Facts, so_far: Progress) -> tuple[Participant, ...]:
     if facts.originals:
         authors = (_of(people, ParticipantRole.FORWARDED_FROM) or people for people in _nearest(facts, so_far))
         return _once(person for people in authors for person in people)
-    outside = [person for person in facts.message.participants if person.address.key not in so_far.excluded]
+    excluded = so_far.excluded
+    outside = [person for person in facts.message.participants if person.address.key not in excluded]
     if outgoing(facts, so_far):
         return _once(person for person in outside if person.role in _SENT_TO)
     return _once(person for person in outside if person.role is ParticipantRole.FROM)

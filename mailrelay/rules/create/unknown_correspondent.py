@@ -14,6 +14,8 @@ from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress, Stage, rule
 
 _MAX_NAME = 200
+MOST = 50
+"""A mail to more unknown people than this is a mailing, and makes none of them a record."""
 
 
 @rule(Stage.CREATE, rank=10, row="I6", miss="every correspondent is known")
@@ -22,12 +24,12 @@ def unknown_correspondent(facts: Facts, so_far: Progress) -> Iterator[Finding]:
 
     Whom the mail is with: of a forward its original sender, of a mail of ours To and Cc, of a mail to us its author. Known is
     who has a record in a searched module, or whose domain is an account's. Nothing is made of automatic mail, lists and
-    no-reply addresses, nor of what comes back to a return path.
+    no-reply addresses, of what comes back to a return path, nor of a mailing to more than 50 unknown people.
     """
     strangers = unknown.strangers(facts, so_far)
     if not strangers:
         return
-    because = _never(facts)
+    because = _never(facts) or _mailing(len(strangers))
     if because:
         yield say.miss(because)
         return
@@ -57,6 +59,10 @@ def _never(facts: Facts) -> str:
     if facts.message.automatic:
         return f"it is automatic mail: {facts.message.automatic}"
     return ""
+
+
+def _mailing(number: int) -> str:
+    return f"it is with {number} unknown people at once" if number > MOST else ""
 
 
 def _name(person: Participant) -> str:

@@ -15,8 +15,9 @@ from mailrelay.rules.registry import Progress, Stage, rule
 def custom_field(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     """An external's address is in a custom field of a record in the first of the user's modules that knows it."""
     yield from by_address.links(facts, so_far, AddressKind.CUSTOM)
-    for person in people.externals(facts, so_far):
-        for hit in facts.hits:
-            if hit.key == person.address.key and not hit.matched:
-                because = f"{person.address} is {hit.field} of {hit.record}, and that field is not matched"
-                yield say.miss(because, header=say.header(person), value=str(person.address))
+    externals = {person.address.key: person for person in people.externals(facts, so_far)}
+    for hit in facts.hits:
+        if not hit.matched and hit.key in externals:
+            person = externals[hit.key]
+            because = f"{person.address} is {hit.field} of {hit.record}, and that field is not matched"
+            yield say.miss(because, header=say.header(person), value=str(person.address))
