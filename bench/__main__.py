@@ -86,7 +86,7 @@ class Accept:
         self._number = 0
         user = relay.cli("user", "list")["items"][0]
         self._sender = user["primary"]
-        self._dropbox = relay.cli("dropbox", "make", user["id"])["address"]
+        self._dropbox = relay.cli("dropbox", "regenerate", user["id"])["address"]
         records = relay.folder / "records.csv"
         rows = (f"contact,bench-{n},Person {n},person{n}@customer.example\n" for n in range(10_000))
         records.write_text("module,id,name,email\n" + "".join(rows))

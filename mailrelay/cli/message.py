@@ -6,19 +6,20 @@ import base64
 import mimetypes
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mailrelay.cli.queue import described
-from mailrelay.cli.show import pairs, people, plain, table, when
+from mailrelay.cli.journey import journey, links
+from mailrelay.cli.show import people, plain, table, when
 from mailrelay.cli.talk import EX_NOINPUT, Failed, Talk, failure, part, talks
 
 LATEST = "latest"
-_SIGNS = {"miss": "-", "link": "+", "create": "+", "hold": "!", "drop": "!", "exclude": "~"}
-_WAITING = ("accepted", "working")
+_UNDER_WAY = ("accepted", "working")
+_PATIENCE = 5
+_PAUSE = 0.1
 
 
 class _Group(click.Group):
@@ -42,7 +43,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--address", default="", help="Only mail with this address in it.")
-@click.option("--limit", default=20, show_default=True, help="At most so many, newest first.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many, newest first.")
 @talks
 def list_(talk: Talk, address: str, limit: int) -> None:
     """List messages, newest first.
@@ -61,13 +62,16 @@ def list_(talk: Talk, address: str, limit: int) -> None:
         )
         for one in found["items"]
     )
-    empty = "No message with this address." if address else f"No message yet. Send one to {_a_dropbox(talk)}."
-    talk.show(found, lambda: table(rows, "MESSAGE", "RECEIVED", "WAY", "FROM", "SUBJECT", "ON") or empty)
+
+    def empty() -> str:
+        return "No message with this address." if address else f"No message yet. Send one to {_a_dropbox(talk)}."
+
+    talk.show(found, lambda: table(rows, "MESSAGE", "RECEIVED", "WAY", "FROM", "SUBJECT", "ON") or empty())
 
 
 @command.command("show")
 @click.argument("message")
-@click.option("--raw", is_flag=True, help="The mail itself, byte for byte.")
+@click.option("--raw", is_flag=True, help="The mail itself, byte for byte; on a terminal without what would act on it.")
 @talks
 def show(talk: Talk, message: str, raw: bool) -> None:
     """Show a message: its links with the rule and evidence of each, what every rule said, its deliveries.
@@ -84,10 +88,13 @@ def show(talk: Talk, message: str, raw: bool) -> None:
     if message.startswith("Q"):
         message = _of_arrival(talk, message)
     if raw:
-        click.echo(talk.bytes(f"/messages/{part(message)}/raw"), nl=False)
+        mail = talk.bytes(f"/messages/{part(message)}/raw")
+        if sys.stdout.isatty():
+            mail = b"".join(plain(line).encode() + b"\n" for line in mail.decode("utf-8", "replace").splitlines())
+        click.echo(mail, nl=False)
         return
     found = talk.get(f"/messages/{part(message)}")
-    talk.show(found, lambda: "\n".join(journey(found)))
+    talk.show(found, lambda: "\n".join(journey(found, _waiting(talk, found))))
 
 
 @command.command("send")
@@ -142,7 +149,7 @@ def link(talk: Talk, message: str, record: str) -> None:
     Example: mailrelay message link M01JD… deal/5
     """
     found = talk.put(f"/messages/{part(message)}/links/{_record(record)}")
-    talk.show(found, lambda: "\n".join(_links(found)))
+    talk.show(found, lambda: "\n".join(links(found)))
 
 
 @command.command("unlink")
@@ -155,7 +162,7 @@ def unlink(talk: Talk, message: str, record: str) -> None:
     Example: mailrelay message unlink M01JD… deal/5
     """
     found = talk.delete(f"/messages/{part(message)}/links/{_record(record)}")
-    talk.show(found, lambda: "\n".join(_links(found)))
+    talk.show(found, lambda: "\n".join(links(found)))
 
 
 @command.command("move")
@@ -169,7 +176,7 @@ def move(talk: Talk, message: str, record: str, to: str) -> None:
     Example: mailrelay message move M01JD… contact/1 contact/2
     """
     found = talk.post(f"/messages/{part(message)}/links/move", {"record": record, "to": to})
-    talk.show(found, lambda: "\n".join(_links(found)))
+    talk.show(found, lambda: "\n".join(links(found)))
 
 
 def settled_arrival(talk: Talk, queue_id: str, *, patience: float) -> Any:
@@ -177,96 +184,27 @@ def settled_arrival(talk: Talk, queue_id: str, *, patience: float) -> Any:
     deadline = time.monotonic() + patience
     while True:
         arrival = talk.get(f"/arrivals/{part(queue_id)}")
-        if arrival["state"] not in _WAITING or time.monotonic() > deadline:
+        if arrival["state"] not in _UNDER_WAY or time.monotonic() > deadline:
             return arrival
-        time.sleep(0.1)
-
-
-def journey(one: Mapping[str, Any]) -> Iterator[str]:
-    """A message with its journey, line by line."""
-    yield f"{one['id']}  {'to us' if one['direction'] == 'in' else 'from us'}  {plain(one['subject']) or '(no subject)'}"
-    yield pairs(
-        [
-            *((label, people(one["participants"], role)) for label, role in _ROLES),
-            ("received", when(one["received_at"])),
-            ("Message-ID", one["message_id"]),
-            ("size", f"{one['size']:,} bytes"),
-            ("attached", ", ".join(file["name"] or file["type"] for file in one["attachments"])),
-            ("automatic", one["automatic"]),
-            ("SPF, DKIM, DMARC", _verdicts(one["auth"])),
-            ("mails beside it", ", ".join(one["attached"])),
-        ],
-        indent=2,
-    )
-    yield from _section("came by", (f"{one['channel']}  {one['arrival']}  {when(one['at'])}" for one in one["sources"]))
-    yield from _section("is on", _links(one["links"]), "no record")
-    for filing in one["filings"]:
-        yield f"rules for {filing['arrival']}: {filing['disposition']}{_because(filing)}"
-        for finding in filing["findings"]:
-            yield f"  {_SIGNS.get(finding['kind'], ' ')} {finding['rule']:<28} {_finding(finding)}"
-    for delivery in one["deliveries"]:
-        yield from ("delivery " + line if not at else line for at, line in enumerate(described(delivery)))
-    yield from _section(
-        "happened", (f"{when(event['at'])}  {event['type']}{_data(event['data'])}" for event in one["events"])
-    )
-
-
-_ROLES = (
-    ("from", "from"),
-    ("sender", "sender"),
-    ("reply to", "reply_to"),
-    ("to", "to"),
-    ("cc", "cc"),
-    ("forwarded from", "forwarded_from"),
-)
-
-
-def _section(title: str, lines: Iterable[str], empty: str = "") -> Iterator[str]:
-    known = list(lines) or ([empty] if empty else [])
-    if known:
-        yield title
-        yield from ("  " + line for line in known)
-
-
-def _links(links: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    for link in links:
-        gone = f"  (taken off by {link['removed_by']}, {when(link['removed_at'])})" if link["removed_at"] else ""
-        guess = " (a guess)" if link["guess"] else ""
-        because = "; ".join(_evidence(one) for one in link["evidence"])
-        yield plain(f"{link['record']}  {link['rule']}{guess}: {because}{gone}")
-
-
-def _evidence(one: Mapping[str, str]) -> str:
-    where = f" [{one['header']}: {one['value']}]" if one["header"] else ""
-    return one["because"] + where
-
-
-def _finding(one: Mapping[str, Any]) -> str:
-    asks = one["record"] or one["creates"] or one["reason"]
-    return plain((f"{asks}: " if asks else "") + "; ".join(_evidence(evidence) for evidence in one["evidence"]))
-
-
-def _because(filing: Mapping[str, str]) -> str:
-    return plain(f", {filing['reason']}: {filing['explanation']}") if filing["reason"] else ""
-
-
-def _verdicts(auth: Mapping[str, Any] | None) -> str:
-    if auth is None:
-        return ""
-    dkim = ", ".join(f"{one['verdict']} ({one['domain']})" for one in auth["dkim"]) or "none"
-    return f"{auth['spf']} ({auth['spf_domain']}); {dkim}; {auth['dmarc']}{'; aligned' if auth['aligned'] else ''}"
-
-
-def _data(data: Mapping[str, str]) -> str:
-    return plain("".join(f"  {name}={value}" for name, value in data.items()))
+        time.sleep(_PAUSE)
 
 
 def _of_arrival(talk: Talk, queue_id: str) -> str:
-    arrival = settled_arrival(talk, queue_id, patience=5)
+    arrival = settled_arrival(talk, queue_id, patience=_PATIENCE)
     if arrival["messages"]:
         return str(arrival["messages"][0])
     waits = f"; see `mailrelay unresolved show {arrival['unresolved'][0]}`" if arrival["unresolved"] else ""
     raise Failed(f"{queue_id} is {arrival['state']} and no message yet{waits}", EX_NOINPUT)
+
+
+def _waiting(talk: Talk, message: Mapping[str, Any]) -> Iterator[Any]:
+    """The open entries of the unresolved list that hold a message."""
+    for filing in message["filings"]:
+        if filing["disposition"] == "hold":
+            for entry in talk.get(f"/arrivals/{part(filing['arrival'])}")["unresolved"]:
+                found = talk.get(f"/unresolved/{part(entry)}")
+                if found["message"] == message["id"] and not found["resolved_at"]:
+                    yield found
 
 
 def _record(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import smtplib
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import click
 
 from mailrelay.cli.show import plain
 from mailrelay.cli.talk import EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, Failed
+from mailrelay.smtp.data import normalise_newlines
 
 _QUEUE_ID = re.compile(r"\bQ[0-9A-Z]{20,}\b")
 _TIMEOUT = 60
@@ -60,11 +62,12 @@ def send(
         click.echo(json.dumps({"reply": said, "queue_id": queue_id}, indent=2))
     else:
         click.echo(f"{host}:{port} took it: {plain(said)}")
-        click.echo(f"Where it was filed: mailrelay message show {queue_id}")
+        if queue_id:
+            click.echo(f"Where it was filed: mailrelay message show {queue_id}")
 
 
 def _made(sender: str, to: tuple[str, ...], subject: str, text: str) -> bytes:
-    mail = EmailMessage()
+    mail = EmailMessage(policy=SMTP)
     try:
         mail["From"] = sender
         mail["To"] = ", ".join(to)
@@ -79,7 +82,7 @@ def _made(sender: str, to: tuple[str, ...], subject: str, text: str) -> bytes:
 
 def _read(eml: Path) -> bytes:
     try:
-        return eml.read_bytes()
+        return normalise_newlines(eml.read_bytes())
     except OSError as error:
         raise Failed(f"{eml}: cannot be read: {error.strerror}", EX_NOINPUT) from None
 

@@ -23,7 +23,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--state", multiple=True, type=click.Choice(_STATES), help="Only this state; may be given several times.")
 @click.option("--all", "everything", is_flag=True, help="Ended deliveries too.")
-@click.option("--limit", default=50, show_default=True, help="At most so many, newest first.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many, newest first.")
 @talks
 def list_(talk: Talk, state: tuple[str, ...], everything: bool, limit: int) -> None:
     """List deliveries: those in flight, or all.
@@ -89,14 +89,28 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
         indent=2,
     )
     for attempt in one["history"]:
-        tls = attempt["tls"]
-        proof = (
-            "in clear"
-            if tls is None or not tls["protocol"]
-            else f"{tls['protocol']}, {'' if tls['verified'] else 'not '}verified"
+        yield plain(
+            f"  attempt {attempt['number']}  {when(attempt['began_at'])}  {attempt['host']}{_proof(attempt['tls'])}"
         )
-        yield f"  attempt {attempt['number']}  {when(attempt['began_at'])}  {plain(attempt['host'])}  ({proof})"
-        reply = attempt["reply"]
-        said = f"{reply['code']} {reply['status']} {' / '.join(reply['lines'])}" if reply else attempt["detail"]
         stage = f" at {attempt['stage']}" if attempt["stage"] else ""
-        yield f"    {attempt['outcome']}{stage}: {plain(said)}"
+        detail = f": {attempt['detail']}" if attempt["detail"] else ""
+        yield plain(f"    {attempt['outcome']}{stage}{detail}")
+        yield from (plain(f"      {line}") for line in _reply(attempt["reply"]))
+
+
+def _proof(tls: Mapping[str, Any] | None) -> str:
+    if tls is None:
+        return ""
+    if not tls["protocol"]:
+        return "  (in clear)"
+    return f"  ({tls['protocol']}, {'' if tls['verified'] else 'not '}verified)"
+
+
+def _reply(reply: Mapping[str, Any] | None) -> Iterator[str]:
+    """The lines that the other side sent, as it sent them."""
+    if reply is None:
+        return
+    status = f"{reply['status']} " if reply["status"] else ""
+    last = len(reply["lines"]) - 1
+    for at, line in enumerate(reply["lines"]):
+        yield f"{reply['code']}{' ' if at == last else '-'}{status}{line}"

@@ -20,7 +20,7 @@ def command() -> None:
 
 @command.command("list")
 @click.argument("module")
-@click.option("--limit", default=100, show_default=True, help="At most so many, by id.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, by id.")
 @talks
 def list_(talk: Talk, module: str, limit: int) -> None:
     """List a module's records.
@@ -38,7 +38,9 @@ def list_(talk: Talk, module: str, limit: int) -> None:
 
 @command.command("show")
 @click.argument("record")
-@click.option("--limit", default=20, show_default=True, help="Mail on it to show, newest first.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Mail on it to show, newest first."
+)
 @talks
 def show(talk: Talk, record: str, limit: int) -> None:
     """Show a record, and the mail on it with the rule that put it there.

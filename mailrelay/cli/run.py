@@ -43,7 +43,7 @@ def _sample() -> Ready:
     import importlib
 
     try:
-        ready: Ready = importlib.import_module("mailrelay.crm.sample").ready
+        ready: Ready = importlib.import_module("mailrelay.cli.sample").ready
     except ModuleNotFoundError:
         raise Failed("this build has no sample organisation; leave --sample out", EX_UNAVAILABLE) from None
     return ready

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-_WIDEST = 60
 
 
 def plain(text: object) -> str:
@@ -33,14 +30,16 @@ def people(participants: Iterable[Mapping[str, Any]], role: str) -> str:
 
 
 def table(rows: Iterable[Sequence[object]], *headings: str) -> str:
-    """Columns as wide as their widest value; on a terminal the last one is cut at its edge."""
+    """Columns as wide as their widest value, "" without rows; on a terminal long values go on in the lines below."""
     cells = [[plain(cell) for cell in row] for row in rows]
     if not cells:
         return ""
+    if sys.stdout.isatty():
+        return _for_terminal(cells, headings)
     everything = [list(headings), *cells]
-    widths = [min(_WIDEST, max(_width(row[column]) for row in everything)) for column in range(len(headings))]
-    lines = ["  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)) for row in everything]
-    return "\n".join(_cut(line.rstrip()) for line in lines)
+    widths = [max(_width(row[column]) for row in everything) for column in range(len(headings))]
+    lines = ("  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)) for row in everything)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def pairs(values: Iterable[tuple[str, object]], *, indent: int = 0) -> str:
@@ -57,15 +56,21 @@ def _width(text: str) -> int:
 
 
 def _padded(text: str, width: int) -> str:
-    if _width(text) > width and sys.stdout.isatty():
-        while _width(text) >= width:
-            text = text[:-1]
-        text += "…"
     return text + " " * (width - _width(text))
 
 
-def _cut(line: str) -> str:
-    if not sys.stdout.isatty():
-        return line
-    columns = shutil.get_terminal_size().columns
-    return line if len(line) <= columns else line[: columns - 1] + "…"
+def _for_terminal(cells: Iterable[Sequence[str]], headings: Sequence[str]) -> str:
+    from rich.console import Console  # takes longer to import than most commands take
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for at, heading in enumerate(headings):
+        # The first column is what other commands are given, so it stays in one piece.
+        drawn.add_column(heading, overflow="fold", no_wrap=at == 0)
+    for row in cells:
+        drawn.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    with console.capture() as captured:
+        console.print(drawn)
+    return captured.get().rstrip("\n")

@@ -19,7 +19,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--search", default="", help="Part of an address.")
-@click.option("--limit", default=100, show_default=True)
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
 @talks
 def list_(talk: Talk, search: str, limit: int) -> None:
     """List what holds now.

@@ -113,11 +113,9 @@ class Talk:
         if content_type:
             sent["Content-Type"] = content_type
         if self._organisation:
-            if not (self._organisation.isascii() and self._organisation.isprintable()):
-                raise Failed("--organisation: give its id; a name can be used here only in ASCII letters", EX_DATAERR)
             sent["X-Mailrelay-Organisation"] = self._organisation
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", ())}
-        target = prefix + path + (f"?{urlencode(given, doseq=True)}" if given else "")
+        target = prefix + path + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
         try:
             connection = _UnixConnection(str(self.path), patience)
             # Who refuses a body while it is sent has answered before it hung up.
@@ -130,6 +128,9 @@ class Talk:
                 "--socket, --config or MAILRELAY_SOCKET",
                 EX_UNAVAILABLE,
             ) from None
+        except ValueError:
+            because = "a header cannot hold the name or key given here; of an organisation give the id"
+            raise Failed(because, EX_DATAERR) from None
         except PermissionError:
             raise Failed(
                 f"{self.path} is the operator's: run this as the user that the daemon runs as, or as root", EX_NOPERM
@@ -180,7 +181,7 @@ def failure(answer: http.client.HTTPResponse) -> Failed:
 
 def part(text: str) -> str:
     """Text as one segment of a path."""
-    return quote(text, safe="@")
+    return quote(text, safe="@", errors="replace")
 
 
 def talks(command: F) -> F:

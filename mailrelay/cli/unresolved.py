@@ -17,7 +17,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--user", default="", help="Only mail to this user's dropbox.")
-@click.option("--limit", default=100, show_default=True)
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
 @talks
 def list_(talk: Talk, user: str, limit: int) -> None:
     """List the open entries, oldest first.

@@ -19,7 +19,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--limit", default=100, show_default=True, help="At most so many, oldest first.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, oldest first.")
 @talks
 def list_(talk: Talk, limit: int) -> None:
     """List users.
