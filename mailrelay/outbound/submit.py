@@ -68,15 +68,13 @@ class Submission:
     params: MailParams = field(default_factory=MailParams)
     idempotency_key: str | None = None
     """O19: the same key and the same request is the same message; the same key and another request is refused."""
-    fingerprint: str = ""
-    """What tells the same request from another one, when `raw` was made from it and would differ; else `raw` does."""
     documents: int = 0
     """Links to documents of cloud stores among the attachments (O4)."""
 
     @property
     def sha256(self) -> str:
         """What the request was, for `idempotency`."""
-        digest = hashlib.sha256(self.fingerprint.encode() if self.fingerprint else self.raw)
+        digest = hashlib.sha256(self.raw)
         envelope = [str(self.user), str(self.mail_from), *sorted(str(one.address) for one in self.recipients)]
         digest.update("\0".join(envelope).encode())
         return digest.hexdigest()

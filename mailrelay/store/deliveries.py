@@ -16,7 +16,7 @@ from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailPara
 from mailrelay.model.message import BlobRef
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import attempt, delivery
+from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,9 @@ def list_deliveries(
 
 def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Delivery, ...]:
     """The deliveries of a message, oldest first."""
-    found = select(delivery).where(delivery.c.message == message, delivery.c.org == org).order_by(delivery.c.id)
-    return tuple(from_row(row._mapping) for row in tx.execute(found))
+    # The organisation is not asked of the database: without statistics SQLite would read all that it has.
+    found = select(delivery).where(delivery.c.message == message).order_by(delivery.c.id)
+    return tuple(from_row(row._mapping) for row in tx.execute(found) if row.org == org)
 
 
 def of_queue_id(tx: Tx, queue_id: QueueId) -> tuple[Delivery, ...]:
@@ -83,7 +84,7 @@ def counts(tx: Tx) -> tuple[StateCount, ...]:
         row[0]: (row[1], row[2])
         for row in tx.execute(
             select(delivery.c.state, func.count(), func.min(delivery.c.due_at))
-            .where(delivery.c.state.in_(sorted(IN_FLIGHT_DELIVERIES)))
+            .where(DELIVERIES_IN_FLIGHT)
             .group_by(delivery.c.state)
         )
     }

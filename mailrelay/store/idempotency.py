@@ -45,5 +45,6 @@ def take(tx: Tx, org: OrgId, key: str, new: Known, *, now: datetime) -> Known | 
             created_at=to_micros(now),
         )
         .on_conflict_do_nothing()
-    )
-    return None if taken.rowcount == 1 else find(tx, org, key)
+        .returning(idempotency.c.key)
+    ).first()
+    return None if taken is not None else find(tx, org, key)

@@ -17,7 +17,18 @@ from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES
 from mailrelay.model.envelope import IN_FLIGHT_ARRIVALS, ArrivalState, Channel
 from mailrelay.model.event import EventType
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import arrival, body, delivery, event, ledger, message, message_source, unresolved
+from mailrelay.store.tables import (
+    ARRIVALS_IN_FLIGHT,
+    DELIVERIES_IN_FLIGHT,
+    arrival,
+    body,
+    delivery,
+    event,
+    ledger,
+    message,
+    message_source,
+    unresolved,
+)
 
 
 class Thing(StrEnum):
@@ -78,13 +89,11 @@ def _add(tx: Tx, channel: Channel, thing: Thing, *, accepted: int, ended: int) -
 def balance(tx: Tx) -> Sequence[Balance]:
     """The sums of every channel that ever accepted anything, arrivals before deliveries."""
     flying: dict[tuple[str, str], int] = {}
-    for thing, table, states in (
-        (Thing.ARRIVAL, arrival, IN_FLIGHT_ARRIVALS),
-        (Thing.DELIVERY, delivery, IN_FLIGHT_DELIVERIES),
+    for thing, table, in_flight in (
+        (Thing.ARRIVAL, arrival, ARRIVALS_IN_FLIGHT),
+        (Thing.DELIVERY, delivery, DELIVERIES_IN_FLIGHT),
     ):
-        counts = (
-            select(table.c.channel, func.count()).where(table.c.state.in_(sorted(states))).group_by(table.c.channel)
-        )
+        counts = select(table.c.channel, func.count()).where(in_flight).group_by(table.c.channel)
         flying.update({(channel, thing): count for channel, count in tx.execute(counts)})
     books = {(row.channel, row.thing): (row.accepted, row.ended) for row in tx.execute(select(ledger))}
     return [

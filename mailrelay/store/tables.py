@@ -37,6 +37,11 @@ Json = JSON().with_variant(JSONB(), "postgresql")
 Serial = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER is SQLite's own row id
 
 
+# Queries use these very words: SQLite takes a partial index only for the condition that it was made with.
+ARRIVALS_IN_FLIGHT = text("state IN ('accepted', 'working', 'unresolved')")
+DELIVERIES_IN_FLIGHT = text("state IN ('scheduled', 'held', 'queued', 'sending')")
+
+
 def _partial(name: str, *columns: str | Column[object], where: str) -> Index:
     """An index over the few rows that are in flight, so that its size does not grow with history."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
@@ -223,7 +228,7 @@ arrival = Table(
     Index("ix_arrival_message", "message"),
     _partial("ix_arrival_waiting", "due_at", where="state = 'accepted'"),
     _partial("ix_arrival_working", "lease_until", where="state = 'working'"),
-    _partial("ix_arrival_in_flight", "channel", where="state IN ('accepted', 'working', 'unresolved')"),
+    _partial("ix_arrival_in_flight", "channel", where=ARRIVALS_IN_FLIGHT.text),
 )
 
 message = Table(
@@ -359,7 +364,7 @@ delivery = Table(
     Index("ix_delivery_org", "org", "id"),
     _partial("ix_delivery_due", "due_at", where="state = 'queued'"),
     _partial("ix_delivery_sending", "lease_until", where="state = 'sending'"),
-    _partial("ix_delivery_in_flight", "channel", "state", where="state IN ('scheduled', 'held', 'queued', 'sending')"),
+    _partial("ix_delivery_in_flight", "channel", "state", where=DELIVERIES_IN_FLIGHT.text),
 )
 
 attempt = Table(

@@ -56,15 +56,6 @@ async def test_a_repeat_is_answered_as_before_whatever_changed_since(tmp_path: P
         assert (await us.submit(idempotency_key="k")).queue_id == first.queue_id
 
 
-async def test_a_request_from_which_the_mail_is_made_anew_is_told_by_its_fingerprint(tmp_path: Path):
-    async with relay(tmp_path) as us:
-        first = await us.submit(idempotency_key="k", fingerprint="request", raw=us.mail(header=b"X: 1\r\n"))
-        again = await us.submit(idempotency_key="k", fingerprint="request", raw=us.mail(header=b"X: 2\r\n"))
-        assert again.queue_id == first.queue_id
-        with pytest.raises(Conflict):
-            await us.submit(idempotency_key="k", fingerprint="another")
-
-
 async def test_without_a_key_two_requests_are_two(tmp_path: Path):
     async with relay(tmp_path) as us:
         assert (await us.submit()).queue_id != (await us.submit()).queue_id
