@@ -128,7 +128,9 @@ async def serving(
             bodies=bodies,
             clock=clock,
             ids=ids,
-            submitter=Submitter(),
+            submitter=Submitter(
+                store, bodies, ids, clock, config.delivery, hostname="relay.example", max_recipients=100
+            ),
             resolver=resolver or ZoneResolver(Zone({})),
         )
         server = HttpServer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import APIRouter, Depends
 from pydantic import AfterValidator
@@ -26,7 +26,7 @@ router = APIRouter(route_class=StrictRoute, tags=["organisation"])
 def _zone(name: str) -> str:
     try:
         return ZoneInfo(name).key
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZoneInfoNotFoundError):
         raise ValueError("is not an IANA time zone such as Europe/Berlin") from None
 
 
