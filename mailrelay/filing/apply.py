@@ -25,7 +25,7 @@ from mailrelay.model.decision import (
     ProposedCreation,
     ProposedLink,
 )
-from mailrelay.model.envelope import Arrival, ArrivalState, Channel
+from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState, Channel
 from mailrelay.model.event import EventType
 from mailrelay.model.record import AddressKind, Record, RecordAddress, RecordRef
 from mailrelay.rules.facts import Facts
@@ -33,8 +33,6 @@ from mailrelay.store import arrivals, deliveries, events, filings, links, messag
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Source
 from mailrelay.store.unresolved import Resolution, Unresolved
-
-_OURS = frozenset((Channel.API, Channel.SUBMISSION, Channel.MASS, Channel.AUTORESPONDER))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +80,7 @@ def decision(tx: Tx, arrival: Arrival, judged: Sequence[Judged], *, ids: IdFacto
     first = judged[0]
     carrier = first.facts.message.id
     reason = first.decision.reason
-    if arrival.channel in _OURS:
+    if arrival.channel in OUTGOING_CHANNELS:
         state, reason = ArrivalState.RELAYED, ""
     elif any(one.held for one in written):
         state = ArrivalState.UNRESOLVED
@@ -202,7 +200,7 @@ def _one(
     source = Source(message=message.id, arrival=arrival.id, channel=arrival.channel, user=user, at=at)
     messages.add_source(tx, org, source)
     filings.put(tx, org, message.id, arrival.id, said, at=at)
-    if said.disposition is Disposition.HOLD and arrival.channel not in _OURS:
+    if said.disposition is Disposition.HOLD and arrival.channel not in OUTGOING_CHANNELS:
         waits = any(entry.resolution not in (Resolution.RELEASED, Resolution.RETRIED) for entry in before)
         if waits:  # one entry is enough for a user's copies of a mail, and what a person made of it stands
             return _Written(known=True, held=False)
@@ -224,7 +222,7 @@ def _one(
 def _keep(tx: Tx, arrival: Arrival, one: Judged) -> bool:
     """Store the message unless it is there; whether it was. Raises Stale when it came by another way meanwhile."""
     message = one.facts.message
-    if arrival.channel in _OURS:  # stored by its submission
+    if arrival.channel in OUTGOING_CHANNELS:  # stored by its submission
         return True
     if messages.insert(tx, message):
         if one.body is not None:

@@ -20,7 +20,7 @@ from mailrelay.filing.bodies import Bodies, BodyMissing
 from mailrelay.filing.reading import Case
 from mailrelay.ids import IdFactory, MessageId, OrgId, QueueId, UnresolvedId
 from mailrelay.model.decision import BY_RULE, Creation, Disposition, HoldReason
-from mailrelay.model.envelope import Arrival, ArrivalState, Channel
+from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState
 from mailrelay.model.event import EventType
 from mailrelay.model.message import Direction, Message, ParticipantRole
 from mailrelay.model.record import RecordRef
@@ -31,7 +31,6 @@ from mailrelay.store.unresolved import Resolution, Unresolved
 
 _PAGE = 100
 _TRIES = 12
-_OURS = frozenset((Channel.API, Channel.SUBMISSION, Channel.MASS, Channel.AUTORESPONDER))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +132,7 @@ class Rerun:
             return ()
 
     async def _case(self, message: Message, arrival: Arrival, carrier: Message | None) -> Case:
-        if arrival.channel in _OURS:
+        if arrival.channel in OUTGOING_CHANNELS:
             return reading.stored(message, arrival)
         if carrier is not None:
             authors = [one.address for one in carrier.participants if one.role is ParticipantRole.FROM]

@@ -20,7 +20,7 @@ from mailrelay.ids import IdFactory, MessageId
 from mailrelay.inbound import verify
 from mailrelay.model.address import Address
 from mailrelay.model.decision import Disposition, HoldReason
-from mailrelay.model.envelope import Arrival, ArrivalState, Channel
+from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState, Channel
 from mailrelay.model.message import AuthVerdicts, Verdict
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.settings import SenderCheck
@@ -76,7 +76,7 @@ class Pipeline:
 
     async def _cases(self, arrival: Arrival) -> tuple[tuple[Case, ...], tuple[KeptBody | None, ...]]:
         """Read and verify: the mail itself, then those attached to it."""
-        if arrival.message is not None and arrival.channel not in (Channel.DROPBOX, Channel.BOUNCE):
+        if arrival.message is not None and arrival.channel in OUTGOING_CHANNELS:
             message = await self._store.read(messages.get, arrival.org, MessageId(arrival.message))
             return (reading.stored(message, arrival),), (None,)
         raw = await self._bodies.read(arrival.raw)

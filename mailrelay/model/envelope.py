@@ -24,6 +24,10 @@ class Channel(StrEnum):
     AUTORESPONDER = "autoresponder"
 
 
+OUTGOING_CHANNELS = frozenset({Channel.SUBMISSION, Channel.API, Channel.MASS, Channel.AUTORESPONDER})
+"""What we send ourselves: stored by its submission, filed like any mail, never held."""
+
+
 class BodyType(StrEnum):
     """BODY= of MAIL (RFC 6152)."""
 

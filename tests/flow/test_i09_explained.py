@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from mailrelay.filing.rerun import Difference, Rerun
 from mailrelay.ids import MessageId
 from mailrelay.model.decision import FindingKind
 from mailrelay.model.envelope import ArrivalState
-from mailrelay.model.organisation import Exclusion, ExclusionKind
+from mailrelay.model.organisation import Exclusion, ExclusionKind, User
 from mailrelay.model.settings import Unknown, UserSettings
 from mailrelay.store import organisations, people, records
 from tests.support import factory
@@ -98,9 +99,7 @@ async def test_a_rerun_creates_one_record_for_several_mails(tmp_path: Path) -> N
         assert await rerun(desk) == []
 
 
-def _with_leads(desk: Desk):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
+def _with_leads(desk: Desk) -> User:
     return replace(desk.anna, settings=UserSettings(unknown=Unknown.LEAD))
 
 
@@ -138,3 +137,20 @@ async def test_what_is_excluded_later_leaves_the_record_by_a_rerun(tmp_path: Pat
         await desk.store.write(organisations.readmit, desk.org.id, entry)
         await rerun(desk, apply=True)
         assert await desk.links(arrival) == {"contact/1"}
+
+
+async def test_a_mail_whose_record_is_gone_waits_for_a_person_after_a_rerun(tmp_path: Path) -> None:
+    async with office(tmp_path, user_settings=_NOTHING) as desk:
+        await desk.record("contact/1", "bob@customer.test")
+        arrival = await desk.post(mail())
+        await desk.store.write(records.remove, desk.org.id, factory.ref("contact/1"))
+        (said,) = await rerun(desk, apply=True)
+        assert (said.removed, said.was, said.now) == ((factory.ref("contact/1"),), "file", "hold")
+        (entry,) = await desk.waiting()
+        assert (entry.reason, entry.message) == ("no_match", arrival.message)
+        assert await rerun(desk) == []
+        await desk.record("contact/2", "bob@customer.test")
+        await rerun(desk, apply=True)
+        assert await desk.waiting() == ()
+        assert await desk.links(arrival) == {"contact/2"}
+        assert await desk.is_balanced()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mailrelay.model.decision import Finding, HoldReason
-from mailrelay.model.envelope import Channel
+from mailrelay.model.decision import BY_RULE, Finding, HoldReason
+from mailrelay.model.envelope import OUTGOING_CHANNELS, Channel
 from mailrelay.rules import people, say, unknown
 from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress, Stage, rule
@@ -23,9 +23,9 @@ def no_match(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     if so_far.records or so_far.creations:
         return
     outside = people.externals(facts, so_far)
-    if facts.channel in (Channel.API, Channel.SUBMISSION, Channel.MASS, Channel.AUTORESPONDER, Channel.BOUNCE):
+    if facts.channel is Channel.BOUNCE or facts.channel in OUTGOING_CHANNELS:
         yield say.miss("it is on no record, which is well for what we sent or what came back")
-    elif facts.standing:
+    elif any(link.by != BY_RULE for link in facts.standing):
         yield say.miss("what a person did with it stands")
     elif not outside and people.everyone(facts) and facts.organisation.settings.file_internal and _colleagues(facts):
         yield say.miss("it is mail among colleagues")

@@ -18,8 +18,10 @@ def unpermitted_sender(facts: Facts, so_far: Progress) -> Iterator[Finding]:
 
     For a forward, and for each mail attached to one, that is the forwarder.
     """
-    if facts.channel is not Channel.DROPBOX or facts.user is None:
+    if facts.channel is not Channel.DROPBOX:
         yield say.miss("it did not come to a dropbox")
+    elif facts.user is None:
+        yield say.hold(HoldReason.UNPERMITTED_SENDER, "the user of the dropbox that it came to is gone")
     elif facts.organisation.settings.sender_check is SenderCheck.TOKEN:
         yield say.miss("the dropbox's secret alone is enough in this organisation")
     elif facts.sender is None:
