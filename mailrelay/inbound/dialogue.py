@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 from mailrelay import log, metrics
@@ -13,21 +12,19 @@ from mailrelay.config.schema import Inbound, ListenerKind
 from mailrelay.errors import Fatal, MailrelayError
 from mailrelay.inbound import commands, sasl
 from mailrelay.inbound.commands import MAX_AUTH_LINE, MAX_LINE, Command
+from mailrelay.inbound.content import Content, read_content
 from mailrelay.inbound.door import Door, Reception
 from mailrelay.inbound.house import House
 from mailrelay.inbound.limits import Patience
-from mailrelay.inbound.wire import CHUNK, Over, Wire
+from mailrelay.inbound.wire import Over, Wire
 from mailrelay.model.envelope import Peer
 from mailrelay.model.organisation import User
 from mailrelay.model.reply import Reply
 from mailrelay.smtp import codes
-from mailrelay.smtp.data import DataReader
 from mailrelay.smtp.escape import escape
 
-_IN_LOOP = 65_536  # content up to here is taken in the event loop; more of it may go to a disk that hangs (D10)
 _CROWDED_IDLE = 60.0
 _LONGEST_HELO = 255
-_HARD_SIZE = 1.1  # S03: times the limit, a client that goes on sending is cut off
 _COUNTED = frozenset({"MAIL", "RCPT", "DATA", "AUTH"})
 
 logger = log.get()
@@ -79,7 +76,7 @@ class Dialogue:
         self._forget()
 
     async def run(self) -> None:
-        """Hold the session to its end, which is always Over, a broken connection, or Fatal."""
+        """Hold the session to its end, which is always Over, or Fatal."""
         if self._kind is ListenerKind.SUBMISSIONS:
             self._tls = await self._secure()
         elif self._refuses_early_data:
@@ -110,7 +107,7 @@ class Dialogue:
         answer: Reply | None
         try:
             return await verb(self, command.argument)
-        except (Over, ConnectionError):
+        except Over:
             raise
         except Fatal:
             self._wire.say(codes.LOCAL_ERROR)
@@ -235,61 +232,29 @@ class Dialogue:
             return refusal or codes.MAIL_FIRST
         self._wire.say(codes.SEND_DATA)
         try:
-            with self._content():
-                reader, failure = await self._read_content(self._reception)
-            return await self._judge(self._reception, reader, failure)
+            self._in_content = True
+            content = await read_content(
+                self._wire,
+                self._reception,
+                max_size=self._door.max_size,
+                min_rate=self._settings.min_rate,
+                grace=self._house.rate_grace,
+                deadline=self._deadline,
+            )
+            self._in_content = False
+            return await self._judge(self._reception, content)
         finally:
             self._forget()
 
-    @contextmanager
-    def _content(self) -> Iterator[None]:
-        self._in_content = True
-        yield
-        self._in_content = False  # not after an exception: the session is out of step then
-
-    async def _read_content(self, reception: Reception) -> tuple[DataReader, Exception | None]:
-        """Read to the end of the content; memory stays flat whatever comes. Returns the reader and what `write` raised."""
-        failures: list[Exception] = []
-
-        def keep(piece: bytes) -> None:
-            if not failures:
-                try:
-                    reception.write(piece)
-                except Exception as error:  # noqa: BLE001 (raised again once the content was read to its end)
-                    failures.append(error)
-
-        reader = DataReader(keep, max_size=self._door.max_size)
-        began = self._loop.time()
-        rest = None
-        while rest is None:
-            deadline = self._deadline()
-            if self._settings.min_rate:
-                slowest = began + self._house.rate_grace + reader.received / self._settings.min_rate
-                deadline = min(deadline, slowest)
-            if not (chunk := self._wire.take()):
-                await self._wire.fill(deadline, codes.TOO_SLOW)
-                chunk = self._wire.take()
-            if reader.size > _IN_LOOP and not reader.faults and not failures:
-                rest = await asyncio.to_thread(reader.feed, chunk)
-            else:
-                rest = reader.feed(chunk)
-            if reader.faults or failures:
-                reception.discard()
-            if rest is None and reader.received > self._door.max_size * _HARD_SIZE + CHUNK:
-                raise Over("content far over the limit", codes.too_large(limit=self._door.max_size))
-        self._wire.put_back(rest)
-        return reader, failures[0] if failures else None
-
-    async def _judge(self, reception: Reception, reader: DataReader, failure: Exception | None) -> Reply:
+    async def _judge(self, reception: Reception, content: Content) -> Reply:
         if not self._extended and self._wire.unread and self._refuses_early_data:
             # RFC 2920 §3: who was offered no PIPELINING waits for the answer; what is here was smuggled.
             raise Over("pipelining after HELO", codes.EARLY_TALKER)
-        if reader.refusal is not None:
-            answer = codes.too_large(limit=self._door.max_size) if reader.refusal is codes.TOO_LARGE else reader.refusal
-            logger.info("transaction.refused", ip=self._ip, listener=self._kind.value, reply=str(answer))
-            return answer
-        if failure is not None:
-            raise failure
+        if content.refusal is not None:
+            logger.info("transaction.refused", ip=self._ip, listener=self._kind.value, reply=str(content.refusal))
+            return content.refusal
+        if content.failure is not None:
+            raise content.failure
         try:
             async with asyncio.timeout(self._settings.data_timeout):
                 return await reception.finish()

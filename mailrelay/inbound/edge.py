@@ -41,7 +41,6 @@ class Session(SMTP):
         self._kind = kind
         self._sessions = sessions
         self._client = ("", 0)
-        self._wire: Wire | None = None
         self._dialogue: Dialogue | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -55,6 +54,8 @@ class Session(SMTP):
         refusal = refusal or self._house.connections.admit(peer[0], now=self.loop.time())
         if refusal is None:
             self._sessions.add(self)
+            metrics.sessions.labels(self._kind.value).inc()
+            metrics.sessions_open.labels(self._kind.value).inc()
             super().connection_made(transport)
             return
         logger.info("session.refused", ip=peer[0], listener=self._kind.value, reply=str(refusal))
@@ -85,30 +86,27 @@ class Session(SMTP):
         return self._handler_coroutine
 
     async def _handle_client(self) -> None:
-        metrics.sessions.labels(self._kind.value).inc()
-        metrics.sessions_open.labels(self._kind.value).inc()
-        self._wire = Wire(self._reader, self._writer, idle=self._house.settings.idle_timeout)
-        self._dialogue = Dialogue(
-            self._house, self._door, self._wire, kind=self._kind, client=self._client, secure=self._secure
-        )
+        wire = Wire(self._reader, self._writer, idle=self._house.settings.idle_timeout)
+        dialogue = Dialogue(self._house, self._door, wire, kind=self._kind, client=self._client, secure=self._secure)
+        self._dialogue = dialogue
         try:
-            await self._dialogue.run()
+            await dialogue.run()
         except Over as over:
             if over.answer is not None:
-                self._wire.say(over.answer)
+                wire.say(over.answer)
             if over.reason:
                 logger.info("session.refused", ip=self._client[0], listener=self._kind.value, reason=over.reason)
-        except (OSError, TimeoutError):
-            pass  # nobody is there any more, or nobody reads
         except Fatal as fatal:
             self._house.fail(fatal)
         except Exception:
             logger.exception("session.failed", ip=self._client[0], listener=self._kind.value)
         finally:
-            self._leave(self._wire.unsent())
-            self._dialogue.close()
+            self._dialogue = None
+            dialogue.close()
+            self.leave(wire.unsent())
 
-    def _leave(self, last_words: bytes) -> None:
+    def leave(self, last_words: bytes = b"") -> None:
+        """Close the connection; to be called from outside only when the session's task never began."""
         self._sessions.discard(self)
         self._house.connections.release(self._client[0])
         metrics.sessions_open.labels(self._kind.value).dec()

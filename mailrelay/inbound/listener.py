@@ -137,6 +137,8 @@ class Listeners:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for session in tuple(self._sessions):
+                session.leave()
 
     def _fail(self, fatal: Fatal) -> None:
         self._fatal = self._fatal or fatal

@@ -61,11 +61,17 @@ class Wire:
         return data
 
     async def flush(self) -> None:
-        """Send what was said. Raises TimeoutError when the client does not read, ConnectionError when it is gone."""
-        if self._output:
-            self._writer.write(self.unsent())
+        """Send what was said. Raises Over when the client does not read it, or is gone."""
+        if not self._output:
+            return
+        self._writer.write(self.unsent())
+        try:
             async with asyncio.timeout(self._idle):
                 await self._writer.drain()
+        except TimeoutError:
+            raise Over("the client does not read") from None
+        except OSError:
+            raise Over from None
 
     async def fill(self, deadline: float, late: Reply = codes.IDLE_TOO_LONG) -> None:
         """Flush, then wait for more input. Raises Over at its end, and at the deadline with `late` as the last word."""
@@ -76,6 +82,8 @@ class Wire:
                 chunk = await self._reader.read(CHUNK)
         except TimeoutError:
             raise Over("too slow", late) from None
+        except OSError:  # reset, or a broken TLS record
+            raise Over from None
         finally:
             self.waits = False
         if not chunk:

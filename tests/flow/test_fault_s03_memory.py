@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.edge import MAIL
+from tests.support.edge_process import Running, edge_process
 from tests.support.smtp_client import SmtpClient, connected
 
 MIB = 2**20
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Running:
-    pid: int
-    port: int
-    address: str
-
-    def reset_peak(self) -> None:
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-
-    def memory(self, name: str) -> int:
-        """VmRSS, VmHWM in bytes."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{name}:"))
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.support.edge_process",
-        str(tmp_path),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-    )
-    assert process.stdin
-    assert process.stdout
-    port, address = (await process.stdout.readline()).split()
-    yield Running(process.pid, int(port), address.decode())
-    process.stdin.close()
-    await process.wait()
+    async with edge_process(tmp_path) as running:
+        yield running
 
 
 async def begin(client: SmtpClient, server: Running) -> None:
@@ -110,3 +79,25 @@ async def test_a_mail_within_the_limit_is_not_held_in_memory(server: Running) ->
         await send(client, (b"x" * 76 + b"\r\n") * 840, 20 * MIB)
         assert (await client.content(b"")).code == 250
     assert server.memory("VmHWM") - before < 2 * MIB
+
+
+async def test_tls_and_its_failures_on_the_daemons_own_loop(server: Running) -> None:
+    for _ in range(2):
+        async with connected(server.port) as client:
+            await client.ehlo()
+            await client.starttls()
+            await client.ehlo()
+            assert (await client.mail(server.address, MAIL + (b"x" * 76 + b"\r\n") * 20_000)).code == 250
+            assert (await client.say("QUIT")).code == 221
+            assert await client.closed()
+        for said in (b"garbage\r\n\r\n", b""):
+            async with connected(server.port) as client:
+                await client.ehlo()
+                assert (await client.say("STARTTLS")).code == 220
+                client.send(said)
+                assert await client.closed()
+        async with connected(server.port) as client:
+            await client.ehlo()
+            client.send(b"STARTTLS\r\nNOOP\r\n")
+            assert (await client.reply()).code == 554
+            assert await client.closed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -23,9 +24,14 @@ _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sb
 def need(tool: str) -> Path:
     """Where `tool` is. When it is missing, the test is skipped; under CI=true it fails, so that nothing is skipped there."""
     found = shutil.which(tool, path=_PATH)
-    if found:
-        return Path(found)
-    reason = f"{tool} is missing: apt-get install {PACKAGES.get(tool, tool)}"
+    if not found:
+        absent(tool, PACKAGES.get(tool, tool))
+    return Path(found)
+
+
+def absent(what: str, package: str) -> NoReturn:
+    """Skip the test, or fail it under CI=true, because `what` of `package` is not there."""
+    reason = f"{what} is missing: apt-get install {package}"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
