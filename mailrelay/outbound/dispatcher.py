@@ -1,40 +1,32 @@
-"""Claims due deliveries, hands them to a courier by destination, and writes down what became of them (O11).
+"""Claims due deliveries and runs them in batches by destination, each with its share of the connections (O11).
 
-Nothing is sent before its attempt is written down, and no outcome waits for another: each is settled as it is reported.
 Whatever our own code raises ends as a deferral, a log line and a kept delivery, never as silence.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 
-from mailrelay import log, metrics
+from mailrelay import log
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery as DeliverySettings
-from mailrelay.errors import Fatal, Suppressed, Unavailable
+from mailrelay.errors import Fatal, Unavailable
 from mailrelay.ids import DeliveryId, NodeId
-from mailrelay.model.delivery import Deferred, Delivery, DeliveryState, Outcome, Stage
-from mailrelay.model.reply import reply
-from mailrelay.outbound.courier.base import Courier, DeliveryBatch, Report
+from mailrelay.model.delivery import Delivery
+from mailrelay.outbound.batch import BatchRunner
+from mailrelay.outbound.courier.base import Courier
 from mailrelay.outbound.letters import LetterMaker
-from mailrelay.outbound.policy import retry
 from mailrelay.outbound.settle import Settler
 from mailrelay.service import Stopping
-from mailrelay.store import queue, suppressions
-from mailrelay.store.base import Bell, Store, Tx
-from mailrelay.store.queue import Settlement
+from mailrelay.store import queue
+from mailrelay.store.base import Bell, Store
 
 CHUNK = 10
 """Deliveries that one connection carries before another destination gets its turn."""
-OUR_FAULT = Deferred(
-    reply=reply(451, "4.3.0", "an error on our side; it is logged, and the delivery will be tried again"),
-    stage=Stage.RESOLVE,
-)
-_log = log.get()
+_logger = log.get()
 
 
 class Dispatcher:
@@ -57,17 +49,14 @@ class Dispatcher:
         """`node` names this process in leases: no other process that lives has this name. `poll` seconds between looks."""
         self._store = store
         self._courier = courier
-        self._letters = letters
         self._clock = clock
         self._settings = settings
         self._node = node
         self._stopping = stopping
         self._poll = poll
         self._lease = timedelta(seconds=settings.lease)
-        self._schedule = retry.Schedule(
-            first=timedelta(seconds=settings.first_retry), longest=timedelta(seconds=settings.longest_retry)
-        )
         self._settler = Settler(store, clock)
+        self._batches = BatchRunner(store, courier, letters, self._settler, clock, settings)
         self._held: dict[DeliveryId, Delivery] = {}
         self._backlog: dict[str, deque[Delivery]] = {}
         """Claimed, and waiting for a connection to their destination."""
@@ -115,7 +104,7 @@ class Dispatcher:
                 skip=busy | self._backlog.keys(),
             )
         except Unavailable as error:
-            _log.warning("claim.failed", reason=str(error))
+            _logger.warning("claim.failed", reason=str(error))
             return False
         for one in _by_submission(claimed):
             self._held[one.id] = one
@@ -150,7 +139,7 @@ class Dispatcher:
             if isinstance(error, Fatal):
                 self._fatal = error
             elif error is not None:
-                _log.error("attempt.failed", destination=destination, exc_info=error)
+                _logger.error("attempt.failed", destination=destination, exc_info=error)
             self._store.bells.ring({Bell.QUEUE})  # there is room again
 
         task.add_done_callback(ended)
@@ -166,62 +155,12 @@ class Dispatcher:
             stop.cancel()
             await asyncio.gather(heard, stop, return_exceptions=True)
 
-    # --- delivering ---
-
     async def _deliver(self, destination: str, chunk: list[Delivery]) -> None:
-        """A batch: suppression once more, attempts written down, the courier, the outcomes."""
         try:
-            begun, stopped = await self._store.write(_begin, chunk, host=destination, now=self._clock.now())
-        except Unavailable as error:
-            _log.warning("claim.failed", reason=str(error))
+            await self._batches.run(destination, chunk)
+        except Unavailable as error:  # before anything was begun
+            _logger.warning("claim.failed", reason=str(error))
             await self._give_back(chunk)
-            return
-        batch = _Batch(begun, self._clock)
-        written = [self._settler.put(settlement) for settlement in stopped]
-
-        def report(one: Report) -> None:
-            written.append(self._settler.put(self._settlement(batch.ended(one.delivery), one)))
-
-        def end(outcome: Outcome) -> None:
-            for one in batch.open:
-                report(Report(delivery=one.id, outcome=outcome, host=destination, tls=None))
-
-        try:
-            if begun:
-                parcels = tuple(self._letters.parcel(one) for one in begun)
-                await self._courier.deliver(
-                    DeliveryBatch(destination=destination, parcels=parcels, letters=self._letters, report=report)
-                )
-        except asyncio.CancelledError:
-            end(queue.CUT_OFF)
-            raise
-        except Exception as error:
-            if isinstance(error, Fatal):
-                raise
-            metrics.delivery_errors.inc()
-            _log.exception("attempt.failed", destination=destination, deliveries=[one.id for one in batch.open])
-        finally:
-            end(OUR_FAULT)
-            await asyncio.gather(*written)
-
-    def _settlement(self, held: Delivery, report: Report) -> Settlement:
-        now = self._clock.now()
-        following = retry.after(
-            report.outcome,
-            attempts=held.attempts,
-            expires_at=held.expires_at,
-            now=now,
-            schedule=self._schedule,
-            jitter=random.uniform(-1, 1),  # noqa: S311 (jitter)
-        )
-        return Settlement(
-            held=held,
-            state=DeliveryState.QUEUED if isinstance(following, retry.Again) else following.state,
-            outcome=report.outcome,
-            host=report.host,
-            tls=report.tls,
-            due_at=following.due_at if isinstance(following, retry.Again) else None,
-        )
 
     # --- leases ---
 
@@ -233,12 +172,16 @@ class Dispatcher:
                 continue
             try:
                 lost = await self._store.write(queue.renew, held, until=self._clock.now() + self._lease)
-            except Unavailable as error:
-                _log.warning("claim.failed", reason=str(error))
+            except Fatal as error:
+                self._fatal = error
+                self._store.bells.ring({Bell.QUEUE})
+                return
+            except Exception:
+                _logger.exception("claim.failed", deliveries=len(held))
                 continue
             for id_ in lost:
                 if id_ in self._held:
-                    _log.warning("lease.lost", delivery=id_)
+                    _logger.warning("lease.lost", delivery=id_)
 
     def _take_backlog(self) -> list[Delivery]:
         waiting = [one for deliveries in self._backlog.values() for one in deliveries]
@@ -253,28 +196,7 @@ class Dispatcher:
             try:
                 await self._store.write(queue.release, deliveries)
             except Unavailable as error:
-                _log.warning("claim.failed", reason=str(error))
-
-
-class _Batch:
-    """The attempts that were begun and have no outcome yet, and how long each took."""
-
-    def __init__(self, begun: Iterable[Delivery], clock: Clock) -> None:
-        self._open = {one.id: one for one in begun}
-        self._clock = clock
-        self._since = clock.monotonic()
-
-    @property
-    def open(self) -> tuple[Delivery, ...]:
-        """Those without an outcome."""
-        return tuple(self._open.values())
-
-    def ended(self, id_: DeliveryId) -> Delivery:
-        """Take one out. Raises KeyError when it has an outcome already."""
-        now = self._clock.monotonic()
-        metrics.delivery_seconds.observe(now - self._since)
-        self._since = now
-        return self._open.pop(id_)
+                _logger.warning("claim.failed", reason=str(error))
 
 
 def _by_submission(claimed: Sequence[Delivery]) -> list[Delivery]:
@@ -283,19 +205,3 @@ def _by_submission(claimed: Sequence[Delivery]) -> list[Delivery]:
     for one in claimed:
         groups.setdefault(one.queue_id, []).append(one)
     return [one for group in groups.values() for one in group]
-
-
-def _begin(tx: Tx, held: Sequence[Delivery], *, host: str, now: datetime) -> tuple[list[Delivery], list[Settlement]]:
-    """Write attempts down for all but those suppressed since they were queued, which end (O10, Q06)."""
-    reasons: dict[tuple[str, str], str] = {}
-    for org in {one.org for one in held}:
-        keys = sorted({one.address.key for one in held if one.org == org})
-        for found in suppressions.holding(tx, org, keys):
-            reasons[org, found.key] = str(Suppressed(found.key, found.reason, found.since))
-    stopped = [
-        Settlement(held=one, state=DeliveryState.SUPPRESSED, outcome=None, reason=reasons[one.org, one.address.key])
-        for one in held
-        if (one.org, one.address.key) in reasons
-    ]
-    gone = {settlement.held.id for settlement in stopped}
-    return queue.begin_attempts(tx, [one for one in held if one.id not in gone], host=host, at=now), stopped

@@ -8,15 +8,16 @@ from itertools import groupby
 
 from mailrelay import log
 from mailrelay.clock import Clock
-from mailrelay.model.delivery import Deferred, Interrupted, Outcome, Refused, Stage, TlsProof
+from mailrelay.model.delivery import Deferred, Interrupted, Outcome, Stage, TlsProof
 from mailrelay.outbound.connection import Connection, Failed, Hop
 from mailrelay.outbound.courier.base import DeliveryBatch, Parcel, Report
 from mailrelay.outbound.pool import Pool
+from mailrelay.outbound.transaction import Letter
 
 _SICK = 300.0  # N08: how long an address that failed is asked last
 _MAX_SICK = 10_000
 _NOT_GIVEN = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
-_log = log.get()
+_logger = log.get()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Exchange:
     ) -> Sequence[Outcome]:
         try:
             letter = await batch.letters.letter(parcels, connection.offers)
-            if isinstance(letter, Refused):
+            if not isinstance(letter, Letter):
                 return [letter] * len(parcels)
             return await connection.send(letter)
         except BaseException:
@@ -119,7 +120,7 @@ class Exchange:
         return sorted(hops, key=lambda hop: self._sick.get((hop.ip, hop.port), 0.0) > now)
 
     def _fell_ill(self, hop: Hop, failed: Failed) -> None:
-        _log.info("hop.failed", host=str(hop), reason=failed.reason)
+        _logger.info("hop.failed", host=str(hop), reason=failed.reason)
         if len(self._sick) >= _MAX_SICK:
             self._sick.clear()
         self._sick[hop.ip, hop.port] = self._clock.monotonic() + _SICK

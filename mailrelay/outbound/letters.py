@@ -6,17 +6,20 @@ import asyncio
 from collections import OrderedDict
 from datetime import datetime
 
+from mailrelay import log, metrics
 from mailrelay.clock import Clock
+from mailrelay.errors import Fatal
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import OrgId
 from mailrelay.mail import return_path
-from mailrelay.model.delivery import Delivery, Refused
-from mailrelay.outbound.courier.base import Parcel
+from mailrelay.model.delivery import Deferred, Delivery, Refused
+from mailrelay.outbound.courier.base import OUR_FAULT, Parcel
 from mailrelay.outbound.prepare import Leave, Prepared, Trace, author_domain, prepare
 from mailrelay.outbound.transaction import Letter, Offers
 from mailrelay.store import dkim_keys, domains
 from mailrelay.store.base import Store, Tx
 
+_logger = log.get()
 _KEPT = 64
 _LARGEST_KEPT = 1_000_000
 
@@ -54,8 +57,18 @@ class LetterMaker:
         now = self._clock.now()
         return Parcel(delivery, return_path.make(delivery.id, self._secret, self._bounce_domain, now=now))
 
-    async def letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
-        """See `courier.base.Letters`. Raises what reading the body raises, and dkim.CannotSign."""
+    async def letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused | Deferred:
+        """See `courier.base.Letters`. Raises Fatal only."""
+        try:
+            return await self._letter(parcels, offers)
+        except Fatal:
+            raise
+        except Exception:
+            metrics.delivery_errors.inc()
+            _logger.exception("attempt.failed", deliveries=[parcel.delivery.id for parcel in parcels])
+            return OUR_FAULT
+
+    async def _letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
         first = parcels[0].delivery
         raw = await self._bodies.read(first.raw)
         leave = await self._store.read(

@@ -22,7 +22,7 @@ _LABELS: dict[type[Outcome], str] = {
     Refused: "refused",
     Interrupted: "interrupted",
 }
-_log = log.get()
+_logger = log.get()
 
 _Waiting = tuple[Settlement, asyncio.Future[None]]
 
@@ -76,16 +76,16 @@ class Settler:
             lost = await self._store.write(queue.settle, settlements, at=self._clock.now())
         except Unavailable as error:
             # What the world said must not be forgotten: it is kept until the store takes it.
-            _log.warning("claim.failed", reason=str(error), waiting=len(self._waiting))
+            _logger.warning("claim.failed", reason=str(error), waiting=len(self._waiting))
             await asyncio.sleep(_PAUSE)
             return False
         except Fatal as error:
             failure = error
-        except Exception:  # noqa: BLE001 (whatever it is, the neighbours are to be settled)
+        except Exception:
             if len(batch) > 1:
                 return await self._write_singly(batch)
             # A fault of ours in one settlement must not hold up the others; its lease runs out, and it is tried again.
-            _log.exception("attempt.failed", delivery=settlements[0].held.id)
+            _logger.exception("attempt.failed", delivery=settlements[0].held.id)
             lost = [settlements[0].held.id]
         del self._waiting[: len(batch)]
         for settlement, written in batch:
@@ -104,7 +104,7 @@ def _tell(settlement: Settlement, *, lost: bool) -> None:
     """Log and count what was written down, or was not because the lease was lost."""
     held, outcome = settlement.held, settlement.outcome
     if lost:
-        _log.warning("lease.lost", queue_id=held.queue_id, delivery=held.id)
+        _logger.warning("lease.lost", queue_id=held.queue_id, delivery=held.id)
         return
     if outcome is not None:
         metrics.attempts.labels(_LABELS[type(outcome)]).inc()
@@ -114,7 +114,7 @@ def _tell(settlement: Settlement, *, lost: bool) -> None:
     event = f"delivery.{settlement.state}"
     if waits:
         event = "delivery.interrupted" if isinstance(outcome, Interrupted) else "delivery.deferred"
-    _log.info(
+    _logger.info(
         event,
         org=held.org,
         queue_id=held.queue_id,

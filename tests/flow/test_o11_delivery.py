@@ -356,7 +356,7 @@ async def test_fault_d13_a_stop_finishes_what_runs_and_leaves_the_rest_queued(tm
         assert await books_balance(us)
 
 
-async def test_what_our_own_code_raises_is_a_deferral_and_a_kept_delivery(tmp_path: Path):
+async def test_what_our_own_code_raises_is_a_deferral_and_a_kept_delivery_and_its_neighbours_go(tmp_path: Path):
     async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
         submitted = await us.submit("bob@b.test", "eve@b.test")
         genuine, failures = us.bodies.read, [RuntimeError("secret detail")]
@@ -368,9 +368,29 @@ async def test_what_our_own_code_raises_is_a_deferral_and_a_kept_delivery(tmp_pa
 
         us.bodies.read = read  # type: ignore[method-assign]
         us.start()
+        bob, _ = await us.until(submitted, DeliveryState.QUEUED, DeliveryState.SENT, attempts=1)
+        assert bob.last_reply.startswith("451 4.3.0")
+        assert "secret" not in bob.last_reply
+        us.clock.advance(timedelta(hours=1))
+        bob, eve = await us.until(submitted)
+        assert (bob.attempts, eve.attempts) == (2, 1)
+        assert await books_balance(us)
+
+
+async def test_a_courier_that_raises_puts_its_batch_off_and_the_next_batch_goes(tmp_path: Path):
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        failures = [RuntimeError("secret detail")]
+
+        def answers(question):
+            if failures:
+                raise failures.pop()
+            return ZONE(question)
+
+        us.resolver.answers = answers
+        submitted = await us.submit("bob@b.test", "eve@b.test")
+        us.start()
         found = await us.until(submitted, DeliveryState.QUEUED, attempts=1)
         assert {one.last_reply[:9] for one in found} == {"451 4.3.0"}
-        assert "secret" not in found[0].last_reply
         us.clock.advance(timedelta(hours=1))
         await us.until(submitted)
         assert await books_balance(us)

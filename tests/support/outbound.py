@@ -56,6 +56,7 @@ class Relay:
     submitter: Submitter
     dispatcher: Dispatcher
     stopping: Stopping
+    resolver: ZoneResolver
     sent: Path
     org: Organisation
     anna: User
@@ -153,13 +154,14 @@ async def _relay(
     bob = await factory.user(store, clock, org, "bob@acme.test")
     bodies = Bodies(store, FolderBlobs(folder / "blobs"), small_body=65_536)
     stopping = Stopping()
+    resolver = ZoneResolver(answers)
     kit = Kit(
         settings=settings,
         hostname="us.test",
         own_names=frozenset({"us.test"}),
         own_addresses=frozenset(),
         sent=folder / "sent",
-        resolver=ZoneResolver(answers),
+        resolver=resolver,
         clock=clock,
     )
     letters = LetterMaker(
@@ -183,6 +185,7 @@ async def _relay(
             poll=0.02,
         ),
         stopping=stopping,
+        resolver=resolver,
         sent=folder / "sent",
         org=org,
         anna=anna,

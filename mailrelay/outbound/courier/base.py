@@ -12,8 +12,15 @@ from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.dns.resolver import Resolver
 from mailrelay.ids import DeliveryId
 from mailrelay.model.address import ReversePath
-from mailrelay.model.delivery import Delivery, Outcome, Refused, TlsProof
+from mailrelay.model.delivery import Deferred, Delivery, Outcome, Refused, Stage, TlsProof
+from mailrelay.model.reply import reply
 from mailrelay.outbound.transaction import Letter, Offers
+
+OUR_FAULT = Deferred(
+    reply=reply(451, "4.3.0", "an error on our side; it is logged, and the delivery will be tried again"),
+    stage=Stage.RESOLVE,
+)
+"""The outcome when our own code raised: never the recipient's fault, never its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +34,11 @@ class Parcel:
 class Letters(Protocol):
     """Makes what a next hop gets: prepared and signed once for all recipients of a message that get the same bytes."""
 
-    async def letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
-        """The letter for parcels of one message and one MAIL FROM, fit for what the hop offers; or why there is none."""
+    async def letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused | Deferred:
+        """The letter for parcels of one message and one MAIL FROM, fit for what the hop offers; or why there is none.
+
+        A fault of ours in one letter is its own deferral, so that its neighbours go.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from mailrelay.config.schema import Route
-from mailrelay.model.delivery import Accepted, Delivery, Refused
+from mailrelay.model.delivery import Accepted, Delivery
 from mailrelay.model.reply import reply
 from mailrelay.outbound.courier.base import DeliveryBatch, Kit, Parcel, Report
 from mailrelay.outbound.transaction import Letter, Offers
@@ -36,7 +36,7 @@ class CatchAllCourier:
         """See `Courier.deliver`."""
         for parcel in batch.parcels:
             letter = await batch.letters.letter((parcel,), _EVERYTHING)
-            if isinstance(letter, Refused):
+            if not isinstance(letter, Letter):
                 batch.report(Report(delivery=parcel.delivery.id, outcome=letter, host=_HOST, tls=None))
                 continue
             await asyncio.to_thread(self._keep, parcel, letter)

@@ -1,0 +1,114 @@
+"""What a submission reads and writes, each in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mailrelay.errors import Conflict, Suppressed
+from mailrelay.filing.bodies import KeptBody
+from mailrelay.ids import QueueId
+from mailrelay.model.address import Address
+from mailrelay.model.delivery import Delivery
+from mailrelay.model.envelope import Arrival, ArrivalState, ArrivalTarget, Envelope
+from mailrelay.model.message import BlobRef, Message, ParticipantRole
+from mailrelay.model.organisation import Organisation
+from mailrelay.outbound.policy import sender
+from mailrelay.outbound.submission import Submission, Submitted
+from mailrelay.store import arrivals, deliveries, idempotency, messages, organisations, people, queue, suppressions
+from mailrelay.store.base import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the store knows that a submission is judged by."""
+
+    known: idempotency.Known | None
+    organisation: Organisation
+    sender: sender.SenderFacts
+
+
+def as_arrival(submission: Submission, queue_id: QueueId, raw: BlobRef, now: datetime) -> Arrival:
+    """The submission as what the filing workers take, so that it is filed on its records like any other mail."""
+    return Arrival(
+        id=queue_id,
+        org=submission.org,
+        channel=submission.channel,
+        state=ArrivalState.ACCEPTED,
+        envelope=Envelope(mail_from=submission.mail_from, rcpt_to=submission.recipients, params=submission.params),
+        target=None,
+        peer=None,
+        raw=raw,
+        received_at=now,
+        attempts=0,
+        lease=None,
+        message=None,
+    )
+
+
+def standing(tx: Tx, submission: Submission, header: tuple[Address, ...]) -> Standing:
+    """What is known of a submission whose From and Sender name `header`. Raises Unknown without such a user."""
+    key = submission.idempotency_key
+    organisation = organisations.get(tx, submission.org)
+    user = people.get(tx, submission.org, submission.user)
+    named = header if submission.mail_from is None else (*header, submission.mail_from)
+    keys = sender.lookup_keys(named)
+    owners = people.by_addresses(tx, submission.org, sorted(keys))
+    others = {address.key for owner in owners if owner.id != user.id for address in owner.addresses} & keys
+    return Standing(
+        known=None if key is None else idempotency.find(tx, submission.org, key),
+        organisation=organisation,
+        sender=sender.SenderFacts(user=user, domains=organisation.domains, others=others),
+    )
+
+
+def repeated(tx: Tx, known: idempotency.Known, request_sha256: str) -> Submitted:
+    """What the same request made before. Raises Conflict when it was another one (O19)."""
+    if known.request_sha256 != request_sha256:
+        raise Conflict(
+            f"This idempotency key was used for another submission ({known.queue_id}); take a new key for a new mail"
+        )
+    made = deliveries.of_queue_id(tx, known.queue_id)
+    return Submitted(
+        queue_id=known.queue_id,
+        message=made[0].message,
+        deliveries=tuple(one.id for one in made),
+        repeated=True,
+    )
+
+
+def admit(
+    tx: Tx,
+    submission: Submission,
+    message: Message,
+    kept: KeptBody,
+    new: tuple[Delivery, ...],
+    *,
+    request_sha256: str,
+    now: datetime,
+) -> Submitted:
+    """Key, body, message, arrival and deliveries: all of it or nothing. Raises Suppressed, Conflict."""
+    if submission.idempotency_key is not None:
+        request = idempotency.Known(request_sha256=request_sha256, queue_id=message.queue_id)
+        known = idempotency.take(tx, submission.org, submission.idempotency_key, request, now=now)
+        if known is not None:
+            return repeated(tx, known, request_sha256)
+    keys = {one.address.key: one.address for one in submission.recipients}
+    for found in suppressions.holding(tx, submission.org, sorted(keys)):
+        raise Suppressed(str(keys[found.key]), found.reason, found.since)
+    kept.put(tx)
+    stored = message.id
+    if not messages.insert(tx, message):
+        # The same mail is here already: sent before, or come back by a dropbox. It is one message (I8).
+        stored = messages.find(tx, message.org, message.message_id, message.digest) or message.id
+    author = next(one.address for one in message.participants if one.role is ParticipantRole.FROM)
+    arrivals.add(
+        tx,
+        replace(
+            as_arrival(submission, message.queue_id, message.raw, now),
+            target=ArrivalTarget(address=submission.mail_from or author, user=submission.user),
+            message=stored,
+        ),
+    )
+    queue.enqueue(tx, [replace(one, message=stored) for one in new])
+    return Submitted(queue_id=message.queue_id, message=stored, deliveries=tuple(one.id for one in new))

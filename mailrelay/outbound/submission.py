@@ -1,0 +1,37 @@
+"""A request to send, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId, UserId
+from mailrelay.model.address import ReversePath
+from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A request of `user` to send `raw` (RFC 5322 bytes, Bcc and other gaps allowed) to `recipients`."""
+
+    org: OrgId
+    user: UserId
+    channel: Channel
+    """SUBMISSION or API."""
+    mail_from: ReversePath
+    recipients: tuple[EnvelopeRecipient, ...]
+    raw: bytes = field(repr=False)
+    params: MailParams = field(default_factory=MailParams)
+    idempotency_key: str | None = None
+    """O19: the same key and the same request is the same message; the same key and another request is refused."""
+    documents: int = 0
+    """Links to documents of cloud stores among the attachments (O4)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What became of a submission: one delivery for each recipient, in their order. `repeated`: it was there already (O19)."""
+
+    queue_id: QueueId
+    message: MessageId
+    deliveries: tuple[DeliveryId, ...]
+    repeated: bool = False
