@@ -105,7 +105,7 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
             _dispatcher(parts),
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
             http,
-            _Announcement(application, listeners, http, parts.stopping, ready),
+            _Announcement(parts, application, listeners, http, ready),
         ]
         stack.enter_context(_signals(parts.stopping, certificate))
         await supervise(services, parts.stopping, grace=config.grace, report=_report)
@@ -117,6 +117,8 @@ class _Parts:
 
     config: Config
     stopping: Stopping
+    started: asyncio.Event
+    """Set once everything listens and whoever started us has done its part: only then are we ready."""
     folder: DataFolder
     store: Store
     bodies: Bodies
@@ -146,6 +148,7 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
     return _Parts(
         config=config,
         stopping=stopping,
+        started=asyncio.Event(),
         folder=folder,
         store=store,
         bodies=Bodies(store, FolderBlobs(folder.blobs), small_body=config.store.small_body),
@@ -306,6 +309,7 @@ def _http(parts: _Parts, application: Application, listeners: Listeners) -> Http
             "store": ops.store_writes(parts.store),
             "disk": ops.has_space(parts.folder.path),
             "listeners": ops.holds(listeners.ready.is_set, "the listeners are not open"),
+            "started": ops.holds(parts.started.is_set, "the start is not yet complete"),
             "running": ops.not_stopping(parts.stopping),
         },
         stopping=parts.stopping,
@@ -321,16 +325,17 @@ class _Announcement:
 
     def __init__(
         self,
+        parts: _Parts,
         application: Application,
         listeners: Listeners,
         http: HttpServer,
-        stopping: Stopping,
         ready: Ready | None,
     ) -> None:
+        self._started = parts.started
+        self._stopping = parts.stopping
         self._application = application
         self._listeners = listeners
         self._http = http
-        self._stopping = stopping
         self._ready = ready
 
     async def run(self) -> None:
@@ -346,6 +351,7 @@ class _Announcement:
                     unix_socket=self._http.unix_socket,
                 )
             )
+        self._started.set()
         log.get().info("daemon.ready")
         manager.tell("READY=1")
         await manager.watch(self._stopping)
