@@ -287,7 +287,7 @@ class Connection:
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         answer = await self._command("STARTTLS")
-        if not answer.is_positive:
+        if answer.code != 220:
             raise Failed(Deferred(reply=answer, stage=Stage.TLS), tls=True)
         if not self._wire.quiet:
             # A03, RFC 3207 §5: what came in clear behind the 220 was put there by somebody in between.

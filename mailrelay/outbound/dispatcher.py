@@ -82,6 +82,8 @@ class Dispatcher:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(heartbeat, *self._tasks, return_exceptions=True)
+            self._backlog.clear()  # what is in it is recovered at the next start
+            self._held.clear()
             await self._settler.close()
             await self._courier.close()
 
@@ -118,10 +120,13 @@ class Dispatcher:
 
     def _start_backlog(self) -> None:
         for destination, waiting in list(self._backlog.items()):
-            while waiting and self._lanes[destination] < self._limit and len(self._tasks) < self._settings.connections:
+            while waiting and self._has_room(destination):
                 self._start(destination, [waiting.popleft() for _ in range(min(CHUNK, len(waiting)))])
             if not waiting:
                 del self._backlog[destination]
+
+    def _has_room(self, destination: str) -> bool:
+        return self._lanes.get(destination, 0) < self._limit and len(self._tasks) < self._settings.connections
 
     def _start(self, destination: str, chunk: list[Delivery]) -> None:
         self._lanes[destination] += 1

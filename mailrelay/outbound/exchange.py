@@ -40,79 +40,49 @@ class Exchange:
 
     async def deliver(self, batch: DeliveryBatch, hops: Sequence[Hop]) -> None:
         """Bring a batch to the first hop that works, and report."""
-        held: Connection | None = None
+        line = _Line(self._pool)
+        done = 0
         try:
-            done = 0
             for parcels in _together(batch.parcels):
-                held, answer = await self._bring(batch, parcels, self._ordered(hops), held)
+                answer = await self._bring(batch, parcels, self._ordered(hops), line)
                 done += len(parcels)
                 _report(batch, parcels, answer)
                 if answer.dead:
                     # Nobody is there: the rest of the batch has been tried with this one.
                     rest = batch.parcels[done:]
                     _report(batch, rest, _Answer([answer.outcomes[0]] * len(rest), answer.host, answer.tls))
-                    return
-        finally:
-            if held is not None:
-                self._pool.give_back(held)
+                    break
+        except BaseException:
+            line.drop()  # in the middle of who knows what
+            raise
+        line.let_go()
 
     async def _bring(
-        self, batch: DeliveryBatch, parcels: tuple[Parcel, ...], hops: Sequence[Hop], held: Connection | None
-    ) -> tuple[Connection | None, _Answer]:
-        """Outcomes for one letter, and the connection to go on with. Hops that fail before they have the letter are passed over."""
+        self, batch: DeliveryBatch, parcels: tuple[Parcel, ...], hops: Sequence[Hop], line: _Line
+    ) -> _Answer:
+        """Outcomes for one letter. Hops that fail before they have the letter are passed over."""
         answer: _Answer | None = None
         for index, hop in enumerate(hops):
-            last = index == len(hops) - 1
-            while True:
+            used = True
+            while used:  # a connection that had waited may be closed by now: that says nothing of the host
                 try:
-                    connection, used = await self._connection(hop, held, last=last)
+                    connection, used = await line.reach(hop, last=index == len(hops) - 1)
                 except Failed as failed:
-                    held = None
                     self._fell_ill(hop, failed)
                     answer = _Answer([failed.outcome] * len(parcels), str(hop), None, dead=True)
                     break
-                held = None
-                outcomes = await self._send(batch, parcels, connection)
+                letter = await batch.letters.letter(parcels, connection.offers)
+                if not isinstance(letter, Letter):
+                    return _Answer([letter] * len(parcels), str(hop), connection.proof)
+                outcomes = await connection.send(letter)
                 answer = _Answer(outcomes, str(hop), connection.proof)
                 if not _was_lost(outcomes):
                     self._sick.pop((hop.ip, hop.port), None)
-                    return self._kept(connection), answer
-                connection.abort()
-                if not used:
-                    break  # the next hop
-                # A connection that had waited was closed by the other side meanwhile: that says nothing of the host.
+                    return answer
+                line.drop()
         if answer is None:
             raise ValueError("there is no hop to bring anything to")
-        return None, answer
-
-    async def _connection(self, hop: Hop, held: Connection | None, *, last: bool) -> tuple[Connection, bool]:
-        """A connection to the hop and whether it has been used before. Raises Failed."""
-        if held is not None and held.hop == hop and not self._pool.spent(held):
-            return held, True
-        if held is not None:
-            self._pool.give_back(held)
-        waiting = self._pool.idle(hop)
-        if waiting is not None:
-            return waiting, True
-        return await self._pool.dial(hop, last=last), False
-
-    async def _send(
-        self, batch: DeliveryBatch, parcels: tuple[Parcel, ...], connection: Connection
-    ) -> Sequence[Outcome]:
-        try:
-            letter = await batch.letters.letter(parcels, connection.offers)
-            if not isinstance(letter, Letter):
-                return [letter] * len(parcels)
-            return await connection.send(letter)
-        except BaseException:
-            connection.abort()  # in the middle of who knows what
-            raise
-
-    def _kept(self, connection: Connection) -> Connection | None:
-        if self._pool.spent(connection):
-            self._pool.give_back(connection)
-            return None
-        return connection
+        return answer
 
     def _ordered(self, hops: Sequence[Hop]) -> Sequence[Hop]:
         """The hops with those that failed lately behind the others."""
@@ -124,6 +94,37 @@ class Exchange:
         if len(self._sick) >= _MAX_SICK:
             self._sick.clear()
         self._sick[hop.ip, hop.port] = self._clock.monotonic() + _SICK
+
+
+class _Line:
+    """The connection that a batch has at the moment; nobody else has it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._connection: Connection | None = None
+
+    async def reach(self, hop: Hop, *, last: bool) -> tuple[Connection, bool]:
+        """A connection to the hop, and whether it has been used before. Raises Failed."""
+        if self._connection is not None and (self._connection.hop != hop or self._pool.spent(self._connection)):
+            self.let_go()
+        if self._connection is None:
+            self._connection = self._pool.idle(hop)
+        if self._connection is not None:
+            return self._connection, True
+        self._connection = await self._pool.dial(hop, last=last)
+        return self._connection, False
+
+    def let_go(self) -> None:
+        """Leave it to others."""
+        if self._connection is not None:
+            self._pool.give_back(self._connection)
+        self._connection = None
+
+    def drop(self) -> None:
+        """Close it at once."""
+        if self._connection is not None:
+            self._connection.abort()
+        self._connection = None
 
 
 def _was_lost(outcomes: Sequence[Outcome]) -> bool:

@@ -36,10 +36,6 @@ class Pool:
         """A new connection. Raises Failed."""
         return await self._dialler.dial(hop, last=last)
 
-    def has_idle(self, hop: Hop) -> bool:
-        """Whether one waits."""
-        return bool(self._idle.get(hop))
-
     def spent(self, connection: Connection) -> bool:
         """Whether this connection should carry no further message."""
         return not connection.usable or connection.transactions >= self._messages
