@@ -23,7 +23,7 @@ from mailrelay.inbound.recipient import Recipients, Target
 from mailrelay.inbound.sasl import Credentials
 from mailrelay.mail import trace
 from mailrelay.mail.headers import MAX_BYTES, MAX_FIELDS, HeaderBlock
-from mailrelay.model.address import Address, ReversePath
+from mailrelay.model.address import ReversePath
 from mailrelay.model.envelope import Arrival, ArrivalState, Envelope, EnvelopeRecipient, MailParams, Peer
 from mailrelay.model.organisation import User
 from mailrelay.model.reply import Reply, reply
@@ -122,7 +122,7 @@ class _Reception:
         self._peer = peer
         self._mail_from = mail_from
         self._params = params
-        self._targets: dict[Address, tuple[EnvelopeRecipient, Target]] = {}
+        self._targets: dict[str, tuple[EnvelopeRecipient, Target]] = {}
         self._ids: list[QueueId] = []
         self._head = bytearray()
         self._original_head = b""
@@ -137,7 +137,9 @@ class _Reception:
             # Not the address itself: it may be somebody's secret with one letter wrong.
             logger.info("rcpt.refused", ip=self._peer.ip, domain=recipient.address.domain, reply=str(found))
             return found
-        self._targets.setdefault(found.place.address, (recipient, found))
+        # One arrival for each place, however often and in whatever case it was named.
+        place = found.place.dropbox or found.place.delivery or recipient.address.key
+        self._targets.setdefault(place, (recipient, found))
         return codes.RECIPIENT_OK
 
     def write(self, piece: bytes) -> None:
@@ -232,7 +234,8 @@ class _Reception:
         block = HeaderBlock.parse(head)
         if len(block.fields) > MAX_FIELDS:
             return codes.HEADER_TOO_LARGE
-        if why := trace.loop(block, self._targets, max_hops=settings.max_hops):
+        here = [recipient.address for recipient, _ in self._targets.values()]
+        if why := trace.loop(block, here, max_hops=settings.max_hops):
             return reply(554, "5.4.6", f"{why}; check the forwarding rules")
         # RFC 5321 §4.4: one Return-Path, written by who delivers at last.
         cleaned = trace.without_forged(block, authserv_id=self._acceptor.hostname).without(("Return-Path",))
