@@ -146,7 +146,7 @@ def daemon(folder: Path, settings: Mapping[str, Any] | None = None, *, start: bo
                 one.process.wait(10)
 
 
-def until(check: Callable[[], T], what: str, *, seconds: float = 10) -> T:
+def until(check: Callable[[], T], what: str, *, seconds: float = 10, pause: float = 0.05) -> T:
     """Wait until `check` gives something true, and return it. Raises AssertionError naming `what` it waited for."""
     deadline = time.monotonic() + seconds
     while True:
@@ -155,4 +155,4 @@ def until(check: Callable[[], T], what: str, *, seconds: float = 10) -> T:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds} s still not: {what}")
-        time.sleep(0.05)
+        time.sleep(pause)

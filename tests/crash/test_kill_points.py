@@ -1,0 +1,147 @@
+"""Kill −9 at every write, sync, rename and unlink of one mail's life (D03): the n-th of each thread, n = 1, 2, … until none kills.
+
+Each thread's system calls are counted by themselves (strace counts so), from the moment that the client begins to speak. What
+makes things durable is walked one by one. Plain writes are sampled, about `_SAMPLES` of each thread: all of them take many
+minutes, with MAILRELAY_TEST_EVERY_WRITE=1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mailrelay.model.envelope import Channel
+from tests.crash.clients import Client
+from tests.crash.relay import Relay, relay
+from tests.support.daemon import until
+from tests.support.ledger_oracle import Ledger, Said, check, read_books
+from tests.support.peers import need
+from tests.support.sink import world
+
+_DURABLE = "fsync,fdatasync,/^rename,/^unlink,ftruncate"
+_WRITES = "/^p?writev?(64)?$,sendto,sendmsg"
+_THREADS = ("MainThread", "store-writer", "beside_0")
+_SAMPLES = 6
+# A body over this size is a file, so that its writes, fsync and rename are walked too.
+_SETTINGS = {"store": {"small_body": 4_000}, "filing": {"max_attempts": 10}}
+_SIZE = 6_000
+
+
+@contextmanager
+def _traced(one: Relay, thread: str, calls: str, *, kill_at: int | None) -> Iterator[Path]:
+    """strace of one thread; yields the file of its calls."""
+    found = one.folder / "trace"
+    inject = [] if kill_at is None else ["-e", f"inject={calls}:signal=SIGKILL:when={kill_at}"]
+    process = subprocess.Popen(
+        [need("strace"), "-p", str(one.running["threads"][thread]), "-e", f"trace={calls}", *inject, "-o", found],
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        attached = process.stderr.readline()
+        assert b"attached" in attached, attached
+        yield found
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stderr.close()
+
+
+class _Walk:
+    """One relay, killed over and over."""
+
+    def __init__(self, one: Relay, channel: Channel) -> None:
+        self.relay = one
+        self.channel = channel
+        self.ledger = Ledger()
+        self.kills = 0
+        self._client = Client(one, self.ledger)
+
+    async def count(self, thread: str, calls: str) -> int:
+        """How many of these calls the thread makes for one mail."""
+        self._ensure()
+        async with self._client.session(self._listener) as session:
+            with _traced(self.relay, thread, calls, kill_at=None) as trace:
+                await self._send(session)
+                self._finish()
+        return len([line for line in trace.read_text().splitlines() if "(" in line])
+
+    async def step(self, thread: str, calls: str, kill_at: int) -> bool:
+        """One mail, the daemon killed at this call; whether it was."""
+        self._ensure()
+        async with self._client.session(self._listener) as session:
+            with _traced(self.relay, thread, calls, kill_at=kill_at):
+                try:
+                    await self._send(session)
+                except (OSError, EOFError):
+                    self.relay.wait()
+                self._finish()
+        if self.relay.exit_status is None:
+            return False
+        assert self.relay.wait() == -9, self.relay.log[-3000:]
+        self.kills += 1
+        return True
+
+    @property
+    def _listener(self) -> str:
+        return "edge" if self.channel is Channel.DROPBOX else "submissions"
+
+    async def _send(self, session: object) -> Said:
+        if self.channel is Channel.DROPBOX:
+            return await self._client.edge(session, size=_SIZE)  # type: ignore[arg-type]
+        return await self._client.submission(session, size=_SIZE)  # type: ignore[arg-type]
+
+    def _ensure(self) -> None:
+        """It runs, and has finished what was left."""
+        if self.relay.process is None or self.relay.exit_status is not None:
+            self.relay.start()
+        until(lambda: not self.relay.in_flight(), "everything is filed and sent", pause=0.02)
+
+    def _finish(self) -> None:
+        """Wait until the mail's life is over, or the daemon's."""
+        ends = 1 if self.channel is Channel.DROPBOX else 2
+
+        def over() -> bool:
+            if self.relay.exit_status is not None:
+                return True
+            last = self.relay.log.rpartition('"event": "daemon.ready"')[2]
+            return all(
+                last.count(f'"event": "{end}"') >= last.count(f'"event": "{begin}"')
+                for begin, end in (("arrival.accepted", "arrival.ended"), ("message.submitted", "delivery.sent"))[:ends]
+            ) and last.count('"event": "arrival.ended"') >= last.count('"event": "message.submitted"')
+
+        until(over, "the mail's life is over", pause=0.01)
+
+
+@pytest.mark.timeout(3600 if "MAILRELAY_TEST_EVERY_WRITE" in os.environ else 240)
+@pytest.mark.parametrize("channel", [Channel.DROPBOX, Channel.SUBMISSION])
+async def test_fault_d03_kill_at_every_write(tmp_path: Path, channel: Channel) -> None:
+    need("strace")
+    every = "MAILRELAY_TEST_EVERY_WRITE" in os.environ
+    walked: dict[tuple[str, str], int] = {}
+    with world() as around, relay(tmp_path, around, _SETTINGS) as one:
+        walk = _Walk(one, channel)
+        for thread in _THREADS:
+            kill_at = 1
+            while await walk.step(thread, _DURABLE, kill_at):
+                kill_at += 1
+            walked[thread, "durable"] = kill_at - 1
+            number = await walk.count(thread, _WRITES)
+            for kill_at in range(1, number + 1, 1 if every else max(1, number // _SAMPLES)):
+                await walk.step(thread, _WRITES, kill_at)
+            walked[thread, "writes"] = number
+        walk._ensure()
+        assert one.stop() == 0
+        books = await read_books(one.data_folder)
+    print(walked, walk.kills)
+    # The walk is worth its name: the writer syncs, a body's file is synced and renamed, the loop answers.
+    assert walked["store-writer", "durable"] >= 3
+    assert walked["beside_0", "durable"] >= 3
+    assert walked["MainThread", "writes"] >= 4
+    check(walk.ledger, books, around.sink)
