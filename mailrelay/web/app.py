@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +18,10 @@ from mailrelay.web.application import Application
 PREFIX = "/api/v1"
 
 
+_PROBLEM = {"description": "What is wrong.", "content": {problem.MEDIA_TYPE: {"schema": problem.SCHEMA}}}
+_ERRORS: dict[int | str, dict[str, Any]] = {422: _PROBLEM, "4XX": _PROBLEM, "5XX": _PROBLEM}
+
+
 def build(application: Application) -> FastAPI:
     """The API as an ASGI application; its description is at /api/v1/openapi.json."""
     app = FastAPI(
@@ -27,6 +32,7 @@ def build(application: Application) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        responses=_ERRORS,
     )
     app.state.application = application
     for found in sorted(pkgutil.iter_modules(api.__path__), key=lambda one: one.name):

@@ -40,6 +40,9 @@ class Face:
             await send(message)
 
         try:
+            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                await problem.response(400, "The address has a NUL character")(scope, receive, answer)
+                return
             await self._inner(scope, _Body(scope, receive, limit=self._max_body).receive, answer)
         except Exception:
             logger.exception("request.failed", method=scope["method"], path=scope["path"])

@@ -14,6 +14,25 @@ from starlette.responses import Response
 from mailrelay.errors import Invalid, MailrelayError, NotAuthenticated, Suppressed, TooLarge, TooMany, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "One sentence for a person."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+                "required": ["field", "detail"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail"],
+}
+"""What every error answers, for the API's description; some have further members (`limit`, `size`, `since`, …)."""
 _TYPE = "urn:mailrelay:problem:"
 _RETRY_AFTER = 5
 _PROBLEMS = {

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, StringConstraints, WithJsonSchema
@@ -113,3 +113,18 @@ class Done(Shown):
     """The answer of what has nothing else to say."""
 
     done: bool = True
+
+
+def described(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a model in one piece, for a body that FastAPI does not describe by itself."""
+    schema = model.model_json_schema(by_alias=True)
+    parts = schema.pop("$defs", {})
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            named = str(value.get("$ref", "")).rpartition("/")[2]
+            return whole(parts[named]) if named else {name: whole(inner) for name, inner in value.items()}
+        return [whole(inner) for inner in value] if isinstance(value, list) else value
+
+    described_: dict[str, Any] = whole(schema)
+    return described_

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
@@ -14,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 M = TypeVar("M", bound=BaseModel)
+_ESCAPED = re.compile(rb"\\u(?:0000|d[89a-f])", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _StrictRequest(Request):
@@ -22,7 +25,10 @@ class _StrictRequest(Request):
     async def json(self) -> Any:
         body = await self.body()
         try:
-            return json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
+            value = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
+            if _ESCAPED.search(body) and _has_unkeepable(value):
+                raise HTTPException(400, "The body has a NUL character, or half a surrogate pair, in a string")
+            return value
         except (UnicodeDecodeError, RecursionError) as error:
             because = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "it is nested too deeply"
             raise HTTPException(400, f"The body is not JSON that can be read: {because}") from None
@@ -35,6 +41,15 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = next(name for name in names if names.count(name) > 1)
         raise HTTPException(400, f"The body has the key {twice[:60]!r} twice")
     return known
+
+
+def _has_unkeepable(value: object) -> bool:
+    """PostgreSQL keeps no NUL in text, and half a surrogate pair is no text at all."""
+    if isinstance(value, dict):
+        return any(_has_unkeepable(name) or _has_unkeepable(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return any(_has_unkeepable(inner) for inner in value)
+    return isinstance(value, str) and ("\0" in value or _SURROGATE.search(value) is not None)
 
 
 def _no_constant(name: str) -> NoReturn:

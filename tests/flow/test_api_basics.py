@@ -169,13 +169,25 @@ async def test_an_unknown_path_or_method_is_a_problem_too(api: Api) -> None:
         (b'{"name": NaN}', "NaN"),
         (b'{"name": "\xff"}', "UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"name": "a\\u0000b"}', "NUL"),
     ],
-    ids=["cut", "twice", "nan", "latin", "deep"],
+    ids=["cut", "twice", "nan", "latin", "deep", "nul"],
 )
 async def test_fault_w08_json_means_one_thing(api: Api, org: Organisation, body: bytes, because: str) -> None:
     answer = await api.local.patch(f"{V1}/organisation", data=body, headers={"Content-Type": "application/json"})
     assert answer.status == 400
     assert because in answer.json["detail"]
+
+
+async def test_text_that_no_database_keeps_is_refused(api: Api, org: Organisation) -> None:
+    assert (await api.local.get(f"{V1}/users/a%00b")).status == 400
+    assert (await api.local.get(f"{V1}/suppressions?search=a%00b")).status == 400
+    lone = b'{"name": "a\\ud800", "primary": "a\\ud800@example.org"}'
+    answer = await api.local.post(f"{V1}/users", data=lone, headers={"Content-Type": "application/json"})
+    assert answer.status == 400
+    both = b'{"name": "\\ud83d\\ude00", "primary": "anna@example.org"}'
+    answer = await api.local.post(f"{V1}/users", data=both, headers={"Content-Type": "application/json"})
+    assert answer.json["name"] == "\U0001f600"
 
 
 async def test_fault_w08_a_body_over_the_limit_is_413_while_it_is_read(tmp_path: Path) -> None:

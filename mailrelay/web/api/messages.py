@@ -263,6 +263,12 @@ async def raw(app: App, caller: Reader, id: str) -> Response:  # noqa: A002
     return _attached(await app.bodies.read(message.raw), id)
 
 
+@router.get("/arrivals/latest")
+async def show_newest_arrival(app: App, caller: Reader) -> ShownArrival:
+    """The reception that was answered last."""
+    return await app.store.read(_newest_arrival, caller.org)
+
+
 @router.get("/arrivals/{id}")
 async def show_arrival(app: App, caller: Reader, id: str) -> ShownArrival:  # noqa: A002
     """One reception, by the queue id of the 250 reply."""
@@ -319,6 +325,13 @@ def _own(tx: Tx, org: OrgId, name: QueueId) -> Arrival:
     if arrival is None or arrival.org != org:
         raise Unknown("There is no such arrival")
     return arrival
+
+
+def _newest_arrival(tx: Tx, org: OrgId) -> ShownArrival:
+    newest = arrivals.newest(tx, org)
+    if newest is None:
+        raise Unknown("There is no arrival yet")
+    return _arrival(tx, org, newest)
 
 
 def _arrival(tx: Tx, org: OrgId, name: QueueId) -> ShownArrival:

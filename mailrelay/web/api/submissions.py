@@ -26,7 +26,7 @@ from mailrelay.store.base import Tx
 from mailrelay.web.api.users import find
 from mailrelay.web.application import App
 from mailrelay.web.identity import Caller, Sender
-from mailrelay.web.shape import Given, MailAddress, Shown
+from mailrelay.web.shape import Given, MailAddress, Shown, described
 from mailrelay.web.strict import StrictRoute, json_body, validated
 
 router = APIRouter(route_class=StrictRoute, tags=["messages"])
@@ -135,7 +135,7 @@ class Queued(Shown):
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": GivenMessage.model_json_schema(by_alias=True)},
+                "application/json": {"schema": described(GivenMessage)},
                 _WHOLE: {"schema": {"type": "string", "format": "binary"}},
             },
         }
