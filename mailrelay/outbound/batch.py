@@ -67,6 +67,14 @@ class BatchRunner:
 
         try:
             if begun:
+                for one in begun:
+                    _logger.debug(
+                        "attempt.began",
+                        queue_id=one.queue_id,
+                        delivery=one.id,
+                        destination=destination,
+                        attempt=one.attempts,
+                    )
                 parcels = tuple(self._letters.parcel(one) for one in begun)
                 await self._courier.deliver(
                     DeliveryBatch(destination=destination, parcels=parcels, letters=self._letters, report=report)
