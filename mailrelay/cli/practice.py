@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 import smtplib
+from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from pathlib import Path
+from typing import Any
 
 import click
 
+from mailrelay.cli.message import settled_arrival
 from mailrelay.cli.show import plain
-from mailrelay.cli.talk import EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, Failed
+from mailrelay.cli.talk import EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, Failed, Talk, talks
 from mailrelay.smtp.data import normalise_newlines
 
 _QUEUE_ID = re.compile(r"\bQ[0-9A-Z]{20,}\b")
 _TIMEOUT = 60
+_PATIENCE = 30
+"""Seconds to wait for the filing: looking up SPF and DKIM takes time where there is no DNS."""
 
 
 @click.group("practice")
@@ -36,8 +40,9 @@ def command() -> None:
 @click.option("--eml", type=click.Path(path_type=Path), help="A whole mail from a file instead.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=2525, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@talks
 def send(
+    talk: Talk,
     from_: str | None,
     to: tuple[str, ...],
     dropbox: tuple[str, ...],
@@ -46,7 +51,6 @@ def send(
     eml: Path | None,
     host: str,
     port: int,
-    as_json: bool,
 ) -> None:
     """Send a mail to a dropbox by SMTP, as the user's own mail server would when the dropbox is in Bcc.
 
@@ -58,12 +62,29 @@ def send(
     said = _sent(host, port, from_ or "", dropbox, mail)
     found = _QUEUE_ID.search(said)
     queue_id = found[0] if found else ""
-    if as_json:
-        click.echo(json.dumps({"reply": said, "queue_id": queue_id}, indent=2))
-    else:
-        click.echo(f"{host}:{port} took it: {plain(said)}")
-        if queue_id:
-            click.echo(f"Where it was filed: mailrelay message show {queue_id}")
+    arrival = _outcome(talk, queue_id)
+    talk.show(
+        {"reply": said, "queue_id": queue_id, "arrival": arrival},
+        lambda: "\n".join((f"{host}:{port} took it: {plain(said)}", *_told(queue_id, arrival))),
+    )
+
+
+def _outcome(talk: Talk, queue_id: str) -> Any:
+    """The arrival once it was filed, held or dropped; None when the daemon is not to be asked from here."""
+    if not queue_id:
+        return None
+    try:
+        return settled_arrival(talk, queue_id, patience=_PATIENCE)
+    except Failed:
+        return None
+
+
+def _told(queue_id: str, arrival: Any) -> Iterator[str]:
+    if arrival is not None:
+        reason = f" ({arrival['reason'].replace('_', ' ')})" if arrival["reason"] else ""
+        yield f"It is {arrival['state']}{reason}."
+    if queue_id:
+        yield f"How and why: mailrelay message show {queue_id}"
 
 
 def _made(sender: str, to: tuple[str, ...], subject: str, text: str) -> bytes:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from mailrelay.cli import start
-from mailrelay.cli.talk import EX_UNAVAILABLE, Failed
-
-if TYPE_CHECKING:
-    from mailrelay.daemon import Ready
 
 
 @click.command("run")
@@ -30,20 +25,10 @@ def command(config: Path | None, sample: bool) -> None:
 
     # The daemon and all it stands on, imported only here.
     from mailrelay import daemon
+    from mailrelay.cli.sample import ready
     from mailrelay.errors import ConfigError
 
     try:
-        raise SystemExit(daemon.main(loaded, ready=_sample() if sample else None))
+        raise SystemExit(daemon.main(loaded, ready=ready if sample else None))
     except ConfigError as error:
         raise start.refused(error.errors) from None
-
-
-def _sample() -> Ready:
-    """What makes the sample organisation, once everything listens."""
-    import importlib
-
-    try:
-        ready: Ready = importlib.import_module("mailrelay.cli.sample").ready
-    except ModuleNotFoundError:
-        raise Failed("this build has no sample organisation; leave --sample out", EX_UNAVAILABLE) from None
-    return ready

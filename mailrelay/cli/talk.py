@@ -27,13 +27,14 @@ _EXITS = {401: EX_NOPERM, 403: EX_NOPERM, 404: EX_NOINPUT, 500: EX_SOFTWARE, 503
 _PREFIX = "/api/v1"
 _TIMEOUT = 120
 _PAGE = 1000
+_BROKE_OFF = "the daemon broke off its answer; whether it did what was asked shows when you look"
 
 
 class Failed(click.ClickException):
     """What went wrong in one line, and the exit status for it."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:
-        super().__init__(sentence)
+        super().__init__(" ".join(sentence.split()))
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -109,18 +110,32 @@ class Talk:
         patience: float | None = _TIMEOUT,
     ) -> http.client.HTTPResponse:
         """An answer whose body is still to be read, whatever its status. Raises Failed when nobody answers."""
-        sent = dict(headers or {})
+        sent = {"Connection": "close", **(headers or {})}
         if content_type:
             sent["Content-Type"] = content_type
         if self._organisation:
             sent["X-Mailrelay-Organisation"] = self._organisation
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", ())}
         target = prefix + path + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
+        connection = _UnixConnection(str(self.path), patience)
         try:
-            connection = _UnixConnection(str(self.path), patience)
+            return self._asked(connection, method, target, body, sent)
+        finally:
+            if connection.sock is not None:
+                connection.sock.close()  # an answer keeps it open until it is read
+
+    def _asked(
+        self,
+        connection: _UnixConnection,
+        method: str,
+        target: str,
+        body: bytes | IO[bytes] | None,
+        headers: Mapping[str, str],
+    ) -> http.client.HTTPResponse:
+        try:
             # Who refuses a body while it is sent has answered before it hung up.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, target, body=body, headers=sent)
+                connection.request(method, target, body=body, headers=headers)
             return connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError):
             raise Failed(
@@ -142,20 +157,18 @@ class Talk:
 
     def bytes(self, path: str) -> bytes:
         """The bytes at an API path. Raises Failed."""
-        answer = self.raw("GET", path)
-        if answer.status >= 400:
-            raise failure(answer)
-        return answer.read()
+        return _read(self.raw("GET", path))
 
     def lines(self, answer: http.client.HTTPResponse) -> Iterator[Any]:
         """The JSON lines of a streaming answer, as they come. Raises Failed for an error answer, or one that breaks off."""
         if answer.status >= 400:
             raise failure(answer)
         try:
-            for line in answer:
-                yield json.loads(line)
+            with answer:
+                for line in answer:
+                    yield json.loads(line)
         except (OSError, http.client.HTTPException, ValueError):
-            raise Failed("the daemon broke off; what it had answered so far holds", EX_TEMPFAIL) from None
+            raise Failed(_BROKE_OFF, EX_TEMPFAIL) from None
 
     def show(self, value: object, human: Callable[[], str]) -> None:
         """Print what a command found: as JSON where that was asked for, else for people."""
@@ -164,19 +177,29 @@ class Talk:
     def _json(self, method: str, path: str, query: Mapping[str, object], body: object = None) -> Any:
         sent = None if body is None else json.dumps(body).encode()
         answer = self.raw(method, path, body=sent, content_type="application/json" if sent else "", query=query)
-        if answer.status >= 400:
-            raise failure(answer)
-        data = answer.read()
+        data = _read(answer)
         return json.loads(data) if data else None
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """The whole body. Raises Failed for an error answer, or one that breaks off."""
+    if answer.status >= 400:
+        raise failure(answer)
+    try:
+        with answer:
+            return answer.read()
+    except (OSError, http.client.HTTPException):
+        raise Failed(_BROKE_OFF, EX_TEMPFAIL) from None
 
 
 def failure(answer: http.client.HTTPResponse) -> Failed:
     """An error answer as one line."""
     try:
-        sentence = str(json.loads(answer.read())["detail"])
+        with answer:
+            sentence = str(json.loads(answer.read())["detail"])
     except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         sentence = f"the daemon answered {answer.status} {answer.reason}"
-    return Failed(" ".join(sentence.split()), _EXITS.get(answer.status, EX_DATAERR))
+    return Failed(sentence, _EXITS.get(answer.status, EX_DATAERR))
 
 
 def part(text: str) -> str:
