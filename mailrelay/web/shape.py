@@ -109,12 +109,6 @@ def paged(items: Sequence[T], *, limit: int, cursor: Callable[[T], str]) -> Page
     return Paged(items, cursor(items[-1]) if len(items) >= limit else None)
 
 
-class Done(Shown):
-    """The answer of what has nothing else to say."""
-
-    done: bool = True
-
-
 def described(model: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a model in one piece, for a body that FastAPI does not describe by itself."""
     schema = model.model_json_schema(by_alias=True)

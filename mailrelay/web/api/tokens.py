@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mailrelay.ids import TokenId, hash_secret, new_api_secret
 from mailrelay.model.organisation import ApiToken, Right
@@ -34,7 +35,8 @@ class ShownToken(Shown):
 
     id: str
     name: str
-    rights: tuple[Right, ...]
+    rights: Annotated[tuple[Right, ...], BeforeValidator(sorted)]
+    """In one order, so that the same token always looks the same."""
     user: str | None
     created_at: datetime
     revoked_at: datetime | None
@@ -60,7 +62,7 @@ async def make(app: App, caller: Administrator, given: GivenToken) -> NewToken:
     return NewToken(
         id=new.id,
         name=new.name,
-        rights=tuple(sorted(new.rights)),
+        rights=tuple(new.rights),
         user=new.user,
         created_at=new.created_at,
         revoked_at=None,
