@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import mimetypes
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mailrelay.cli.talk import EX_NOINPUT, Failed, Talk, failure, part, talks
 
 LATEST = "latest"
 _UNDER_WAY = ("accepted", "working")
-_PATIENCE = 5
+_PATIENCE = 8  # filing itself waits up to 5 s for a DNS that does not answer
 _PAUSE = 0.1
 
 
@@ -76,15 +77,12 @@ def list_(talk: Talk, address: str, limit: int) -> None:
 def show(talk: Talk, message: str, raw: bool) -> None:
     """Show a message: its links with the rule and evidence of each, what every rule said, its deliveries.
 
-    MESSAGE is its id, a queue id (Q…) of a 250 reply, or the word latest.
+    MESSAGE is its id, a queue id (Q…) of a 250 reply, or the word latest: the mail that was taken last.
 
     Example: mailrelay message show latest
     """
     if message == LATEST:
-        newest = talk.get("/messages", limit=1)["items"]
-        if not newest:
-            raise Failed(f"no message yet; send one to {_a_dropbox(talk)}", EX_NOINPUT)
-        message = newest[0]["id"]
+        message = _newest(talk)
     if message.startswith("Q"):
         message = _of_arrival(talk, message)
     if raw:
@@ -94,7 +92,9 @@ def show(talk: Talk, message: str, raw: bool) -> None:
         click.echo(mail, nl=False)
         return
     found = talk.get(f"/messages/{part(message)}")
-    talk.show(found, lambda: "\n".join(journey(found, _waiting(talk, found))))
+    talk.show(
+        found, lambda: "\n".join(journey(found, names=_names(talk, found["links"]), waiting=_waiting(talk, found)))
+    )
 
 
 @command.command("send")
@@ -149,7 +149,7 @@ def link(talk: Talk, message: str, record: str) -> None:
     Example: mailrelay message link M01JD… deal/5
     """
     found = talk.put(f"/messages/{part(message)}/links/{_record(record)}")
-    talk.show(found, lambda: "\n".join(links(found)))
+    talk.show(found, lambda: "\n".join(links(found, _names(talk, found))))
 
 
 @command.command("unlink")
@@ -162,7 +162,7 @@ def unlink(talk: Talk, message: str, record: str) -> None:
     Example: mailrelay message unlink M01JD… deal/5
     """
     found = talk.delete(f"/messages/{part(message)}/links/{_record(record)}")
-    talk.show(found, lambda: "\n".join(links(found)))
+    talk.show(found, lambda: "\n".join(links(found, _names(talk, found))))
 
 
 @command.command("move")
@@ -176,7 +176,7 @@ def move(talk: Talk, message: str, record: str, to: str) -> None:
     Example: mailrelay message move M01JD… contact/1 contact/2
     """
     found = talk.post(f"/messages/{part(message)}/links/move", {"record": record, "to": to})
-    talk.show(found, lambda: "\n".join(links(found)))
+    talk.show(found, lambda: "\n".join(links(found, _names(talk, found))))
 
 
 def settled_arrival(talk: Talk, queue_id: str, *, patience: float) -> Any:
@@ -189,12 +189,31 @@ def settled_arrival(talk: Talk, queue_id: str, *, patience: float) -> Any:
         time.sleep(_PAUSE)
 
 
+def _newest(talk: Talk) -> str:
+    """The queue id of the mail that was taken last, which may still be on its way to its record."""
+    try:
+        return str(talk.get("/arrivals/latest")["id"])
+    except Failed as failed:
+        if failed.exit_code != EX_NOINPUT:
+            raise
+        raise Failed(f"no message yet; send one to {_a_dropbox(talk)}", EX_NOINPUT) from None
+
+
 def _of_arrival(talk: Talk, queue_id: str) -> str:
     arrival = settled_arrival(talk, queue_id, patience=_PATIENCE)
     if arrival["messages"]:
         return str(arrival["messages"][0])
     waits = f"; see `mailrelay unresolved show {arrival['unresolved'][0]}`" if arrival["unresolved"] else ""
     raise Failed(f"{queue_id} is {arrival['state']} and no message yet{waits}", EX_NOINPUT)
+
+
+def _names(talk: Talk, links: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """What the records of these links are called; one that is gone has no name."""
+    found = {}
+    for link in links:
+        with contextlib.suppress(Failed):
+            found[link["record"]] = talk.get(f"/records/{_record(link['record'])}")["name"]
+    return found
 
 
 def _waiting(talk: Talk, message: Mapping[str, Any]) -> Iterator[Any]:

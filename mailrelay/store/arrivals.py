@@ -63,6 +63,13 @@ def add(tx: Tx, new: Arrival) -> None:
     tx.ring(Bell.FILING)
 
 
+def newest(tx: Tx, org: OrgId) -> QueueId | None:
+    """The queue id given last in an organisation; None before its first mail."""
+    # Queue ids are in the order of time, and the primary key has them sorted.
+    found = tx.execute(select(arrival.c.id).where(arrival.c.org == org).order_by(arrival.c.id.desc()).limit(1)).scalar()
+    return None if found is None else QueueId(found)
+
+
 def claim(tx: Tx, *, node: NodeId, now: datetime, lease: timedelta, limit: int) -> list[Arrival]:
     """Take up to `limit` arrivals that are due, or whose worker died; oldest first. Counts the attempt."""
     at = to_micros(now)
