@@ -20,7 +20,7 @@ def command(talk: Talk) -> None:
 
     Example: mailrelay audit
     """
-    found = talk.get("/audit")
+    (found,) = talk.lines(talk.raw("GET", "/audit", patience=None))
     talk.show(found, lambda: "\n".join(_told(found)))
     if not found["balanced"]:
         raise SystemExit(EX_DATAERR)

@@ -15,7 +15,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--after", default=0, show_default=True, help="The last sequence number that you have.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @talks
 def list_(talk: Talk, after: int, limit: int) -> None:
     """List events behind a sequence number, oldest first.

@@ -21,8 +21,8 @@ _LEGEND = "+ link or new record, ~ nobody to match, ! hold or drop, - looked and
 _BY_RULE = "rule"
 
 
-def journey(one: Mapping[str, Any], waiting: Iterable[Mapping[str, Any]] = ()) -> Iterator[str]:
-    """The lines for a message of the API; `waiting` are its open entries of the unresolved list."""
+def journey(one: Mapping[str, Any], *, names: Mapping[str, str], waiting: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The lines for a message of the API; `names` of records, and its open entries of the unresolved list."""
     came = "received" if one["direction"] == "in" else "sent by us"
     yield f"{one['id']}  {came} {when(one['received_at'])}"
     yield pairs(
@@ -40,7 +40,7 @@ def journey(one: Mapping[str, Any], waiting: Iterable[Mapping[str, Any]] = ()) -
         indent=2,
     )
     yield ""
-    yield from links(one["links"])
+    yield from links(one["links"], names)
     for entry in waiting:
         yield from ("", f"Waits for a person: {entry['reason'].replace('_', ' ')}")
         yield plain(f"    {entry['explanation']}")
@@ -60,22 +60,23 @@ def journey(one: Mapping[str, Any], waiting: Iterable[Mapping[str, Any]] = ()) -
         )
 
 
-def links(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def links(found: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> Iterator[str]:
     """Each record that a message is on, or was: who put it there, with the sentence and the header field that say why."""
     standing = [link for link in found if not link["removed_at"]]
     yield "On no record" if not standing else f"On {len(standing)} record{'s' if len(standing) > 1 else ''}"
     for link in standing:
-        yield from _link(link)
+        yield from _link(link, names)
     for link in found:
         if link["removed_at"]:
             by = "a rule, run again" if link["removed_by"] == _BY_RULE else link["removed_by"]
-            yield from _link(link, f", taken off by {by} {when(link['removed_at'])}")
+            yield from _link(link, names, f", taken off by {by} {when(link['removed_at'])}")
 
 
-def _link(link: Mapping[str, Any], gone: str = "") -> Iterator[str]:
+def _link(link: Mapping[str, Any], names: Mapping[str, str], gone: str = "") -> Iterator[str]:
     by = f"by rule {link['rule']}" if link["by"] == _BY_RULE else f"by hand, {link['by']}"
     guess = ", a guess" if link["guess"] else ""
-    yield plain(f"  {link['record']}  {by} {when(link['created_at'])}{guess}{gone}")
+    name = names.get(link["record"], "(a record that is gone)")
+    yield plain(f"  {link['record']}  {name}  {by} {when(link['created_at'])}{guess}{gone}")
     for evidence in link["evidence"]:
         yield plain(f"    {evidence['because']}")
         if evidence["header"]:

@@ -44,7 +44,7 @@ def table(rows: Iterable[Sequence[object]], *headings: str) -> str:
 
 def pairs(values: Iterable[tuple[str, object]], *, indent: int = 0) -> str:
     """`Label     value` lines; those without a value are left out."""
-    known = [(label, plain(value)) for label, value in values if value not in (None, "")]
+    known = [(plain(label), plain(value)) for label, value in values if value not in (None, "")]
     width = max((len(label) for label, _ in known), default=0)
     return "\n".join(f"{' ' * indent}{label:<{width}}  {value}" for label, value in known)
 

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 import click
 
 from mailrelay.cli import start
+from mailrelay.cli.show import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +35,7 @@ class Failed(click.ClickException):
     """What went wrong in one line, and the exit status for it."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:
-        super().__init__(" ".join(sentence.split()))
+        super().__init__(plain(" ".join(sentence.split())))
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -230,7 +231,9 @@ def talks(command: F) -> F:
 
 def _where(config: Path | None) -> Path:
     here = Path("data/mailrelay.sock")
-    if config is None and (here.exists() or start.usual() is None):
+    usual = config or start.usual()
+    # A ./mailrelay.yaml speaks for this folder; a file in /etc does not, when a daemon has its data here.
+    if usual is None or (usual.is_absolute() and config is None and here.exists()):
         return here
     # Only here is the configuration read: that takes longer than all the rest.
     _, loaded = start.configuration(config)

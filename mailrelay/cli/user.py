@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mailrelay.cli.show import pairs, table
+from mailrelay.cli.show import pairs, plain, table
 from mailrelay.cli.talk import Talk, part, talks
 
 _ROLES = click.Choice(["administrator", "user", "guest"])
@@ -65,7 +65,9 @@ def add(talk: Talk, name: str, address: str, alternate: tuple[str, ...], role: s
     Example: mailrelay user add --name "Anna Example" --address anna@example.org
     """
     made = talk.post("/users", {"name": name, "primary": address, "alternates": alternate, "role": role})
-    talk.show(made, lambda: f"{made['id']}  {made['name']}\nTheir dropbox: mailrelay dropbox make {made['primary']}")
+    talk.show(
+        made, lambda: f"{made['id']}  {plain(made['name'])}\nTheir dropbox: mailrelay dropbox make {made['primary']}"
+    )
 
 
 @command.command("change")

@@ -110,6 +110,9 @@ def test_the_socket_is_found_by_the_configuration(tmp_path: Path) -> None:
     assert "no daemon listens on elsewhere/mailrelay.sock" in (
         run("queue", "list", "--config", "other.yaml", folder=tmp_path).stderr
     )
+    (tmp_path / "data").mkdir()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "data" / "mailrelay.sock"))
     (tmp_path / "mailrelay.yaml").write_text("http: {socket: mine.sock}\n")
     assert "no daemon listens on mine.sock" in run("queue", "list", folder=tmp_path).stderr
     done = run("queue", "list", "--socket", "given.sock", folder=tmp_path)

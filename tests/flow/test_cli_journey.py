@@ -58,7 +58,9 @@ async def test_a_message_is_shown_with_the_rule_the_sentence_and_the_header_of_e
     assert said.status == 0, said
     lines = said.out.splitlines()
     at = lines.index("On 1 record")
-    assert re.fullmatch(r"  contact/1  by rule match\.primary \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", lines[at + 1])
+    assert re.fullmatch(
+        r"  contact/1  Bob Baker  by rule match\.primary \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", lines[at + 1]
+    )
     assert lines[at + 2 : at + 4] == [
         "    bob@customer.example is email of contact/1",
         "      To: bob@customer.example",
@@ -99,7 +101,7 @@ async def test_what_holds_a_message_is_said_with_the_command_that_decides(house:
 
     said = await house.cli("message", "show", queue_id)
     assert "Waits for a person" not in said.out
-    assert "  contact/1  by hand, operator " in said.out
+    assert "  contact/1  Bob Baker  by hand, operator " in said.out
     assert (await house.cli("unresolved", "list")).out == "Nothing waits: all mail is filed.\n"
     again = await house.cli("unresolved", "dismiss", entry)
     assert again.status == 65
@@ -131,7 +133,7 @@ async def test_a_record_is_made_of_what_is_held(house: Relay) -> None:
 async def test_links_are_made_moved_and_taken_away_by_hand(house: Relay) -> None:
     message = (await house.cli.json("message", "show", await practice(house)))["id"]
     moved = await house.cli("message", "move", message, "contact/1", "account/1")
-    assert "  account/1  by hand, operator " in moved.out
+    assert "  account/1  Customer Ltd  by hand, operator " in moved.out
     assert ", taken off by operator " in moved.out
     await house.cli.json("message", "link", message, "contact/1")
     gone = await house.cli.json("message", "unlink", message, "account/1")
@@ -202,6 +204,7 @@ async def test_rules_are_listed_and_run_again_first_dry_then_for_real(house: Rel
 
     message = await house.cli.json("message", "show", await practice(house))
     await house.cli("record", "remove", "contact/1")
+    assert "  contact/1  (a record that is gone)  by rule" in (await house.cli("message", "show", message["id"])).out
     dry = await house.cli("rules", "rerun", "--since", "30d")
     assert message["id"] in dry.out
     assert dry.out.endswith("To do it: mailrelay rules rerun --since 30d --apply\n")
