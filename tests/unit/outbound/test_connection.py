@@ -311,7 +311,7 @@ async def test_fault_n11_refused_credentials_put_off_and_bounce_nothing():
     assert "wrong" not in repr(Credentials("anna", "wrong"))
 
 
-async def test_required_tls_that_is_not_offered_puts_off():
+async def test_fault_a04_required_tls_that_is_not_offered_puts_off():
     async with remote() as sink:
         with pytest.raises(Failed) as failed:
             await connect(sink, tls=TlsMode.REQUIRED, context=certificate().client_context())
