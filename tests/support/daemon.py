@@ -84,10 +84,11 @@ class Daemon:
         def ready() -> bool:
             if self.process is not None and self.process.poll() is not None:
                 raise RuntimeError(f"mailrelay ended with {self.process.returncode}:\n{self.log[-3000:]}")
-            with contextlib.suppress(OSError, http.client.HTTPException):
+            try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}/readyz", timeout=1) as answer:
                     return bool(answer.status == 200)
-            return False
+            except (OSError, http.client.HTTPException):
+                return False
 
         until(ready, "the daemon is ready", seconds=seconds)
 

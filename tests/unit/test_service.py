@@ -16,6 +16,7 @@ class Scripted:
     def __init__(self, name: str, stopping: Stopping, *script: Exception | str) -> None:
         self.name = name
         self.runs = 0
+        self.waits = asyncio.Event()
         self._stopping = stopping
         self._script = list(script)
 
@@ -27,6 +28,7 @@ class Scripted:
         if step == "hang":
             await asyncio.Event().wait()
         if step == "wait":
+            self.waits.set()
             await self._stopping.wait()
 
 
@@ -39,10 +41,11 @@ async def test_a_service_that_raises_is_reported_and_started_again() -> None:
     service = Scripted("filing", stopping, ValueError("boom"))
     reports: list[tuple[str, str]] = []
     task = asyncio.create_task(keep(service, stopping, lambda name, error, pause: reports.append((name, str(error)))))
-    while service.runs < 2:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(2):
+        await service.waits.wait()
     stopping.set()
     await task
+    assert service.runs == 2
     assert reports == [("filing", "boom")]
 
 

@@ -58,7 +58,7 @@ def test_another_library_reads_what_we_write() -> None:
 @given(domain=st.text(), reason=st.text(), selector=st.text())
 def test_fault_s25_nothing_a_stranger_wrote_can_break_the_field(domain: str, reason: str, selector: str) -> None:
     hostile = verdicts(
-        spf=Verdict.FAIL, spf_domain=domain, spf_reason=reason, 
+        spf=Verdict.FAIL, spf_domain=domain, spf_reason=reason,
         dkim=(DkimResult(Verdict.FAIL, domain, selector, reason),),
     )  # fmt: skip
     written = field("mx.test", hostile, mail_from=Address("a", domain), header_sender=Address("a", domain))
