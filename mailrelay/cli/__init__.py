@@ -15,6 +15,7 @@ _COMMANDS = {
     "domain": "Mail domains, their DKIM keys and the lines to publish.",
     "dropbox": "Users' secret addresses.",
     "event": "The journal of everything that happened.",
+    "exclusion": "Addresses and domains that are never matched.",
     "message": "Messages and where they were filed.",
     "module": "Kinds of record and their address fields.",
     "organisation": "Organisations of this installation and their settings.",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mailrelay.cli import start
 from mailrelay.cli.show import pairs, table
-from mailrelay.cli.talk import EX_TEMPFAIL, EX_UNAVAILABLE, Failed, Talk, failure, talks
+from mailrelay.cli.talk import EX_TEMPFAIL, EX_UNAVAILABLE, Failed, Talk, decoded, failure, talks
 
 if TYPE_CHECKING:
     from mailrelay.config.schema import Config
@@ -56,7 +55,8 @@ def readiness(talk: Talk) -> Any:
     answer = talk.raw("GET", "/readyz", prefix="")
     if answer.status not in (200, 503):
         raise failure(answer)
-    return json.loads(answer.read())
+    with answer:
+        return decoded(answer.read())
 
 
 def _told(config: Config) -> str:

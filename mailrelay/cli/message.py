@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import mimetypes
 import sys
 import time
@@ -124,7 +125,10 @@ def send(talk: Talk, eml: Any, user: str, key: str, **given: Any) -> None:
     if eml is not None:
         body, kind = eml.read(), "message/rfc822"
     else:
-        body, kind = _fields(given), "application/json"
+        try:
+            body, kind = _fields(given), "application/json"
+        except (OSError, UnicodeError) as error:
+            raise Failed(f"what is to be sent cannot be read: {error}", EX_NOINPUT) from None
     answer = talk.raw("POST", "/messages", body=body, content_type=kind, headers=headers, query={"user": user})
     if answer.status >= 400:
         raise failure(answer)
@@ -234,8 +238,6 @@ def _record(text: str) -> str:
 
 
 def _fields(given: Mapping[str, Any]) -> bytes:
-    import json
-
     fields: dict[str, Any] = {name: list(given[name]) for name in ("to", "cc", "bcc", "reply_to") if given[name]}
     if given["from_"]:
         fields["from"] = given["from_"]

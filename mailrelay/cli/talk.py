@@ -179,7 +179,7 @@ class Talk:
         sent = None if body is None else json.dumps(body).encode()
         answer = self.raw(method, path, body=sent, content_type="application/json" if sent else "", query=query)
         data = _read(answer)
-        return json.loads(data) if data else None
+        return decoded(data) if data else None
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:
@@ -191,6 +191,16 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
             return answer.read()
     except (OSError, http.client.HTTPException):
         raise Failed(_BROKE_OFF, EX_TEMPFAIL) from None
+
+
+def decoded(data: bytes) -> Any:
+    """The JSON of an answer. Raises Failed for what is none."""
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise Failed(
+            "what answers there is no mailrelay of this version: it does not speak JSON", EX_UNAVAILABLE
+        ) from None
 
 
 def failure(answer: http.client.HTTPResponse) -> Failed:

@@ -67,6 +67,13 @@ def test_a_command_starts_without_what_only_the_daemon_needs(tmp_path: Path) -> 
     assert done.stdout.strip() == "[]"
 
 
+def test_a_mail_file_is_looked_at_without_a_daemon(tmp_path: Path) -> None:
+    (tmp_path / "one.eml").write_text("From: anna@example.org\nSubject: Alone\n\nHi\n")
+    done = run("message", "inspect", "--json", "one.eml", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["subject"] == "Alone"
+
+
 def test_without_a_daemon_the_line_says_how_to_start_one(tmp_path: Path) -> None:
     done = run("queue", "list", folder=tmp_path)
     assert done.returncode == 69
@@ -84,7 +91,12 @@ def test_a_socket_that_a_dead_daemon_left_is_no_daemon(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_breaks_off_is_told_in_one_line(tmp_path: Path) -> None:
-    for answer in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", b"220 mail.example ESMTP\r\n"):
+    for answer in (
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"220 mail.example ESMTP\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n<html>",
+    ):
         with socket.socket(socket.AF_UNIX) as listening:
             path = tmp_path / f"s{len(answer)}"
             listening.bind(str(path))
@@ -101,8 +113,19 @@ def test_a_daemon_that_breaks_off_is_told_in_one_line(tmp_path: Path) -> None:
             done = CliRunner().invoke(cli, ["user", "list", "--socket", str(path)])
             thread.join()
         assert done.exit_code in (69, 75), done.output
-        assert done.stderr.startswith("mailrelay: the daemon ")
+        assert done.stderr.startswith(("mailrelay: the daemon ", "mailrelay: what answers there "))
         assert done.stderr.count("\n") == 1
+
+
+def test_a_text_that_is_not_utf_8_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "latin.html").write_bytes(b"<p>\xe4</p>")
+    done = run(
+        *("message", "send", "--from", "a@example.org", "--to", "b@example.com", "--html", "latin.html"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 66
+    assert done.stderr.startswith("mailrelay: what is to be sent cannot be read: 'utf-8' codec can't decode byte 0xe4")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_socket_is_found_by_the_configuration(tmp_path: Path) -> None:

@@ -217,6 +217,16 @@ async def test_a_custom_module_is_added_with_its_address_fields(house: Cli) -> N
     assert "tenant" in (await house("module", "list")).out
 
 
+async def test_addresses_and_domains_are_excluded_and_readmitted(house: Cli) -> None:
+    assert "mailrelay exclusion add" in (await house("exclusion", "list")).out
+    assert (await house("exclusion", "add", "NEWS.example")).out == "The domain news.example is excluded.\n"
+    await house.json("exclusion", "add", "bot@customer.example")
+    assert len(await house.json("exclusion", "list")) == 2
+    await house.json("exclusion", "remove", "news.example")
+    assert [one["kind"] for one in await house.json("exclusion", "list")] == ["address"]
+    assert (await house("exclusion", "add", "not a domain")).status == 65
+
+
 async def test_long_lists_are_read_page_by_page(api: Api, house: Cli, tmp_path: Path) -> None:
     rows = "".join(f"contact,{number:05},Person {number}\n" for number in range(1200))
     (tmp_path / "many.csv").write_text("module,id,name\n" + rows)
