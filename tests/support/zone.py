@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import Enum
 from typing import cast
 
@@ -185,3 +187,25 @@ async def dns_server(zone_text: str = "", *, negative_ttl: int = 60) -> AsyncIte
         for writer in writers:
             writer.close()
         await tcp.wait_closed()
+
+
+@contextmanager
+def dns_thread(zone_text: str = "") -> Iterator[DnsServer]:
+    """The same on a loop of its own, for tests that wait for programs. Add records before anybody asks for them."""
+    loop = asyncio.new_event_loop()
+    ready: Future[DnsServer] = Future()
+    ended = asyncio.Event()
+
+    async def serve() -> None:
+        async with dns_server(zone_text) as server:
+            ready.set_result(server)
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="dns")
+    thread.start()
+    try:
+        yield ready.result(10)
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(10)
+        loop.close()
