@@ -150,7 +150,7 @@ def _message(
         sent_at=parsed.sent_at,
         received_at=arrival.received_at,
         participants=_unique(participants(parsed)),
-        parents=identity.parents(parsed),
+        parents=parsed.parents,
         auth=None,
         part=0,
         automatic=automatic.reason(parsed, envelope_from_null=envelope_from_null),

@@ -1,52 +1,12 @@
-"""What makes a mail the same mail: Message-ID, thread parents, and a digest of its content (I4, I8)."""
+"""What makes a mail the same mail: a digest of its content, beside its Message-ID (I8)."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from typing import TYPE_CHECKING
 
 from mailrelay.ids import Digest
-
-if TYPE_CHECKING:
-    from mailrelay.mail.message import ParsedMessage
+from mailrelay.mail.message import ParsedMessage
 from mailrelay.mail.structure import Part
-
-MAX_PARENTS = 50
-MAX_ID_CHARS = 998
-
-_BRACKETED = re.compile(r"<([^<>]{1,998})>")
-_BARE = re.compile(r"[^\s<>,;\"()]+@[^\s<>,;\"()]+")
-_BLANKS = re.compile(r"\s+")
-
-
-def message_id(parsed: ParsedMessage) -> str | None:
-    """The Message-ID without angle brackets and inner white space, or None; several fields: the first."""
-    value = parsed.headers.get("Message-ID")
-    if value is None:
-        return None
-    found = _ids(value)
-    if found:
-        return found[0]
-    # Some mailers write neither brackets nor an @: one word is still a name.
-    word = value.strip().strip("<>")
-    return word[:MAX_ID_CHARS] if word and not _BLANKS.search(word) else None
-
-
-def parents(parsed: ParsedMessage) -> tuple[str, ...]:
-    """Message-IDs this mail answers, nearest first: In-Reply-To, then References backwards (RFC 5322 §3.6.4); at most 50."""
-    replied = [name for value in parsed.headers.all("In-Reply-To") for name in _ids(value)]
-    referenced = [name for value in parsed.headers.all("References") for name in _ids(value)]
-    own = parsed.message_id
-    unique = dict.fromkeys(name for name in (*replied, *reversed(referenced)) if name != own)
-    return tuple(unique)[:MAX_PARENTS]
-
-
-def _ids(value: str) -> list[str]:
-    """Message-IDs in a field; In-Reply-To of old mailers holds phrases too (RFC 5322 §4.5.4)."""
-    found = [_BLANKS.sub("", match) for match in _BRACKETED.findall(value)]
-    found = [name for name in found if name]
-    return found or [name[:MAX_ID_CHARS] for name in _BARE.findall(value[:16_384])]
 
 
 def content_digest(parsed: ParsedMessage) -> Digest:

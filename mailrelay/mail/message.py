@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cached_property
 
 from mailrelay.ids import Digest
-from mailrelay.mail import dates, text
+from mailrelay.mail import dates, message_ids, text
 from mailrelay.mail.addresses import AddressList
 from mailrelay.mail.addresses import read as read_addresses
 from mailrelay.mail.headers import HeaderBlock
@@ -63,9 +63,12 @@ class ParsedMessage:
     @cached_property
     def message_id(self) -> str | None:
         """The Message-ID without angle brackets, or None."""
-        from mailrelay.mail import identity
+        return message_ids.message_id(self.headers)
 
-        return identity.message_id(self)
+    @cached_property
+    def parents(self) -> tuple[str, ...]:
+        """Message-IDs that it answers, nearest first."""
+        return message_ids.parents(self.headers)
 
     @cached_property
     def sent_at(self) -> datetime | None:

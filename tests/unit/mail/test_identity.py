@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailrelay.mail import identity
+from mailrelay.mail import identity, message_ids
 from mailrelay.mail.message import parse
 from mailrelay.mail.participants import header_sender, participants
 from mailrelay.model.message import ParticipantRole
@@ -77,13 +77,13 @@ def test_parents_come_nearest_first_and_once():
     parsed = parse(
         b"From: a@b.c\r\nMessage-ID: <me@x>\r\nIn-Reply-To: <3@x>\r\nReferences: <1@x> <2@x>\r\n <3@x> <me@x>\r\n\r\n"
     )
-    assert identity.parents(parsed) == ("3@x", "2@x", "1@x")
+    assert parsed.parents == ("3@x", "2@x", "1@x")
 
 
 def test_parents_are_capped_at_the_near_end():
     many = b" ".join(b"<%d@x>" % number for number in range(500))
-    parents = identity.parents(parse(b"From: a@b.c\r\nReferences: " + many + b"\r\n\r\n"))
-    assert len(parents) == identity.MAX_PARENTS
+    parents = parse(b"From: a@b.c\r\nReferences: " + many + b"\r\n\r\n").parents
+    assert len(parents) == message_ids.MAX_PARENTS
     assert parents[0] == "499@x"
 
 
