@@ -47,6 +47,12 @@ class Daemon:
         return self.folder / "mailrelay.yaml"
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def log(self) -> str:
         """What it logged, over all its starts."""
         return (self.folder / "log").read_text(errors="replace")
