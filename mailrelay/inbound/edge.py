@@ -123,14 +123,19 @@ class Session(SMTP):
     async def _secure(self) -> str:
         """Put the connection under TLS; returns the protocol's name. Raises Over when the handshake fails (A02)."""
         plain = cast("asyncio.Transport", self.transport)
-        try:
-            secured = await self.loop.start_tls(
+        handshake = asyncio.ensure_future(
+            self.loop.start_tls(
                 plain,
                 self,
                 self._house.tls(),
                 server_side=True,
                 ssl_handshake_timeout=self._house.settings.tls_timeout,
             )
+        )
+        try:
+            await asyncio.sleep(0)  # its first step, which puts the protocol of TLS in our place
+            self._hand_over(plain)
+            secured = await handshake
         except (OSError, TimeoutError) as error:
             plain.abort()
             raise Over(f"TLS handshake: {getattr(error, 'reason', '') or type(error).__name__}") from None
@@ -141,3 +146,16 @@ class Session(SMTP):
             setattr(end, "_transport", secured)  # noqa: B010 (mypy knows no such attribute)
         self._over_ssl = True
         return secured.get_extra_info("ssl_object").version() or "TLS"
+
+    def _hand_over(self, plain: asyncio.Transport) -> None:
+        """Give TLS what was read before it was there.
+
+        Behind STARTTLS nothing may be (A01), but on 465 a busy loop reads the ClientHello before this session's task begins;
+        left in our buffer, both sides would wait for each other.
+        """
+        early: bytearray = self._reader._buffer  # type: ignore[attr-defined]  # as in `wire.Wire.unread`
+        if early and (current := plain.get_protocol()) is not self:
+            protocol = cast("asyncio.BufferedProtocol", current)  # uvloop's is one by its methods only
+            memoryview(protocol.get_buffer(len(early)))[: len(early)] = early
+            protocol.buffer_updated(len(early))
+            early.clear()
