@@ -60,15 +60,9 @@ class Way:
 
     def raw(self, message: str) -> bytes:
         """The message as it is kept."""
+        url = f"http://local/api/v1/messages/{message}/raw"
         done = subprocess.run(
-            [
-                need("curl"),
-                "-sS",
-                "--fail",
-                "--unix-socket",
-                self.relay.data / "mailrelay.sock",
-                f"http://local/api/v1/messages/{message}/raw",
-            ],
+            [need("curl"), "-sS", "--fail", "--unix-socket", self.relay.data / "mailrelay.sock", url],
             capture_output=True,
             check=True,
             timeout=20,
@@ -141,28 +135,9 @@ def test_a_mail_with_the_dropbox_in_bcc_is_filed_by_rule_and_evidence(here: Way)
 
 
 def test_swaks_pipelines_to_postfix_and_postfix_to_us(here: Way) -> None:
-    done = subprocess.run(
-        [
-            need("swaks"),
-            "--server",
-            "127.0.0.1",
-            "--port",
-            str(here.postfix.port),
-            "--pipeline",
-            "--ehlo",
-            "laptop.test",
-            "--from",
-            USER,
-            "--to",
-            f"{CUSTOMER},{here.dropbox}",
-            "--data",
-            mail("piped").decode(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    where = ("--server", "127.0.0.1", "--port", str(here.postfix.port), "--ehlo", "laptop.test", "--pipeline")
+    what = ("--from", USER, "--to", f"{CUSTOMER},{here.dropbox}", "--data", mail("piped").decode())
+    done = subprocess.run([need("swaks"), *where, *what], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 0, done.stdout
     here.filed("piped")
 
