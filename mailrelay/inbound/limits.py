@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable
 
 from mailrelay.inbound.commands import USELESS
@@ -51,8 +51,9 @@ class Connections:
         self._per_minute = per_minute
         self._trusted = tuple(ipaddress.ip_network(network) for network in trusted)
         self._open = 0
-        self._by_client: defaultdict[str, int] = defaultdict(int)
-        self._begun: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._by_client: dict[str, int] = {}
+        self._begun: dict[str, deque[float]] = {}
+        """When the connections of the last minute began; who was looked at last stands last."""
 
     def admit(self, ip: str, *, now: float) -> Reply | None:
         """Count a new connection and return None, or the 421 it gets instead; `now` is monotonic."""
@@ -60,16 +61,19 @@ class Connections:
             return codes.OVERLOADED
         client = client_key(ip)
         if not self._is_trusted(ip):
-            begun = self._begun[client]
+            self._forget(now)
+            begun = self._begun.pop(client, deque())
             while begun and begun[0] <= now - _MINUTE:
                 begun.popleft()
-            if self._by_client[client] >= self._per_ip or len(begun) >= self._per_minute:
+            refused = self._by_client.get(client, 0) >= self._per_ip or len(begun) >= self._per_minute
+            if not refused:
+                begun.append(now)
+            if begun:
+                self._begun[client] = begun
+            if refused:
                 return codes.TOO_MANY_CONNECTIONS
-            begun.append(now)
-            if len(self._begun) > _MOST_ENTRIES:
-                self._forget(now)
         self._open += 1
-        self._by_client[client] += 1
+        self._by_client[client] = self._by_client.get(client, 0) + 1
         return None
 
     def release(self, ip: str) -> None:
@@ -85,12 +89,21 @@ class Connections:
         """Whether idle clients should make room."""
         return self._open > self._total * _CROWDED
 
+    @property
+    def kept(self) -> int:
+        """Clients of whom anything is remembered."""
+        return len(self._begun.keys() | self._by_client.keys())
+
     def _is_trusted(self, ip: str) -> bool:
         address = _address(ip)
         return any(address.version == network.version and address in network for network in self._trusted)
 
     def _forget(self, now: float) -> None:
-        for client in [client for client, begun in self._begun.items() if begun[-1] <= now - _MINUTE]:
+        """Forget the clients that began nothing for a minute, as far as they stand first: what was kept of strangers goes."""
+        while self._begun:
+            client = next(iter(self._begun))
+            if self._begun[client][-1] > now - _MINUTE:
+                return
             del self._begun[client]
 
 
