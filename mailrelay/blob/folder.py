@@ -9,11 +9,15 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO
 
-from mailrelay.errors import DiskFull, StoreDamaged
+from mailrelay.errors import DiskFull, MailrelayError, StoreDamaged
 from mailrelay.ids import Digest
 from mailrelay.model.message import BlobRef
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class BlobDamaged(MailrelayError):
+    """A blob does not have the content that it was written with: one mail's trouble, not the store's (D08)."""
 
 
 class FolderBlobs:
@@ -44,13 +48,13 @@ class FolderBlobs:
             raise
 
     def get(self, digest: Digest) -> bytes | None:
-        """The bytes, or None when there is no such blob. Raises StoreDamaged when they are not what was written (D08)."""
+        """The bytes, or None when there is no such blob. Raises BlobDamaged when they are not what was written (D08)."""
         try:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
             return None
         if hashlib.sha256(data).hexdigest() != digest:
-            raise StoreDamaged(f"blob {digest} does not have the content that it was written with")
+            raise BlobDamaged(f"blob {digest} does not have the content that it was written with")
         return data
 
     def path(self, digest: Digest) -> Path:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 
-from mailrelay.blob.folder import BlobWriter, FolderBlobs
+from mailrelay.blob.folder import BlobDamaged, BlobWriter, FolderBlobs
 from mailrelay.errors import MailrelayError
 from mailrelay.ids import Digest
 from mailrelay.model.message import BlobRef
@@ -15,7 +15,7 @@ from mailrelay.store.base import Store, Tx
 
 
 class BodyMissing(MailrelayError):
-    """A row names bytes that are neither in the store nor among the blobs (D08)."""
+    """A row names bytes that are neither in the store nor, as they were written, among the blobs (D08)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Bodies:
         return KeptBody(BlobRef(digest=Digest(hashlib.sha256(data).hexdigest()), size=len(data)), data)
 
     async def read(self, ref: BlobRef) -> bytes:
-        """The bytes. Raises BodyMissing, or StoreDamaged when they are not what was written."""
+        """The bytes. Raises BodyMissing, also when they are not what was written."""
         places = [self._from_store, self._from_blobs]
         if ref.size > self._small_body:
             places.reverse()  # the likelier first; both, since the setting may have changed since
@@ -64,7 +64,10 @@ class Bodies:
         return await self._store.read(bodies.get, digest)
 
     async def _from_blobs(self, digest: Digest) -> bytes | None:
-        return await asyncio.to_thread(self._blobs.get, digest)
+        try:
+            return await asyncio.to_thread(self._blobs.get, digest)
+        except BlobDamaged as damaged:
+            raise BodyMissing(str(damaged)) from damaged
 
 
 class BodySpool:
