@@ -32,10 +32,12 @@ class FolderBlobs:
         self._incoming.mkdir(parents=True, exist_ok=True)
         for left_over in self._incoming.iterdir():
             left_over.unlink()  # of a process that died while writing: nothing names it
+        _sync_folder(folder.parent)
+        self._durable: set[Path] = set()
 
     def writer(self) -> BlobWriter:
         """A new blob, to be written in pieces."""
-        return BlobWriter(self._folder, self._incoming / secrets.token_hex(16))
+        return BlobWriter(self._folder, self._incoming / secrets.token_hex(16), self._durable)
 
     def put(self, data: bytes) -> BlobRef:
         """Keep bytes; durable on return."""
@@ -65,9 +67,11 @@ class FolderBlobs:
 class BlobWriter:
     """One blob under way. After `commit` or `discard` it is done with."""
 
-    def __init__(self, folder: Path, temporary: Path) -> None:
+    def __init__(self, folder: Path, temporary: Path, durable: set[Path]) -> None:
+        """`durable` are the folders known to be there after a power cut; it is added to."""
         self._folder = folder
         self._temporary = temporary
+        self._durable = durable
         self._hash = hashlib.sha256()
         self._size = 0
         try:
@@ -93,9 +97,11 @@ class BlobWriter:
         try:
             os.fsync(self._file.fileno())
             self._file.close()
-            if not target.parent.exists():
+            if target.parent not in self._durable:
+                # D01: that it exists is not enough; another thread, or a process that died, may have made it and not synced it.
                 target.parent.mkdir(exist_ok=True)
                 _sync_folder(self._folder)
+                self._durable.add(target.parent)
             self._temporary.replace(target)
             _sync_folder(target.parent)
         except OSError as error:
