@@ -191,9 +191,10 @@ _CHECKS = (
 )
 
 
-def in_flight_bodies(tx: Tx) -> Sequence[tuple[str, str, str, int]]:
-    """(id, channel, digest, size) of everything in flight whose bytes are not in the store: they must be blobs."""
+def bodies_elsewhere(tx: Tx) -> Sequence[tuple[str, str, str, int]]:
+    """(id, channel, digest, size) of everything in flight or stored whose bytes are not in the store: they must be blobs."""
     known = select(body.c.digest)
+    came_by = select(message_source.c.channel).where(message_source.c.message == message.c.id).limit(1)
     things = union_all(
         select(arrival.c.id, arrival.c.channel, arrival.c.digest, arrival.c.size).where(
             and_(arrival.c.state.in_(sorted(IN_FLIGHT_ARRIVALS)), arrival.c.digest.not_in(known))
@@ -201,5 +202,8 @@ def in_flight_bodies(tx: Tx) -> Sequence[tuple[str, str, str, int]]:
         select(delivery.c.id, delivery.c.channel, delivery.c.digest, delivery.c.size).where(
             and_(delivery.c.state.in_(sorted(IN_FLIGHT_DELIVERIES)), delivery.c.digest.not_in(known))
         ),
+        select(
+            message.c.id, func.coalesce(came_by.scalar_subquery(), ""), message.c.raw_digest, message.c.raw_size
+        ).where(message.c.raw_digest.not_in(known)),
     )
     return [(row[0], row[1], row[2], row[3]) for row in tx.execute(things)]

@@ -34,7 +34,7 @@ class Audit:
 
 
 async def audit(store: Store, bodies: Bodies) -> Audit:
-    """Compare the books one by one, and read the bytes of everything in flight. Slow: for a person who asks."""
+    """Compare the books one by one, and read every blob that something in flight or stored needs. Slow: for a person who asks."""
     sums, found, large = await store.read(_compare)
     for id_, channel, digest, size in large:
         try:
@@ -47,7 +47,7 @@ async def audit(store: Store, bodies: Bodies) -> Audit:
 def _compare(
     tx: Tx,
 ) -> tuple[Sequence[ledger.Balance], list[ledger.Discrepancy], Sequence[tuple[str, str, str, int]]]:
-    return ledger.balance(tx), list(ledger.audit(tx)), ledger.in_flight_bodies(tx)
+    return ledger.balance(tx), list(ledger.audit(tx)), ledger.bodies_elsewhere(tx)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
