@@ -29,12 +29,13 @@ class Bell(StrEnum):
 class Tx:
     """One transaction, as the functions of this package see it."""
 
-    __slots__ = ("connection", "dialect", "rung")
+    __slots__ = ("_last", "connection", "dialect", "rung")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.dialect = connection.dialect.name
         self.rung: set[Bell] = set()
+        self._last: dict[Callable[[Tx, list[Any]], None], list[Any]] = {}
 
     def execute(
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
@@ -45,6 +46,20 @@ class Tx:
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that knows ON CONFLICT: `tx.insert(t).values(…).on_conflict_do_nothing()` on both databases."""
         return postgresql.insert(table) if self.dialect == "postgresql" else sqlite.insert(table)
+
+    def last(self, write: Callable[[Tx, list[R]], None], item: R) -> None:
+        """Have `write` called at the end of this transaction, once, with every item that was given for it, in their order.
+
+        For what is only ever added to and not read in a transaction: the journal, the ledger. A group commit then writes the
+        rows of all its mails with one statement.
+        """
+        self._last.setdefault(write, []).append(item)
+
+    def finish(self) -> None:
+        """Write what was left for the end; the store calls it before it commits."""
+        while self._last:
+            write, items = self._last.popitem()
+            write(self, items)
 
     def ring(self, bell: Bell) -> None:
         """Ring once this transaction is durable."""

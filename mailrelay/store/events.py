@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import RowMapping, select
 
@@ -25,19 +26,21 @@ def append(
     delivery: str = "",
     data: Mapping[str, str] | None = None,
 ) -> None:
-    """Write down that something happened."""
-    tx.execute(
-        event.insert(),
-        {
-            "org": org,
-            "at": to_micros(at),
-            "type": type,
-            "queue_id": queue_id,
-            "message": message,
-            "delivery": delivery,
-            "data": dict(data or {}),
-        },
-    )
+    """Write down that something happened, at the end of the transaction."""
+    row = {
+        "org": org,
+        "at": to_micros(at),
+        "type": type,
+        "queue_id": queue_id,
+        "message": message,
+        "delivery": delivery,
+        "data": dict(data or {}),
+    }
+    tx.last(_append, row)
+
+
+def _append(tx: Tx, new: list[dict[str, Any]]) -> None:
+    tx.execute(event.insert(), new)
 
 
 def of_message(tx: Tx, org: OrgId, message: str) -> Sequence[Event]:

@@ -7,6 +7,7 @@ with the rows one by one and names what is missing.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,9 @@ from mailrelay.store.tables import (
     message_source,
     unresolved,
 )
+
+_Entry = tuple[Channel, "Thing", int, int]
+"""What was accepted, and what ended, of a channel's things."""
 
 
 class Thing(StrEnum):
@@ -65,16 +69,21 @@ class Discrepancy:
 
 def count_accepted(tx: Tx, channel: Channel, thing: Thing, number: int = 1) -> None:
     """To be called in the transaction that accepts."""
-    _add(tx, channel, thing, accepted=number, ended=0)
+    tx.last(_add, (channel, thing, number, 0))
 
 
 def count_ended(tx: Tx, channel: Channel, thing: Thing, number: int = 1) -> None:
     """To be called in the transaction that ends; a negative number takes an end back (an unresolved entry reopened)."""
-    _add(tx, channel, thing, accepted=0, ended=number)
+    tx.last(_add, (channel, thing, 0, number))
 
 
-def _add(tx: Tx, channel: Channel, thing: Thing, *, accepted: int, ended: int) -> None:
-    row = tx.insert(ledger).values(channel=channel, thing=thing, accepted=accepted, ended=ended)
+def _add(tx: Tx, entries: list[_Entry]) -> None:
+    """All that a transaction counted, each row of the books once, in an order that is the same for all writers."""
+    sums: defaultdict[tuple[Channel, Thing], list[int]] = defaultdict(lambda: [0, 0])
+    for channel, thing, accepted, ended in entries:
+        sums[channel, thing][0] += accepted
+        sums[channel, thing][1] += ended
+    row = tx.insert(ledger)
     tx.execute(
         row.on_conflict_do_update(
             index_elements=["channel", "thing"],
@@ -82,7 +91,11 @@ def _add(tx: Tx, channel: Channel, thing: Thing, *, accepted: int, ended: int) -
                 "accepted": ledger.c.accepted + row.excluded.accepted,
                 "ended": ledger.c.ended + row.excluded.ended,
             },
-        )
+        ),
+        [
+            {"channel": channel, "thing": thing, "accepted": accepted, "ended": ended}
+            for (channel, thing), (accepted, ended) in sorted(sums.items())
+        ],
     )
 
 

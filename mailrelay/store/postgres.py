@@ -96,6 +96,7 @@ class PostgresStore:
                 with self.engine.begin() as connection:
                     tx = Tx(connection)
                     result = fn(tx)
+                    tx.finish()
             except DBAPIError as error:
                 if attempt < _TRIES and isinstance(error.orig, _AGAIN):
                     time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 (jitter)

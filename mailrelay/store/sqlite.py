@@ -156,6 +156,7 @@ class SqliteStore:
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             results: list[tuple[_Job, Any]] = [(job, job.fn(tx)) for job in batch]
+            tx.finish()
             connection.exec_driver_sql("COMMIT")
             connection.rollback()  # tells SQLAlchemy; the database's own transaction has ended
         except BaseException as error:  # noqa: BLE001 (whatever a function raises belongs to its caller)
