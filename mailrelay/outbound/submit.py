@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -35,6 +36,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MANY_BYTES = 65_536
+_SENDERS = ("From", "Sender", "Resent-From", "Resent-Sender")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)  # one left open goes to the end, so that it is linear (P07)
 _logger = log.get()
 
 
@@ -168,13 +171,18 @@ def _sha256(submission: Submission) -> str:
 
 
 def _authors(raw: bytes) -> tuple[Address, ...]:
-    """The addresses of From and Sender. Raises Invalid for a mail that must not leave."""
+    """The addresses of everybody whom the header names as its sender. Raises Invalid for a mail that must not leave."""
     validate_submission(raw)
     block = HeaderBlock.parse(raw)
-    found = [addresses.read(value) for name in ("From", "Sender") for value in block.all(name)]
-    if any(entry.address is None for one in found for entry in one.mailboxes):
-        raise Invalid("Sender", "names no readable address")
-    return tuple(address for one in found for address in one.addresses)
+    found: list[Address] = []
+    for name in _SENDERS:
+        for value in block.all(name):
+            named = addresses.read(value)
+            # A09: as many addresses as there are `@`, all of them read; otherwise another reader sees another sender.
+            if named.defects or len(named.addresses) != _QUOTED.sub("", value).count("@"):
+                raise Invalid(name, "must hold whole addresses only; put a name that has an @ in quotes")
+            found += named.addresses
+    return tuple(found)
 
 
 async def _off_loop(raw: bytes, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailrelay.errors import NotPermitted
+from mailrelay.errors import Invalid, NotPermitted
 from mailrelay.mail.dkim import KeyAlgorithm, SigningKey, verify
 from mailrelay.mail.headers import HeaderBlock
 from mailrelay.model.message import Verdict
@@ -64,6 +64,41 @@ async def test_a_sender_field_of_another_is_refused_too(tmp_path: Path):
     async with relay(tmp_path) as us:
         with pytest.raises(NotPermitted):
             await us.submit(raw=us.mail(header=b"Sender: bob@acme.test\r\n"))
+
+
+@pytest.mark.parametrize("name", ["Resent-From", "Resent-Sender"])
+async def test_nobody_resends_as_another(tmp_path: Path, name: str):
+    async with relay(tmp_path) as us:
+        with pytest.raises(NotPermitted):
+            await us.submit(raw=us.mail(header=f"{name}: bob@acme.test\r\n".encode()))
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        "<bob@acme.test> <anna@acme.test>",
+        "Bob <bob@acme.test> <anna@acme.test>",
+        "bob@acme.test <anna@acme.test>",
+        "bob@acme.test (Bob) <anna@acme.test>",
+        "<@acme.test,@bob.test:anna@acme.test>",
+        ", ".join([*(f"anna+{number}@acme.test" for number in range(1000)), "bob@acme.test"]).replace(", ", ",\r\n "),
+    ],
+    ids=["two-angles", "name-two-angles", "bare-name", "comment", "route", "behind-the-last-that-is-read"],
+)
+async def test_fault_a09_a_from_that_others_may_read_as_another_is_refused(tmp_path: Path, author: str):
+    async with relay(tmp_path) as us:
+        raw = f"From: {author}\r\nSender: anna@acme.test\r\nTo: bob@b.test\r\nSubject: hello\r\n\r\nbody\r\n".encode()
+        with pytest.raises(Invalid, match="From"):
+            await us.submit(raw=raw)
+
+
+@pytest.mark.parametrize(
+    "author", ['"Anna @ Acme" <anna@acme.test>', "anna@acme.test (Anna)", '"Anna \\"A@\\" B" <anna@acme.test>']
+)
+async def test_a_from_that_can_be_read_one_way_only_is_well(tmp_path: Path, author: str):
+    async with relay(tmp_path) as us:
+        raw = f"From: {author}\r\nTo: bob@b.test\r\nSubject: hello\r\n\r\nbody\r\n".encode()
+        assert (await us.submit(raw=raw)).deliveries
 
 
 async def test_before_the_proof_mail_leaves_as_the_installation_signed_by_it(tmp_path: Path):
