@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from mailrelay.store.postgres import PostgresStore
 
 EX_FAILED = 1
+_LAST_WORDS = 2.0
+"""Seconds for the HTTP server to end once all else has."""
 
 Ready = Callable[["Running"], Awaitable[None]]
 """Called once everything listens; `mailrelay run --sample` makes the sample organisation and prints what to try."""
@@ -98,17 +100,18 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         submitter = _submitter(parts)
         listeners = _listeners(parts, submitter, certificate)
         application = _application(parts, submitter)
-        http = _http(parts, application, listeners)
+        ended = Stopping()
+        http = _http(parts, application, listeners, ended)
         services: list[Service] = [
             listeners,
             _filing(parts),
             _dispatcher(parts),
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
-            http,
             _Announcement(parts, application, listeners, http, ready),
         ]
         stack.enter_context(_signals(parts.stopping, certificate))
-        await supervise(services, parts.stopping, grace=config.grace, report=_report)
+        work = _Work(services, parts.stopping, ended, grace=config.grace)
+        await supervise([http, work], ended, grace=_LAST_WORDS, report=_report)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +304,7 @@ def _application(parts: _Parts, submitter: Submitter) -> Application:
     )
 
 
-def _http(parts: _Parts, application: Application, listeners: Listeners) -> HttpServer:
+def _http(parts: _Parts, application: Application, listeners: Listeners, ended: Stopping) -> HttpServer:
     return HttpServer(
         parts.config.http,
         application,
@@ -313,9 +316,28 @@ def _http(parts: _Parts, application: Application, listeners: Listeners) -> Http
             "running": ops.not_stopping(parts.stopping),
         },
         stopping=parts.stopping,
+        ended=ended,
         unix_socket=parts.config.http.socket or parts.folder.socket,
         grace=parts.config.grace,
     )
+
+
+class _Work:
+    """All services but the HTTP server, which outlasts them and says meanwhile that the daemon is stopping (R2)."""
+
+    name = "work"
+
+    def __init__(self, services: Sequence[Service], stopping: Stopping, ended: Stopping, *, grace: float) -> None:
+        self._services = services
+        self._stopping = stopping
+        self._ended = ended
+        self._grace = grace
+
+    async def run(self) -> None:
+        try:
+            await supervise(self._services, self._stopping, grace=self._grace, report=_report)
+        finally:
+            self._ended.set()
 
 
 class _Announcement:

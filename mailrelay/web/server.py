@@ -57,7 +57,10 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Opens its sockets when made, so that their ports are known, and answers on them while it runs."""
+    """Opens its sockets when made, so that their ports are known, and answers on them while it runs.
+
+    The operator's door stays open until all else has ended, so that /readyz can say that the daemon is stopping (R2).
+    """
 
     name = "http"
 
@@ -68,10 +71,13 @@ class HttpServer:
         *,
         probes: Mapping[str, ops.Probe],
         stopping: Stopping,
+        ended: Stopping,
         unix_socket: Path,
         grace: float,
     ) -> None:
+        """`ended` is set, after `stopping`, once the rest of the daemon has ended."""
         self._stopping = stopping
+        self._ended = ended
         self._grace = grace
         self._settings = settings
         self._unix = unix_socket
@@ -118,7 +124,7 @@ class HttpServer:
         self._sockets.clear()
 
     async def run(self) -> None:
-        """Answer until a stop is asked for; then finish what is under way within the grace."""
+        """Answer until a stop is asked for, then finish what is under way within the grace; the operator until the end."""
         self.open()
         limit = self._settings.max_body
         doors = (
@@ -134,6 +140,9 @@ class HttpServer:
                 for door, server in servers:
                     group.create_task(server.serve(sockets=[door.socket]))
                 await self._stopping.wait()
+                for door, server in servers:
+                    server.should_exit = door.name != "ops"
+                await self._ended.wait()
                 for _, server in servers:
                     server.should_exit = True
         finally:

@@ -138,6 +138,7 @@ async def serving(
             application,
             probes=probes or {"store": ops.store_writes(store), "stopping": ops.not_stopping(stopping)},
             stopping=stopping,
+            ended=stopping,
             unix_socket=folder / "mr.sock",
             grace=2,
         )
