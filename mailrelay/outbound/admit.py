@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mailrelay.errors import Conflict, Suppressed
+from mailrelay.errors import Conflict, StoreBusy, Suppressed
 from mailrelay.filing.bodies import KeptBody
 from mailrelay.ids import QueueId
 from mailrelay.model.address import Address
@@ -86,8 +87,14 @@ def admit(
     *,
     request_sha256: str,
     now: datetime,
+    abandoned: threading.Event,
 ) -> Submitted:
-    """Key, body, message, arrival and deliveries: all of it or nothing. Raises Suppressed, Conflict."""
+    """Key, body, message, arrival and deliveries: all of it or nothing. Raises Suppressed, Conflict.
+
+    Once `abandoned` is set nobody waits for it any more, and it raises StoreBusy.
+    """
+    if abandoned.is_set():
+        raise StoreBusy("The author was told that this mail was not taken")
     if submission.idempotency_key is not None:
         request = idempotency.Known(request_sha256=request_sha256, queue_id=message.queue_id)
         known = idempotency.take(tx, submission.org, submission.idempotency_key, request, now=now)

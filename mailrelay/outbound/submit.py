@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -90,15 +91,21 @@ class Submitter:
         )
         kept = await self._bodies.keep(raw)
         message = replace(message, raw=kept.ref)
-        submitted = await self._store.write(
-            admit.admit,
-            submission,
-            message,
-            kept,
-            self._deliveries(submission, message, now),
-            request_sha256=request,
-            now=now,
-        )
+        abandoned = threading.Event()
+        try:
+            submitted = await self._store.write(
+                admit.admit,
+                submission,
+                message,
+                kept,
+                self._deliveries(submission, message, now),
+                request_sha256=request,
+                now=now,
+                abandoned=abandoned,
+            )
+        except asyncio.CancelledError:
+            abandoned.set()  # D10: the client hears that it was not taken, and comes again
+            raise
         channel = str(submission.channel)
         metrics.accepted.labels(channel).inc()
         metrics.accepted_bytes.labels(channel).observe(len(raw))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from mailrelay.model.delivery import DeliveryState
 from mailrelay.model.envelope import ArrivalState, Channel
 from mailrelay.model.event import EventType
 from mailrelay.model.message import Direction
-from mailrelay.store import arrivals, events, ledger, messages
-from mailrelay.store.base import Bell
+from mailrelay.store import arrivals, deliveries, events, ledger, messages
+from mailrelay.store.base import Bell, Tx
 from tests.support.outbound import relay
 
 
@@ -110,3 +111,21 @@ async def test_there_must_be_recipients_and_not_too_many(tmp_path: Path):
         with pytest.raises(TooMany) as refused:
             await us.submit(*(f"r{n}@b.test" for n in range(1001)))
         assert (refused.value.limit, refused.value.count) == (1000, 1001)
+
+
+async def test_fault_d10_a_submission_whose_client_was_told_to_try_again_is_not_sent_as_well(tmp_path: Path):
+    async with relay(tmp_path) as us:
+        disk = threading.Event()
+
+        def hang(tx: Tx) -> None:
+            disk.wait(10)
+
+        hung = asyncio.create_task(us.store.write(hang))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await us.submit()
+        disk.set()
+        await hung
+        await us.submit("eve@b.test")
+        found = await us.store.read(deliveries.list_deliveries, us.org.id)
+        assert [str(one.address) for one in found] == ["eve@b.test"]
