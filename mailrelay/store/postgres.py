@@ -52,6 +52,7 @@ class PostgresStore:
             pool_size=readers + writers,
             max_overflow=0,
             pool_pre_ping=True,
+            hide_parameters=True,  # W10: values may be secrets, and errors are logged
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
             json_deserializer=msgspec.json.decode,
         )

@@ -202,6 +202,7 @@ def _engine(path: Path, *, pool_size: int) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         module=driver,
+        hide_parameters=True,  # W10: values may be secrets, and errors are logged
         pool_size=pool_size,
         max_overflow=0,
         json_serializer=_encode,
