@@ -186,8 +186,8 @@ class Submission(Section):
 class Filing(Section):
     """The workers that file arrivals."""
 
-    workers: Annotated[int, Field(ge=1, le=64)] = Field(
-        4, description="Arrivals filed at the same time by this process."
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        16, description="Arrivals filed at the same time by this process; they share reads and commits."
     )
     lease: Seconds = Field(60.0, description="Seconds until the work of a dead process is taken up by another.")
     max_attempts: Annotated[int, Field(ge=1)] = Field(

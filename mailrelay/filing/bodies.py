@@ -12,6 +12,7 @@ from mailrelay.ids import Digest
 from mailrelay.model.message import BlobRef
 from mailrelay.store import bodies
 from mailrelay.store.base import Store, Tx
+from mailrelay.store.together import Together
 
 
 class BodyMissing(MailrelayError):
@@ -35,9 +36,9 @@ class Bodies:
     """Keeps and reads bodies."""
 
     def __init__(self, store: Store, blobs: FolderBlobs, *, small_body: int) -> None:
-        self._store = store
         self._blobs = blobs
         self._small_body = small_body
+        self._small = Together(store, bodies.get_many)
 
     def spool(self) -> BodySpool:
         """A body that arrives in pieces: in memory while it is small, then a file."""
@@ -61,7 +62,7 @@ class Bodies:
         raise BodyMissing(f"the bytes {ref.digest} are missing")
 
     async def _from_store(self, digest: Digest) -> bytes | None:
-        return await self._store.read(bodies.get, digest)
+        return await self._small.ask(digest)
 
     async def _from_blobs(self, digest: Digest) -> bytes | None:
         try:

@@ -1,13 +1,14 @@
-"""A case → `Facts`: everything that the rules may look at, in one read (architecture: gather, decide, apply)."""
+"""Cases → `Facts`: everything that the rules may look at, in one read (architecture: gather, decide, apply)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from mailrelay.errors import Unknown
 from mailrelay.filing.reading import Case
 from mailrelay.ids import DeliveryId, MessageId, OrgId, UserId
+from mailrelay.model.address import Address
 from mailrelay.model.envelope import Arrival, Channel
 from mailrelay.model.message import Message
 from mailrelay.model.organisation import User
@@ -17,53 +18,177 @@ from mailrelay.rules.facts import EarlierLink, Facts, RecordHit, RelatedRecord, 
 from mailrelay.store import deliveries, links, matches, messages, organisations, people, records, unresolved
 from mailrelay.store.base import Tx
 
+T = TypeVar("T")
+K = TypeVar("K", str, RecordRef)
+
 WouldBe = Mapping[MessageId, Collection[RecordRef]]
 """Links that a dry run has decided on and not made: they stand in for the stored ones."""
 
+_MOST_HITS = 1_000
+_MOST_ACCOUNTS = 100
 _CLOSED = frozenset(("won", "lost", "closed", "abandoned", "cancelled", "canceled", "deleted", "inactive"))
 
 
 def facts(tx: Tx, case: Case, *, service_domains: frozenset[str], would_be: WouldBe | None = None) -> Facts:
     """What is known around a case. Raises Unknown when its organisation is gone."""
-    org, message, arrival = case.message.org, case.message, case.arrival
-    known = messages.find(tx, org, message.message_id, message.digest)
-    if known is not None:
-        message = replace(message, id=known)
-    named = {person.address.key: person.address for person in message.participants}
-    named.update({person.address.key: person.address for one in case.originals for person in one.people})
-    hits = tuple(_hit(found) for found in matches.by_addresses(tx, org, sorted(named)))
-    thread = earlier(tx, message, would_be=would_be or {})
-    returned = _returned(tx, org, arrival)
-    colleagues = people.by_addresses(tx, org, sorted(named))
-    return Facts(
-        message=message,
-        channel=arrival.channel,
-        organisation=organisations.get(tx, org),
-        user=_user(tx, org, user_of(arrival)),
-        sender=case.sender,
-        auth=message.auth,
+    return facts_of(tx, [case], service_domains=service_domains, would_be=would_be)[0]
+
+
+def facts_of(
+    tx: Tx, cases: Sequence[Case], *, service_domains: frozenset[str], would_be: WouldBe | None = None
+) -> tuple[Facts, ...]:
+    """What is known around each of several cases, asked for all those of an organisation at once. Raises as `facts` does."""
+    found: dict[int, Facts] = {}
+    for org in dict.fromkeys(case.message.org for case in cases):
+        places = [place for place, case in enumerate(cases) if case.message.org == org]
+        office = _Office(tx, org, [cases[place] for place in places])
+        every = office.facts(service_domains=service_domains, would_be=would_be or {})
+        found.update(zip(places, every, strict=True))
+    return tuple(found[place] for place in range(len(cases)))
+
+
+class _Office:
+    """Cases of one organisation, and what is asked for all of them at once."""
+
+    def __init__(self, tx: Tx, org: OrgId, cases: Sequence[Case]) -> None:
+        self._tx = tx
+        self._org = org
+        known = messages.find_many(tx, org, [(case.message.message_id, case.message.digest) for case in cases])
+        self._known = [known.get((case.message.message_id, case.message.digest)) for case in cases]
+        self._cases = [
+            case if stored is None else replace(case, message=replace(case.message, id=stored))
+            for case, stored in zip(cases, self._known, strict=True)
+        ]
+        self._named = [_named(case) for case in cases]
+
+    def facts(self, *, service_domains: frozenset[str], would_be: WouldBe) -> list[Facts]:
+        """Of each case."""
+        tx, org, cases = self._tx, self._org, self._cases
+        organisation = organisations.get(tx, org)
+        users: Mapping[UserId | None, User] = {user.id: user for user in people.get_many(tx, org, self._users())}
+        keys = sorted({key for named in self._named for key in named})
+        colleagues = people.keys_in_use(tx, org, keys)
+        over = [{one for address in named.values() for one in domains.upwards(address.domain)} for named in self._named]
+        exclusions = organisations.excluded(tx, org, keys=keys, domains=sorted({one for each in over for one in each}))
+        hits = self._hits()
+        accounts = self._accounts()
+        threads = [earlier(tx, case.message, would_be=would_be) for case in cases]
+        returned = [_returned(tx, org, case.arrival) for case in cases]
+        around = [
+            {*(hit.record for hit in hits[place]), *(one.record for one in (*threads[place], *returned[place]))}
+            for place in range(len(cases))
+        ]
+        related = self._related(around)
+        return [
+            Facts(
+                message=case.message,
+                channel=case.arrival.channel,
+                organisation=organisation,
+                user=users.get(user_of(case.arrival)),
+                sender=case.sender,
+                auth=case.message.auth,
+                released_by=self._released_by(place),
+                defects=case.defects,
+                originals=case.originals,
+                service_domains=service_domains,
+                user_keys=colleagues & self._named[place].keys(),
+                exclusions=tuple(
+                    one for one in exclusions if one.value in self._named[place] or one.value in over[place]
+                ),
+                hits=hits[place],
+                domain_hits=accounts[place],
+                thread=threads[place],
+                returned=returned[place],
+                standing=self._standing(place),
+                related=related[place],
+            )
+            for place, case in enumerate(cases)
+        ]
+
+    def _users(self) -> list[UserId]:
+        return sorted({user for case in self._cases if (user := user_of(case.arrival)) is not None})
+
+    def _hits(self) -> list[tuple[RecordHit, ...]]:
+        def ask(keys: Sequence[str]) -> Sequence[matches.Match]:
+            return matches.by_addresses(self._tx, self._org, keys, limit=_MOST_HITS)
+
+        found = _each(ask, self._named, of=lambda match: match.key, most=_MOST_HITS)
+        return [tuple(_hit(match) for match in one) for one in found]
+
+    def _accounts(self) -> list[tuple[RecordHit, ...]]:
+        def ask(named: Sequence[str]) -> Sequence[matches.Match]:
+            return matches.by_domains(self._tx, self._org, "account", named, limit=_MOST_ACCOUNTS)
+
+        wanted = [
+            {address.domain for address in named.values() if not domains.is_public(address.domain)}
+            for named in self._named
+        ]
+        found = _each(ask, wanted, of=lambda match: _domain(match.key), most=_MOST_ACCOUNTS)
+        return [tuple(replace(_hit(match), key=_domain(match.key)) for match in one) for one in found]
+
+    def _related(self, around: Sequence[Collection[RecordRef]]) -> list[tuple[RelatedRecord, ...]]:
+        """Accounts that contacts link to, and deals that link to contacts (I7)."""
+
+        def ask(contacts: Sequence[RecordRef]) -> Sequence[matches.Relation]:
+            return matches.related(self._tx, self._org, contacts, limit=_MOST_HITS)
+
+        wanted = [{ref for ref in refs if ref.module == "contact"} for refs in around]
+        tied = [
+            [relation for relation in found if _is_followed(relation)]
+            for found in _each(ask, wanted, of=lambda relation: relation.of, most=_MOST_HITS)
+        ]
+        deals = {relation.ref for each in tied for relation in each if relation.ref.module == "deal"}
+        closed = {deal.ref for deal in records.get_many(self._tx, self._org, deals) if _is_closed(deal)}
+        return [
+            tuple(
+                RelatedRecord(
+                    of=relation.of,
+                    record=relation.ref,
+                    role=relation.role,
+                    name=relation.name,
+                    open=relation.ref not in closed,
+                )
+                for relation in each
+            )
+            for each in tied
+        ]
+
+    def _released_by(self, place: int) -> str:
         # Only what was held before can have been released; and what is attached to it.
-        released_by=unresolved.released_by(tx, arrival.id) if known is not None or message.part else "",
-        defects=case.defects,
-        originals=case.originals,
-        service_domains=service_domains,
-        user_keys=frozenset(address.key for user in colleagues for address in user.addresses) & named.keys(),
-        exclusions=organisations.excluded(
-            tx,
-            org,
-            keys=sorted(named),
-            domains=sorted({one for address in named.values() for one in domains.upwards(address.domain)}),
-        ),
-        hits=hits,
-        domain_hits=_accounts(tx, org, {address.domain for address in named.values()}),
-        thread=thread,
-        returned=returned,
-        standing=tuple(
+        case = self._cases[place]
+        if self._known[place] is None and not case.message.part:
+            return ""
+        return unresolved.released_by(self._tx, case.arrival.id)
+
+    def _standing(self, place: int) -> tuple[StandingLink, ...]:
+        if self._known[place] is None:
+            return ()
+        return tuple(
             StandingLink(record=link.record, by=link.removed_by or link.by, removed=link.removed_at is not None)
-            for link in (links.of_message(tx, org, message.id) if known is not None else ())
-        ),
-        related=_related(tx, org, {*(hit.record for hit in hits), *(one.record for one in (*thread, *returned))}),
-    )
+            for link in links.of_message(self._tx, self._org, self._cases[place].message.id)
+        )
+
+
+def _each(
+    ask: Callable[[Sequence[K]], Sequence[T]], wanted: Sequence[Collection[K]], *, of: Callable[[T], K], most: int
+) -> list[tuple[T, ...]]:
+    """What `ask` finds for each of `wanted`, asked once for all; singly where it found as many as it says at `most`."""
+    every = {one for each in wanted for one in each}
+    found = ask(sorted(every)) if every else ()
+    if len(wanted) > 1 and len(found) >= most:
+        return [_each(ask, [each], of=of, most=most)[0] for each in wanted]
+    return [tuple(hit for hit in found if of(hit) in each) for each in wanted]
+
+
+def _named(case: Case) -> dict[str, Address]:
+    """Everyone in a case, by key."""
+    named = {person.address.key: person.address for person in case.message.participants}
+    named.update({person.address.key: person.address for one in case.originals for person in one.people})
+    return named
+
+
+def _domain(key: str) -> str:
+    return key.rpartition("@")[2]
 
 
 def user_of(arrival: Arrival) -> UserId | None:
@@ -97,15 +222,6 @@ def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink
     return tuple(followed)
 
 
-def _user(tx: Tx, org: OrgId, who: UserId | None) -> User | None:
-    if who is None:
-        return None
-    try:
-        return people.get(tx, org, who)
-    except Unknown:
-        return None
-
-
 def _returned(tx: Tx, org: OrgId, arrival: Arrival) -> tuple[EarlierLink, ...]:
     """The links of the message whose delivery came back."""
     if arrival.channel is not Channel.BOUNCE or arrival.target is None or arrival.target.delivery is None:
@@ -115,16 +231,6 @@ def _returned(tx: Tx, org: OrgId, arrival: Arrival) -> tuple[EarlierLink, ...]:
         return ()
     found = links.of_messages(tx, org, [delivery.message])
     return tuple(EarlierLink(record=link.record, via=delivery.id, distance=0) for link in found if not link.guess)
-
-
-def _accounts(tx: Tx, org: OrgId, named: Collection[str]) -> tuple[RecordHit, ...]:
-    asked = sorted(domain for domain in named if not domains.is_public(domain))
-    if not asked:
-        return ()
-    return tuple(
-        replace(_hit(found), key=found.key.rpartition("@")[2])
-        for found in matches.by_domains(tx, org, "account", asked)
-    )
 
 
 def _hit(found: matches.Match) -> RecordHit:
@@ -140,29 +246,9 @@ def _hit(found: matches.Match) -> RecordHit:
     )
 
 
-def _related(tx: Tx, org: OrgId, refs: Collection[RecordRef]) -> tuple[RelatedRecord, ...]:
-    """Accounts that contacts link to, and deals that link to contacts (I7)."""
-    contacts = [ref for ref in refs if ref.module == "contact"]
-    if not contacts:
-        return ()
-    tied = [
-        relation
-        for relation in matches.related(tx, org, contacts)
-        if (relation.outgoing and relation.ref.module == "account")
-        or (not relation.outgoing and relation.ref.module == "deal")
-    ]
-    deals = {relation.ref for relation in tied if relation.ref.module == "deal"}
-    closed = {deal.ref for deal in records.get_many(tx, org, deals) if _is_closed(deal)}
-    return tuple(
-        RelatedRecord(
-            of=relation.of,
-            record=relation.ref,
-            role=relation.role,
-            name=relation.name,
-            open=relation.ref not in closed,
-        )
-        for relation in tied
-    )
+def _is_followed(relation: matches.Relation) -> bool:
+    """Whether it ties a contact to its account, or a deal to its contact."""
+    return relation.ref.module == ("account" if relation.outgoing else "deal")
 
 
 def _is_closed(deal: Record) -> bool:

@@ -7,6 +7,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from itertools import islice
 
 from mailrelay import log, metrics, rules
 from mailrelay.clock import Clock
@@ -27,6 +29,7 @@ from mailrelay.model.settings import SenderCheck
 from mailrelay.rules.facts import Facts
 from mailrelay.store import arrivals, messages, organisations
 from mailrelay.store.base import Store, Tx
+from mailrelay.store.together import Together
 
 _log = log.get(stage="filing")
 
@@ -60,8 +63,9 @@ class Pipeline:
         self._clock = clock
         self._ids = ids
         self._resolver = resolver
-        self._service_domains = service_domains
         self._verify_timeout = verify_timeout
+        self._organisations = Together(store, organisations.get_many)
+        self._facts = Together(store, partial(_facts, service_domains=service_domains))
 
     async def process(self, arrival: Arrival) -> Applied | None:
         """Bring a claimed arrival to its end; None when its lease was lost to another worker.
@@ -100,7 +104,7 @@ class Pipeline:
             return None
         if arrival.peer is None or arrival.envelope is None:
             return None
-        organisation: Organisation = await self._store.read(organisations.get, arrival.org)
+        organisation: Organisation = await self._organisations.ask(arrival.org)
         counts = organisation.settings.sender_check is SenderCheck.AUTHENTICATED
         auth = await verify.verify(
             raw,
@@ -120,7 +124,7 @@ class Pipeline:
     async def _file(self, arrival: Arrival, cases: Sequence[Case], bodies: Sequence[KeptBody | None]) -> Applied | None:
         """Gather, decide, apply; and again when another worker was first."""
         for attempt in range(1, _TRIES + 1):
-            every = await self._store.read(_facts, cases, service_domains=self._service_domains)
+            every = await self._facts.ask(cases)
             judged = tuple(
                 Judged(facts=facts, decision=rules.decide(facts), body=body)
                 for facts, body in zip(every, bodies, strict=True)
@@ -161,8 +165,14 @@ class Pipeline:
         return now is None or now.state is not ArrivalState.WORKING or now.lease is None or now.lease.fence != fence
 
 
-def _facts(tx: Tx, cases: Sequence[Case], *, service_domains: frozenset[str]) -> tuple[Facts, ...]:
-    return tuple(gather.facts(tx, case, service_domains=service_domains) for case in cases)
+def _facts(
+    tx: Tx, arrivals_cases: Sequence[Sequence[Case]], *, service_domains: frozenset[str]
+) -> list[tuple[Facts, ...]]:
+    """Of the cases of each of several arrivals."""
+    every = iter(
+        gather.facts_of(tx, [case for cases in arrivals_cases for case in cases], service_domains=service_domains)
+    )
+    return [tuple(islice(every, len(cases))) for cases in arrivals_cases]
 
 
 def _tell(applied: Applied, judged: Sequence[Judged]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 
 from mailrelay.ids import Digest
@@ -14,7 +16,9 @@ def put(tx: Tx, digest: Digest, data: bytes) -> None:
     tx.execute(tx.insert(body).values(digest=digest, size=len(data), data=data).on_conflict_do_nothing())
 
 
-def get(tx: Tx, digest: Digest) -> bytes | None:
-    """The bytes, or None when they are not here (then they are a blob)."""
-    data: bytes | None = tx.execute(select(body.c.data).where(body.c.digest == digest)).scalar()
-    return data
+def get_many(tx: Tx, digests: Sequence[Digest]) -> list[bytes | None]:
+    """The bytes of each; None where they are not here (then they are a blob)."""
+    found = {
+        row.digest: row.data for row in tx.execute(select(body.c.digest, body.c.data).where(body.c.digest.in_(digests)))
+    }
+    return [found.get(digest) for digest in digests]

@@ -106,6 +106,18 @@ def find(tx: Tx, org: OrgId, message_id: str | None, digest: Digest) -> MessageI
     return None if found is None else MessageId(found)
 
 
+def find_many(
+    tx: Tx, org: OrgId, mails: Sequence[tuple[str | None, Digest]]
+) -> dict[tuple[str | None, Digest], MessageId]:
+    """`find` for several mails at once: those that are stored, by Message-ID and content digest."""
+    wanted = select(message.c.message_id, message.c.digest, message.c.id).where(
+        message.c.org == org,
+        message.c.message_id.in_(sorted({message_id or "" for message_id, _ in mails})),
+        message.c.digest.in_(sorted({digest for _, digest in mails})),
+    )
+    return {(row.message_id or None, Digest(row.digest)): MessageId(row.id) for row in tx.execute(wanted)}
+
+
 def get(tx: Tx, org: OrgId, id: MessageId) -> Message:  # noqa: A002
     """The message. Raises Unknown."""
     found = get_many(tx, org, [id])

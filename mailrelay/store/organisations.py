@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, or_, select, update
 
 from mailrelay.clock import to_micros
 from mailrelay.errors import Conflict, Unknown
@@ -68,6 +68,12 @@ def get(tx: Tx, org: OrgId) -> Organisation:
     )
 
 
+def get_many(tx: Tx, orgs: Sequence[OrgId]) -> list[Organisation]:
+    """`get` for each of several, of which many may be the same. Raises Unknown."""
+    found = {org: get(tx, org) for org in set(orgs)}
+    return [found[org] for org in orgs]
+
+
 def list_organisations(tx: Tx) -> tuple[Organisation, ...]:
     """Every organisation of the installation, oldest first."""
     ids = tx.execute(select(organisation.c.id).order_by(organisation.c.id)).scalars().all()
@@ -106,15 +112,18 @@ def exclusions(tx: Tx, org: OrgId) -> tuple[Exclusion, ...]:
 
 def excluded(tx: Tx, org: OrgId, *, keys: Sequence[str], domains: Sequence[str]) -> tuple[Exclusion, ...]:
     """Those entries of the exclude list that name one of these addresses (by key) or exactly one of these domains."""
-    found: list[Exclusion] = []
-    for kind, values in ((ExclusionKind.ADDRESS, keys), (ExclusionKind.DOMAIN, domains)):
-        named = select(exclusion.c.value).where(
-            exclusion.c.org == org, exclusion.c.kind == kind, exclusion.c.value.in_(values)
+    named = (
+        select(exclusion.c.kind, exclusion.c.value)
+        .where(
+            exclusion.c.org == org,
+            or_(
+                and_(exclusion.c.kind == ExclusionKind.ADDRESS, exclusion.c.value.in_(keys)),
+                and_(exclusion.c.kind == ExclusionKind.DOMAIN, exclusion.c.value.in_(domains)),
+            ),
         )
-        found += [
-            Exclusion(kind=kind, value=value) for value in tx.execute(named.order_by(exclusion.c.value)).scalars()
-        ]
-    return tuple(found)
+        .order_by(exclusion.c.kind, exclusion.c.value)
+    )
+    return tuple(Exclusion(kind=ExclusionKind(row.kind), value=row.value) for row in tx.execute(named))
 
 
 def _put_domains(tx: Tx, owner: Organisation) -> None:
