@@ -148,7 +148,7 @@ class FilingWorker:
 
     async def _failed(self, arrival: Arrival, error: Exception) -> None:
         metrics.filing_errors.inc()
-        failure = "".join(traceback.format_exception(error))
+        failure = _keepable("".join(traceback.format_exception(error)))
         try:
             if arrival.attempts >= self._settings.max_attempts:
                 because = f"our own code failed on it {arrival.attempts} times: {type(error).__name__}"
@@ -165,6 +165,10 @@ class FilingWorker:
             )
         except (Stale, Unavailable):
             _log.warning("lease.lost", attempt=arrival.attempts)  # it comes again when the lease has run out
+        except Fatal:
+            raise
+        except Exception as worse:  # noqa: BLE001 (not even that could be written down: its neighbours go on)
+            _log.error("arrival.retried", attempt=arrival.attempts, exc_info=worse)  # when the lease has run out
 
     async def _set_aside(self, arrival: Arrival, because: str, failure: str) -> None:
         _log.error("arrival.set-aside", attempt=arrival.attempts, because=because, failure=failure)
@@ -197,3 +201,8 @@ class FilingWorker:
             task.cancel()
             # A lost lease ends the renewing; the settle of this arrival then finds out by its fence.
             await asyncio.gather(task, return_exceptions=True)
+
+
+def _keepable(text: str) -> str:
+    """`text` as both databases keep it: no NUL, no half of a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

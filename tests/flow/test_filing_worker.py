@@ -120,3 +120,48 @@ async def test_a_damaged_store_ends_the_service(tmp_path: Path, monkeypatch: pyt
             async with running(desk):
                 await asyncio.sleep(0.3)
         assert (await desk.arrival(id_)).state is ArrivalState.WORKING  # for the process that comes next
+
+
+@pytest.mark.parametrize("text", ["half a pair \ud800", "a NUL \0"], ids=["surrogate", "nul"])
+async def test_fault_q03_a_failure_that_cannot_be_written_down_stops_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    read = Bodies.read
+    poison = 0
+
+    async def failing(self: Bodies, ref: BlobRef) -> bytes:
+        if ref.size == poison:
+            raise ValueError(text)
+        return await read(self, ref)
+
+    monkeypatch.setattr(Bodies, "read", failing)
+    async with office(tmp_path) as desk, running(desk, poll=0.05):
+        bad = mail(subject="a longer one that fails")
+        poison = len(bad)
+        failed = await desk.accept(bad)
+        good = await desk.accept(mail())
+        await until_filed(desk, good)
+        async with asyncio.timeout(10):
+            while (await desk.arrival(failed)).state is not ArrivalState.ACCEPTED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        reason, failure = await desk.store.read(arrivals.why, failed)
+        assert "ValueError" in failure
+        assert "\0" not in reason + failure
+
+
+async def test_fault_q03_a_store_that_refuses_one_arrival_does_not_end_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(_self: Bodies, _ref: BlobRef) -> bytes:
+        raise ValueError("ours")
+
+    def refused(*_args: object, **_more: object) -> None:
+        raise TypeError("ours too")
+
+    monkeypatch.setattr(Bodies, "read", failing)
+    monkeypatch.setattr(arrivals, "retry", refused)
+    async with office(tmp_path) as desk:
+        id_ = await desk.accept(mail())
+        async with running(desk, poll=0.05):
+            await asyncio.sleep(0.2)
+        assert (await desk.arrival(id_)).state is ArrivalState.WORKING  # until its lease runs out
