@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, and_, func, or_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, func, or_, select, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Stale
@@ -27,6 +27,13 @@ from mailrelay.store.base import Bell, Tx
 from mailrelay.store.tables import arrival
 
 _TERMINAL = frozenset(ArrivalState) - IN_FLIGHT_ARRIVALS
+
+
+_CHANGE = update(arrival).where(
+    arrival.c.id == bindparam("b_id"),
+    arrival.c.state == ArrivalState.WORKING,
+    arrival.c.fence == bindparam("b_fence"),
+)
 
 
 def add(tx: Tx, new: Arrival) -> None:
@@ -226,11 +233,7 @@ def waiting(tx: Tx) -> dict[ArrivalState, tuple[int, datetime | None]]:
 
 def _change(tx: Tx, held: Arrival, **values: object) -> None:
     fence = held.lease.fence if held.lease is not None else -1
-    changed = tx.execute(
-        update(arrival)
-        .where(arrival.c.id == held.id, arrival.c.state == ArrivalState.WORKING, arrival.c.fence == fence)
-        .values(**values)
-    )
+    changed = tx.execute(_CHANGE, {"b_id": held.id, "b_fence": fence, **values})
     if changed.rowcount != 1:
         raise Stale(f"{held.id} was taken over by another worker")
 

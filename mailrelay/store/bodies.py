@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from mailrelay.ids import Digest
-from mailrelay.store.base import Tx
+from mailrelay.store.base import Tx, for_both
 from mailrelay.store.tables import body
+
+_PUT = for_both(lambda insert: insert(body).on_conflict_do_nothing())
 
 
 def put(tx: Tx, digest: Digest, data: bytes) -> None:
     """Keep bytes under their digest; the same content twice is one row."""
-    tx.execute(tx.insert(body).values(digest=digest, size=len(data), data=data).on_conflict_do_nothing())
+    tx.execute(_PUT[tx.dialect], {"digest": digest, "size": len(data), "data": data})
 
 
 def get_many(tx: Tx, digests: Sequence[Digest]) -> list[bytes | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Executable, select
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import MessageId, OrgId, QueueId
@@ -15,7 +15,7 @@ from mailrelay.model.envelope import Arrival
 from mailrelay.model.event import Event
 from mailrelay.model.message import Message
 from mailrelay.store import arrivals, deliveries, events, links, messages, rows
-from mailrelay.store.base import Tx
+from mailrelay.store.base import InsertInto, Tx, for_both
 from mailrelay.store.messages import Source
 from mailrelay.store.tables import filing
 
@@ -49,24 +49,30 @@ class Journey:
     events: tuple[Event, ...]
 
 
+def _put(insert: InsertInto) -> Executable:
+    row = insert(filing)
+    kept = ("decided_at", "disposition", "reason", "explanation", "findings")
+    return row.on_conflict_do_update(
+        index_elements=["message", "arrival"], set_={name: row.excluded[name] for name in kept}
+    )
+
+
+_PUT = for_both(_put)
+
+
 def put(tx: Tx, org: OrgId, message: MessageId, arrival: QueueId, decision: Decision, *, at: datetime) -> None:
     """Keep what was decided for an arrival of a message, in place of what was decided for it before."""
-    row = tx.insert(filing).values(
-        message=message,
-        arrival=arrival,
-        org=org,
-        decided_at=to_micros(at),
-        disposition=decision.disposition,
-        reason=decision.reason,
-        explanation=decision.explanation,
-        findings=rows.encode(decision.findings),
-    )
-    kept = ("decided_at", "disposition", "reason", "explanation", "findings")
-    tx.execute(
-        row.on_conflict_do_update(
-            index_elements=["message", "arrival"], set_={name: row.excluded[name] for name in kept}
-        )
-    )
+    row = {
+        "message": message,
+        "arrival": arrival,
+        "org": org,
+        "decided_at": to_micros(at),
+        "disposition": decision.disposition,
+        "reason": decision.reason,
+        "explanation": decision.explanation,
+        "findings": rows.encode(decision.findings),
+    }
+    tx.execute(_PUT[tx.dialect], row)
 
 
 def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Filing, ...]:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import and_, func, not_, or_, select, union_all
+from sqlalchemy import Executable, and_, func, not_, or_, select, union_all
 
 from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES
 from mailrelay.model.envelope import IN_FLIGHT_ARRIVALS, ArrivalState, Channel
 from mailrelay.model.event import EventType
-from mailrelay.store.base import Tx
+from mailrelay.store.base import InsertInto, Tx, for_both
 from mailrelay.store.tables import (
     ARRIVALS_IN_FLIGHT,
     DELIVERIES_IN_FLIGHT,
@@ -83,20 +83,22 @@ def _add(tx: Tx, entries: list[_Entry]) -> None:
     for channel, thing, accepted, ended in entries:
         sums[channel, thing][0] += accepted
         sums[channel, thing][1] += ended
-    row = tx.insert(ledger)
     tx.execute(
-        row.on_conflict_do_update(
-            index_elements=["channel", "thing"],
-            set_={
-                "accepted": ledger.c.accepted + row.excluded.accepted,
-                "ended": ledger.c.ended + row.excluded.ended,
-            },
-        ),
+        _COUNT[tx.dialect],
         [
             {"channel": channel, "thing": thing, "accepted": accepted, "ended": ended}
             for (channel, thing), (accepted, ended) in sorted(sums.items())
         ],
     )
+
+
+def _count(insert: InsertInto) -> Executable:
+    row = insert(ledger)
+    more = {name: ledger.c[name] + row.excluded[name] for name in ("accepted", "ended")}
+    return row.on_conflict_do_update(index_elements=["channel", "thing"], set_=more)
+
+
+_COUNT = for_both(_count)
 
 
 def balance(tx: Tx) -> Sequence[Balance]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Executable, Row, and_, or_, select, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
@@ -14,40 +14,44 @@ from mailrelay.ids import MessageId, OrgId
 from mailrelay.model.decision import BY_RULE, Evidence, Link, ProposedLink
 from mailrelay.model.record import RecordRef
 from mailrelay.store import rows
-from mailrelay.store.base import Tx
+from mailrelay.store.base import InsertInto, Tx, for_both
 from mailrelay.store.tables import link
 
 BY_HAND = "by_hand"
 """The `rule` of a link that a person made."""
 
 
+def _insert_over(gives_way: ColumnElement[bool]) -> Mapping[str, Executable]:
+    """Links, also where the link that is there `gives_way`; a row comes back when something was changed."""
+    kept = ("rule", "evidence", "by", "guess", "created_at")
+
+    def make(insert: InsertInto) -> Executable:
+        row = insert(link)
+        again = {**{name: row.excluded[name] for name in kept}, "removed_at": None, "removed_by": None}
+        place = ["message", "module", "record"]
+        return row.on_conflict_do_update(index_elements=place, set_=again, where=gives_way).returning(link.c.message)
+
+    return for_both(make)
+
+
+_ADD = _insert_over(and_(link.c.removed_at.is_not(None), link.c.removed_by == BY_RULE))  # a rerun's own removal
+_ADD_BY_HAND = _insert_over(or_(link.c.removed_at.is_not(None), link.c.by == BY_RULE))
+
+
 def add(tx: Tx, org: OrgId, message: MessageId, new: ProposedLink, *, at: datetime) -> bool:
     """Link by rule; False when the link is there already, or a person took it away."""
-    row = tx.insert(link).values(
-        message=message,
-        module=new.record.module,
-        record=new.record.id,
-        org=org,
-        rule=new.rule,
-        evidence=rows.encode(new.evidence),
-        by=BY_RULE,
-        guess=new.guess,
-        created_at=to_micros(at),
-    )
-    names = ("rule", "evidence", "guess", "created_at")
-    written = tx.execute(
-        row.on_conflict_do_update(
-            index_elements=["message", "module", "record"],
-            set_={
-                **{name: row.excluded[name] for name in names},
-                "by": BY_RULE,
-                "removed_at": None,
-                "removed_by": None,
-            },
-            where=and_(link.c.removed_at.is_not(None), link.c.removed_by == BY_RULE),  # a rerun's own removal
-        ).returning(link.c.message)
-    )
-    return written.first() is not None
+    row = {
+        "message": message,
+        "module": new.record.module,
+        "record": new.record.id,
+        "org": org,
+        "rule": new.rule,
+        "evidence": rows.encode(new.evidence),
+        "by": BY_RULE,
+        "guess": new.guess,
+        "created_at": to_micros(at),
+    }
+    return tx.execute(_ADD[tx.dialect], row).first() is not None
 
 
 def add_by_hand(
@@ -55,26 +59,18 @@ def add_by_hand(
 ) -> bool:
     """Link for a person, from now on theirs: no rule removes it. False when they had linked it already."""
     evidence = (Evidence(because=because),)
-    row = tx.insert(link).values(
-        message=message,
-        module=record.module,
-        record=record.id,
-        org=org,
-        rule=BY_HAND,
-        evidence=rows.encode(evidence),
-        by=by,
-        guess=False,
-        created_at=to_micros(at),
-    )
-    names = ("rule", "evidence", "by", "guess", "created_at")
-    written = tx.execute(
-        row.on_conflict_do_update(
-            index_elements=["message", "module", "record"],
-            set_={**{name: row.excluded[name] for name in names}, "removed_at": None, "removed_by": None},
-            where=or_(link.c.removed_at.is_not(None), link.c.by == BY_RULE),
-        ).returning(link.c.message)
-    )
-    return written.first() is not None
+    row = {
+        "message": message,
+        "module": record.module,
+        "record": record.id,
+        "org": org,
+        "rule": BY_HAND,
+        "evidence": rows.encode(evidence),
+        "by": by,
+        "guess": False,
+        "created_at": to_micros(at),
+    }
+    return tx.execute(_ADD_BY_HAND[tx.dialect], row).first() is not None
 
 
 def remove_by_hand(tx: Tx, org: OrgId, message: MessageId, record: RecordRef, *, by: str, at: datetime) -> None:

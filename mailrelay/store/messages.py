@@ -25,7 +25,7 @@ from mailrelay.model.message import (
     ParticipantRole,
 )
 from mailrelay.store import rows
-from mailrelay.store.base import Tx
+from mailrelay.store.base import Tx, for_both
 from mailrelay.store.tables import message, message_source, participant
 
 
@@ -48,34 +48,38 @@ class Place:
     id: MessageId
 
 
+_INSERT = for_both(
+    lambda insert: (
+        insert(message).on_conflict_do_nothing(index_elements=["org", "message_id", "digest"]).returning(message.c.id)
+    )
+)
+_ADD_SOURCE = for_both(lambda insert: insert(message_source).on_conflict_do_nothing())
+
+
 def insert(tx: Tx, new: Message) -> bool:
     """Keep a message and its participants; False, and nothing is changed, when the same mail is there already (I8).
 
     The same is: Message-ID and content digest. A copy that is being written at this moment is waited for.
     """
-    written = tx.execute(
-        tx.insert(message)
-        .values(
-            id=new.id,
-            org=new.org,
-            direction=new.direction,
-            queue_id=new.queue_id,
-            message_id=new.message_id or "",
-            digest=new.digest,
-            raw_digest=new.raw.digest,
-            raw_size=new.raw.size,
-            subject=new.subject,
-            sent_at=None if new.sent_at is None else to_micros(new.sent_at),
-            received_at=to_micros(new.received_at),
-            parents=list(new.parents),
-            auth=None if new.auth is None else rows.encode(new.auth),
-            part=new.part,
-            automatic=new.automatic,
-            attachments=rows.encode(new.attachments),
-        )
-        .on_conflict_do_nothing(index_elements=["org", "message_id", "digest"])
-        .returning(message.c.id)
-    ).first()
+    row = {
+        "id": new.id,
+        "org": new.org,
+        "direction": new.direction,
+        "queue_id": new.queue_id,
+        "message_id": new.message_id or "",
+        "digest": new.digest,
+        "raw_digest": new.raw.digest,
+        "raw_size": new.raw.size,
+        "subject": new.subject,
+        "sent_at": None if new.sent_at is None else to_micros(new.sent_at),
+        "received_at": to_micros(new.received_at),
+        "parents": list(new.parents),
+        "auth": None if new.auth is None else rows.encode(new.auth),
+        "part": new.part,
+        "automatic": new.automatic,
+        "attachments": rows.encode(new.attachments),
+    }
+    written = tx.execute(_INSERT[tx.dialect], row).first()
     if written is None:
         return False
     people = [
@@ -185,18 +189,15 @@ def by_message_ids(tx: Tx, org: OrgId, message_ids: Sequence[str]) -> dict[str, 
 
 def add_source(tx: Tx, org: OrgId, source: Source) -> None:
     """Note a way by which a message reached us; the same one again is well."""
-    tx.execute(
-        tx.insert(message_source)
-        .values(
-            message=source.message,
-            arrival=source.arrival,
-            org=org,
-            channel=source.channel,
-            user=source.user,
-            at=to_micros(source.at),
-        )
-        .on_conflict_do_nothing()
-    )
+    row = {
+        "message": source.message,
+        "arrival": source.arrival,
+        "org": org,
+        "channel": source.channel,
+        "user": source.user,
+        "at": to_micros(source.at),
+    }
+    tx.execute(_ADD_SOURCE[tx.dialect], row)
 
 
 def sources(tx: Tx, org: OrgId, id: MessageId) -> tuple[Source, ...]:  # noqa: A002
