@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from mailrelay import __version__, log, metrics
 from mailrelay.blob.folder import FolderBlobs
+from mailrelay.blob.space import space_of
 from mailrelay.clock import Clock
 from mailrelay.config import schema
 from mailrelay.config.schema import Config, ListenerKind
@@ -25,7 +26,7 @@ from mailrelay.dns.caching import CachingResolver
 from mailrelay.errors import Fatal
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory, NodeId
-from mailrelay.inbound.accept import Acceptor, space_of
+from mailrelay.inbound.accept import Acceptor
 from mailrelay.inbound.certificate import Certificate
 from mailrelay.inbound.listener import Bound, Listeners
 from mailrelay.inbound.pipeline import Pipeline
@@ -201,6 +202,7 @@ def _submitter(parts: _Parts) -> Submitter:
         parts.config.delivery,
         hostname=parts.config.hostname,
         max_recipients=parts.config.submission.max_recipients,
+        has_room=lambda size: space_of(parts.folder.path).takes(size, largest=parts.config.inbound.max_size),
     )
 
 

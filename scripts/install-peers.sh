@@ -3,7 +3,7 @@
 # They are installed only: none is started, none is left running, none starts with the machine.
 set -eu
 
-packages="postfix swaks libnet-ssleay-perl opendkim opendkim-tools prometheus strace"
+packages="postfix swaks libnet-ssleay-perl opendkim opendkim-tools prometheus strace eatmydata"
 
 missing=
 for package in $packages; do

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 from mailrelay import log, metrics
+from mailrelay.blob.space import Space
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Inbound
 from mailrelay.dns.resolver import Resolver
@@ -32,8 +30,6 @@ from mailrelay.smtp.address import format_path
 from mailrelay.store import arrivals, people
 from mailrelay.store.base import Store, Tx
 
-_FREE_SHARE = 0.05
-_FREE_MESSAGES = 3
 _EMPTY_LINE = b"\r\n\r\n"
 # Fields that we count or that only we may write; a header with none but Received needs no closer look.
 _TRACE = re.compile(
@@ -42,22 +38,6 @@ _TRACE = re.compile(
 )
 
 logger = log.get()
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """Room on a disk, in bytes and in the share of inodes that is free."""
-
-    free: int
-    total: int
-    inodes: float = 1.0
-
-
-def space_of(folder: Path) -> Space:
-    """The room that is left where `folder` is."""
-    disk = os.statvfs(folder)
-    inodes = disk.f_favail / disk.f_files if disk.f_files else 1.0  # some file systems have no fixed number
-    return Space(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize, inodes)
 
 
 class Acceptor:
@@ -107,9 +87,9 @@ class Acceptor:
     ) -> Reception | Reply:
         """A reception, or 452 when the disk has no room for it beside the floor that is kept free (S06, D05)."""
         space = self._space()
-        floor = max(space.total * _FREE_SHARE, _FREE_MESSAGES * self.settings.max_size)
-        if space.free - (params.size or 0) < floor or space.inodes < _FREE_SHARE:
-            logger.warning("disk.filled", free=space.free, floor=int(floor), inodes=space.inodes)
+        largest = self.settings.max_size
+        if not space.takes(params.size or 0, largest=largest):
+            logger.warning("disk.filled", free=space.free, floor=space.floor(largest), inodes=space.inodes)
             return codes.NO_SPACE
         return _Reception(self, peer, mail_from, params)
 

@@ -15,7 +15,7 @@ from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.config.schema import Route
-from mailrelay.errors import Invalid, TooMany
+from mailrelay.errors import DiskFull, Invalid, TooMany
 from mailrelay.filing import reading
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import Digest, IdFactory, QueueId
@@ -55,8 +55,9 @@ class Submitter:
         *,
         hostname: str,
         max_recipients: int,
+        has_room: Callable[[int], bool] = lambda size: True,
     ) -> None:
-        """`hostname` stands in a Message-ID that we make."""
+        """`hostname` stands in a Message-ID that we make; `has_room` says whether the disk may take so many bytes."""
         self._store = store
         self._bodies = bodies
         self._ids = ids
@@ -65,6 +66,7 @@ class Submitter:
         self._relayed = settings.route is Route.SMART_HOST
         self._hostname = hostname
         self._max_recipients = max_recipients
+        self._has_room = has_room
 
     async def submit(self, submission: Submission) -> Submitted:
         """Queue a submission; durable on return.
@@ -73,6 +75,9 @@ class Submitter:
         nothing is queued then; Unavailable when it may be tried again.
         """
         began = self._clock.monotonic()
+        if not self._has_room(len(submission.raw)):
+            # D05: what is queued already needs the rest, to be sent and to end.
+            raise DiskFull("The disk is full; try again later")
         self._check_recipients(submission)
         request = await _off_loop(submission.raw, _sha256, submission) if submission.idempotency_key else ""
         header = await _off_loop(submission.raw, _authors, submission.raw)

@@ -7,7 +7,6 @@ with MAILRELAY_TEST_EVERY_WRITE=1.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import subprocess

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mailrelay.inbound.accept import Space
+from mailrelay.blob.space import Space
 from mailrelay.store.base import Tx
 from tests.support.edge import MAIL, Edge, edge
 from tests.support.smtp_client import SmtpClient, connected
@@ -81,7 +81,7 @@ async def test_fault_s05_the_limit_holds_to_the_byte(here: Edge, over: int) -> N
 
 
 async def test_fault_s06_a_mail_larger_than_the_free_space_is_put_off_at_mail(here: Edge) -> None:
-    here.space.append(Space(free=3 * LIMIT + 50_000, total=1_000_000))
+    here.space.append(Space(free=32_000_000 + 50_000, total=40_000_000))
     async with connected(here.port()) as client:
         await client.ehlo()
         assert str(await client.say("MAIL FROM:<a@example.com> SIZE=60000"))[:9] == "452 4.3.1"
@@ -92,7 +92,7 @@ async def test_fault_s06_a_mail_larger_than_the_free_space_is_put_off_at_mail(he
     "space",
     [
         Space(free=49_999_999, total=1_000_000_000),
-        Space(free=3 * LIMIT - 1, total=0),
+        Space(free=31_999_999, total=0),
         Space(10**12, 10**12, inodes=0.04),
     ],
 )

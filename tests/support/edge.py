@@ -13,12 +13,13 @@ from typing import Any
 from sqlalchemy import select
 
 from mailrelay.blob.folder import FolderBlobs
+from mailrelay.blob.space import Space
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery, Dns, Inbound, Listener, ListenerKind, Submission, Tls
 from mailrelay.dns.caching import CachingResolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
-from mailrelay.inbound.accept import Acceptor, Space
+from mailrelay.inbound.accept import Acceptor
 from mailrelay.inbound.certificate import Certificate
 from mailrelay.inbound.door import Door
 from mailrelay.inbound.listener import Listeners

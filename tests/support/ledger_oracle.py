@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import Select, func, select
+from sqlalchemy.exc import DatabaseError
 
 from mailrelay.blob.folder import FolderBlobs
-from mailrelay.filing.bodies import Bodies
+from mailrelay.errors import StoreDamaged
+from mailrelay.filing.bodies import Bodies, BodyMissing
+from mailrelay.ids import Digest
+from mailrelay.mail.headers import HeaderBlock
 from mailrelay.model.delivery import DeliveryState
 from mailrelay.model.envelope import IN_FLIGHT_ARRIVALS, ArrivalState, Channel
+from mailrelay.model.message import BlobRef
 from mailrelay.store.base import Tx
 from mailrelay.store.sqlite import SqliteStore
 from mailrelay.store.tables import arrival, attempt, created_address, delivery, link, message, message_source, record
@@ -88,6 +94,29 @@ async def read_books(data: Path) -> Books:
         return await store.read(_books, found)
     finally:
         await store.close()
+
+
+async def kept_messages(data: Path) -> set[str]:
+    """The Message-IDs of all mails in a data folder, filed or not, whose bytes are whole. Empty when there is no store at all."""
+    if not (data / "mailrelay.db").exists():
+        return set()
+    store = SqliteStore(data / "mailrelay.db")
+    bodies = Bodies(store, FolderBlobs(data / "blobs"), small_body=65_536)
+    try:
+        kept = set()
+        for digest, size in await store.read(_accepted_bytes):
+            with suppress(BodyMissing, StoreDamaged):
+                raw = await bodies.read(BlobRef(digest=Digest(digest), size=size))
+                kept.add(HeaderBlock.parse(raw).all("Message-ID")[0].strip("<>"))
+        return kept
+    except (DatabaseError, StoreDamaged):
+        return set()
+    finally:
+        await store.close()
+
+
+def _accepted_bytes(tx: Tx) -> list[tuple[str, int]]:
+    return [(row[0], row[1]) for row in tx.execute(select(arrival.c.digest, arrival.c.size))]
 
 
 def _books(tx: Tx, found: Audit) -> Books:

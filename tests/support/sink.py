@@ -37,9 +37,11 @@ class Sink:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One session."""
-        with suppress(OSError, asyncio.IncompleteReadError):
-            await self._session(reader, writer)
-        writer.close()
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await self._session(reader, writer)
+        finally:
+            writer.transport.abort()
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         recipients: list[str] = []
@@ -112,6 +114,7 @@ def world() -> Iterator[World]:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports close
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="world")
     thread.start()

@@ -1,0 +1,63 @@
+"""Disks of a test: a small tmpfs, and an ext4 image that can be copied as a power cut would leave it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.peers import need
+
+
+def _mount(*arguments: str | Path) -> None:
+    """Mount, or skip where this machine does not let us; under CI=true that fails."""
+    done = subprocess.run([need("mount"), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = f"cannot mount here: {done.stderr.strip()}"
+        if os.environ.get("CI") == "true" and os.geteuid() == 0:
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@contextlib.contextmanager
+def tmpfs(place: Path, options: str) -> Iterator[Path]:
+    """A tmpfs at `place`, such as `size=4m` or `nr_inodes=64`."""
+    place.mkdir(parents=True, exist_ok=True)
+    _mount("-t", "tmpfs", "-o", options, "tmpfs", place)
+    try:
+        yield place
+    finally:
+        subprocess.run([need("umount"), "-l", place], check=True)
+
+
+def remount(place: Path, options: str) -> None:
+    """Give a tmpfs other options while it is in use."""
+    subprocess.run([need("mount"), "-o", f"remount,{options}", place], check=True)
+
+
+def make_image(file: Path, megabytes: int) -> None:
+    """An empty ext4 in a sparse file."""
+    with file.open("wb") as made:
+        made.truncate(megabytes * 1_000_000)
+    subprocess.run([need("mkfs.ext4"), "-q", "-F", file], check=True)
+
+
+@contextlib.contextmanager
+def mounted(image: Path, place: Path) -> Iterator[Path]:
+    """The file system in an image; mounting plays its journal back, as after a power cut."""
+    place.mkdir(parents=True, exist_ok=True)
+    _mount("-o", "loop", image, place)
+    try:
+        yield place
+    finally:
+        subprocess.run([need("umount"), place], check=True)
+
+
+def copied(image: Path, to: Path) -> Path:
+    """What the disk holds at this instant: pages that nobody synced are not in it."""
+    subprocess.run(["/bin/cp", "--sparse=always", image, to], check=True)
+    return to
