@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,8 +11,8 @@ import pytest
 from mailrelay.mail import dkim
 from mailrelay.mail.dkim import KeyAlgorithm, SigningKey
 from mailrelay.outbound.keys import KeyPair, generate
+from tests.support import verifiers
 from tests.support.clock import START
-from tests.support.peers import need
 
 BODY = (
     b"MIME-Version: 1.0\r\n"
@@ -50,62 +47,36 @@ def signed(*pairs: KeyPair) -> bytes:
     )
 
 
-# A process of its own, so that none of our replacements is in it.
-_DKIMPY = """
-import json, sys, dkim
-keys = json.loads(sys.argv[1])
-message = dkim.DKIM(sys.stdin.buffer.read())
-lookup = lambda name, timeout=5: keys[name.decode().rstrip(".")].encode()
-print(*[message.verify(index, dnsfunc=lookup) for index in range(int(sys.argv[2]))])
-"""
+def _published() -> dict[str, str]:
+    return {one.dns_name: one.dns_text for one in keys()}
 
 
-def _dkimpy(raw: bytes) -> list[str]:
-    texts = json.dumps({one.dns_name: one.dns_text for one in keys()})
-    done = subprocess.run(
-        [sys.executable, "-c", _DKIMPY, texts, str(raw.count(b"DKIM-Signature:"))],
-        input=raw,
-        capture_output=True,
-        check=True,
-    )
-    return done.stdout.decode().split()
+def _dkimpy(raw: bytes) -> list[bool]:
+    return verifiers.dkimpy(raw, _published())
 
 
 @dataclass(frozen=True)
 class OpenDkim:
-    """OpenDKIM's filter in its test mode: the same verifier as behind a milter, its keys from a file in place of DNS."""
+    """The same verifier as behind a milter; `folder` holds its files."""
 
     folder: Path
 
     def verify(self, raw: bytes) -> list[str]:
-        """Its verdicts, from its own Authentication-Results: `pass rsa-sha256`."""
-        message, conf = self.folder / "message.eml", self.folder / "opendkim.conf"
-        message.write_bytes(raw)
-        (self.folder / "keys").write_text("".join(f"{one.dns_name} {one.dns_text}\n" for one in keys()))
-        conf.write_text(f"Mode v\nSyslog no\nTestDNSData file:{self.folder}/keys\n")
-        done = subprocess.run(
-            [need("opendkim"), "-x", conf, "-t", message, "-vv"], capture_output=True, text=True, timeout=30, check=True
-        )
-        results = [part.split() for part in done.stdout.split(";") if part.strip().startswith("dkim=")]
-        return [f"{words[0][5:]} {_word(words, 'header.a=')}" for words in results]
-
-
-def _word(words: list[str], start: str) -> str:
-    return next(word.removeprefix(start) for word in words if word.startswith(start))
+        """Its verdicts: `pass rsa-sha256`."""
+        return [found.removesuffix(" example.org") for found in verifiers.opendkim(raw, _published(), self.folder)]
 
 
 @pytest.fixture
 def opendkim(tmp_path: Path) -> OpenDkim:
-    need("opendkim")
     return OpenDkim(tmp_path)
 
 
 def test_dkimpy_alone_verifies_both_signatures() -> None:
-    assert _dkimpy(signed(*keys())) == ["True", "True"]
+    assert _dkimpy(signed(*keys())) == [True, True]
 
 
 def test_dkimpy_alone_sees_a_change() -> None:
-    assert _dkimpy(signed(*keys()).replace(b"two  blanks", b"three blanks")) == ["False", "False"]
+    assert _dkimpy(signed(*keys()).replace(b"two  blanks", b"three blanks")) == [False, False]
 
 
 def test_opendkim_verifies_both_signatures(opendkim: OpenDkim) -> None:
