@@ -6,6 +6,7 @@ A process forked from one that has imported everything is as killable as any oth
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import importlib
 import json
@@ -30,10 +31,13 @@ from tests.support.daemon import until
 from tests.support.sink import World
 
 _FORKS = multiprocessing.get_context("forkserver")
+_SET_PARENT_DEATH_SIGNAL = 1
 _FORKS.set_forkserver_preload(["tests.crash.preload"])
 
 
 def _child(config: Path) -> None:
+    # It ends with the process that it was forked from, and that one with pytest, however pytest ends.
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     log = os.open(config.parent / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
