@@ -26,6 +26,8 @@ from mailrelay.store.base import Bell, Store
 
 CHUNK = 10
 """Deliveries that one connection carries before another destination gets its turn."""
+_LAST_WAIT = 5.0
+"""Seconds for cancelled deliveries to write down what they know."""
 _logger = log.get()
 
 
@@ -58,6 +60,8 @@ class Dispatcher:
         self._settler = Settler(store, clock)
         self._batches = BatchRunner(store, courier, letters, self._settler, clock, settings)
         self._held: dict[DeliveryId, Delivery] = {}
+        self._leased_until = clock.now()
+        """Before it no lease of ours runs out. After it we must not claim, or we would take our own work again (Q01)."""
         self._backlog: dict[str, deque[Delivery]] = {}
         """Claimed, and waiting for a connection to their destination."""
         self._lanes: defaultdict[str, int] = defaultdict(int)
@@ -81,10 +85,14 @@ class Dispatcher:
             heartbeat.cancel()
             for task in self._tasks:
                 task.cancel()
+            if self._tasks:
+                await asyncio.wait(set(self._tasks), timeout=_LAST_WAIT)
+            await self._settler.close()
+            for task in self._tasks:  # the store takes no outcome: their attempts are found cut off at the next start
+                task.cancel()
             await asyncio.gather(heartbeat, *self._tasks, return_exceptions=True)
             self._backlog.clear()  # what is in it is recovered at the next start
             self._held.clear()
-            await self._settler.close()
             await self._courier.close()
 
     # --- claiming ---
@@ -95,12 +103,15 @@ class Dispatcher:
         room = min(self._settings.batch, self._settings.connections * CHUNK - len(self._held))
         if room <= 0:
             return False
+        if self._held and self._clock.now() >= self._leased_until and not await self._renew():
+            return False
         busy = {destination for destination, running in self._lanes.items() if running >= self._limit}
+        now = self._clock.now()
         try:
             claimed = await self._store.write(
                 queue.claim,
                 node=self._node,
-                now=self._clock.now(),
+                now=now,
                 lease=self._lease,
                 limit=room,
                 skip=busy | self._backlog.keys(),
@@ -108,6 +119,8 @@ class Dispatcher:
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
             return False
+        if not self._held:
+            self._leased_until = now + self._lease
         for one in _by_submission(claimed):
             self._held[one.id] = one
             self._backlog.setdefault(self._courier.destination(one), deque()).append(one)
@@ -172,21 +185,30 @@ class Dispatcher:
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self._settings.lease / 3)
-            held = list(self._held.values())
-            if not held:
-                continue
             try:
-                lost = await self._store.write(queue.renew, held, until=self._clock.now() + self._lease)
+                await self._renew()
             except Fatal as error:
                 self._fatal = error
                 self._store.bells.ring({Bell.QUEUE})
                 return
             except Exception:
-                _logger.exception("claim.failed", deliveries=len(held))
-                continue
+                _logger.exception("claim.failed", deliveries=len(self._held))
+
+    async def _renew(self) -> bool:
+        """Keep all that we hold; False when the store is away. Raises what else the store raises."""
+        held = list(self._held.values())
+        until = self._clock.now() + self._lease
+        if held:
+            try:
+                lost = await self._store.write(queue.renew, held, until=until)
+            except Unavailable as error:
+                _logger.warning("claim.failed", reason=str(error))
+                return False
             for id_ in lost:
                 if id_ in self._held:
                     _logger.warning("lease.lost", delivery=id_)
+        self._leased_until = until
+        return True
 
     def _take_backlog(self) -> list[Delivery]:
         waiting = [one for deliveries in self._backlog.values() for one in deliveries]

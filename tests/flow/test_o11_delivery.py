@@ -15,6 +15,7 @@ from mailrelay.ids import NodeId
 from mailrelay.mail import return_path
 from mailrelay.model.delivery import Accepted, Deferred, DeliveryState, Interrupted, Refused, Stage
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
+from mailrelay.outbound import dispatcher, settle
 from mailrelay.store import events, ledger, queue
 from tests.support.answers import FAILED, Zone
 from tests.support.certs import certificate
@@ -426,3 +427,41 @@ async def test_a_refusal_is_a_bounce_with_the_remotes_words(tmp_path: Path):
         assert isinstance(attempt.outcome, Refused)
         assert attempt.outcome.reply.lines == ("The account you tried", "does not exist")
         assert await books_balance(us)
+
+
+async def test_fault_q01_a_clock_put_forward_does_not_send_again_what_is_under_way(tmp_path: Path):
+    async with remote() as sink:
+        sink.say("DOT", SILENCE)
+        async with relay(tmp_path, **by_mx(sink, data_timeout=1.0, lease=60.0)) as us:
+            submitted = await us.submit()
+            us.start()
+            await until(lambda: len(sink.messages) == 1)
+            us.clock.advance(timedelta(days=1))
+            await asyncio.sleep(0.4)
+            assert len(sink.messages) == 1
+            (held,) = await us.until(submitted, DeliveryState.QUEUED, attempts=1)
+            assert held.attempts == 1
+
+
+async def test_fault_d13_a_store_that_is_away_does_not_keep_a_stop_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with remote() as sink:
+        sink.say("DOT", SILENCE)
+        async with relay(tmp_path, **by_mx(sink, data_timeout=60.0)) as us:
+            await us.submit()
+            us.start()
+            await until(lambda: len(sink.messages) == 1)
+            write = us.store.write
+
+            async def away(fn, /, *args, **more):
+                if fn is queue.settle:
+                    raise StoreBusy("away")
+                return await write(fn, *args, **more)
+
+            monkeypatch.setattr(us.store, "write", away)
+            for module in (settle, dispatcher):
+                monkeypatch.setattr(module, "_LAST_WAIT", 0.2)
+            async with asyncio.timeout(5):
+                await us.stop(grace=0.1)
+            monkeypatch.undo()
