@@ -55,8 +55,6 @@ if TYPE_CHECKING:
     from mailrelay.store.postgres import PostgresStore
 
 EX_FAILED = 1
-_LAST_WORDS = 2.0
-"""Seconds for the HTTP server to end once all else has."""
 
 Ready = Callable[["Running"], Awaitable[None]]
 """Called once everything listens; `mailrelay run --sample` makes the sample organisation and prints what to try."""
@@ -112,7 +110,7 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         ]
         stack.enter_context(_signals(parts.stopping, certificate))
         work = _Work(services, parts.stopping, ended, grace=config.grace)
-        await supervise([http, work], ended, grace=_LAST_WORDS, report=_report)
+        await supervise([http, work], ended, grace=config.grace, report=_report)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,7 +153,7 @@ def daemon(folder: Path, settings: Mapping[str, Any] | None = None, *, start: bo
                 one.process.wait(10)
 
 
-def until(check: Callable[[], T], what: str, *, seconds: float = 10, pause: float = 0.05) -> T:
+def until(check: Callable[[], T], what: str, *, seconds: float = 20, pause: float = 0.05) -> T:
     """Wait until `check` gives something true, and return it. Raises AssertionError naming `what` it waited for."""
     deadline = time.monotonic() + seconds
     while True:
