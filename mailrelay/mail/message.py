@@ -113,10 +113,13 @@ class ParsedMessage:
 
     @cached_property
     def attachment_parts(self) -> tuple[Part, ...]:
-        """Every leaf that is not shown as a body: files, inline images, attached mails."""
-        shown = {id(part) for part in (*self.text_parts, *self.html_parts)}
-        shown.update(id(part) for part in _bodies(self.root, "text/plain"))
-        return tuple(part for part in self.parts if not part.is_multipart and id(part) not in shown)
+        """Every leaf that is not shown as a body: files, inline images, attached mails; not an empty form of the text."""
+        shown = {id(part) for wanted in ("text/plain", "text/html") for part in _bodies(self.root, wanted)}
+        return tuple(
+            part
+            for part in self.parts
+            if not (part.is_multipart or id(part) in shown or (_is_body(part) and not bytes(part.body).strip()))
+        )
 
     @cached_property
     def attachments(self) -> tuple[AttachmentInfo, ...]:
@@ -144,24 +147,31 @@ def _bodies(root: Part, wanted: str) -> list[Part]:
             waiting.extend(reversed(_alternative(part, wanted)))
         elif part.type.startswith("multipart/"):
             waiting.extend(reversed(part.children))
-        elif part.type in ("text/plain", "text/html") and part.disposition != "attachment" and not part.filename:
+        elif _is_body(part):
             found.append(part)
         elif part.type.startswith("text/") and part.path == "" and part.disposition != "attachment":
             found.append(part)  # the whole mail is one text of an odd kind: shown, there is nothing else
     return found
 
 
+def _is_body(part: Part) -> bool:
+    """Whether it is a text to be read and no file."""
+    return part.type in ("text/plain", "text/html") and part.disposition != "attachment" and not part.filename
+
+
 def _alternative(part: Part, wanted: str) -> list[Part]:
-    """The children of an alternative to show: those holding the wanted text, else the last that holds any."""
-    holds = [
-        child
-        for child in part.children
-        if any(leaf.type == wanted and bytes(leaf.body).strip() for leaf in child.walk())
-    ]
+    """The children of an alternative to show: those holding the wanted text, else the last that holds any.
+
+    An empty form says nothing, and is shown only where all are empty.
+    """
+    said = [[leaf.type for leaf in child.walk() if bytes(leaf.body).strip()] for child in part.children]
+    holds = [child for child, types in zip(part.children, said, strict=True) if wanted in types]
     if holds:
         return holds
-    other = [child for child in part.children if any(leaf.type.startswith("text/") for leaf in child.walk())]
-    return other[-1:]
+    other = [
+        child for child, types in zip(part.children, said, strict=True) if any(one.startswith("text/") for one in types)
+    ]
+    return (other or list(part.children))[-1:]
 
 
 def parse(raw: bytes) -> ParsedMessage:

@@ -130,17 +130,21 @@ def _intro_end(lines: Sequence[str], at: int) -> int:
 
 
 def _is_intro(joined: str) -> bool:
-    if not joined.endswith((":", "：")) and not _ends_wrote(joined):
+    wrote = _ends_wrote(joined)
+    colon = joined.endswith((":", "："))
+    if not wrote and not colon:
         return False
     dated = _TIME.search(joined) is not None
-    if joined.endswith((":", "：")):
-        if _ends_wrote(joined) and (dated or _OPENER.match(joined)):
-            return True
-        if dated and _MIDDLE_WROTE.search(joined):
-            return True
-        # Some clients write no verb at all: a moment, somebody with an address, a colon.
-        return dated and joined.rstrip(":： ").endswith(">") and "@" in joined and joined.count(". ") < 4
-    return dated and _ends_wrote(joined) and _PERSON.search(joined) is not None
+    if not colon:
+        return dated and _PERSON.search(joined) is not None
+    if wrote and (dated or _OPENER.match(joined)):
+        return True
+    if not dated:
+        return False
+    # Some clients write no verb at all: a moment, somebody with an address, a colon.
+    return _MIDDLE_WROTE.search(joined) is not None or (
+        joined.rstrip(":： ").endswith(">") and "@" in joined and joined.count(". ") < 4
+    )
 
 
 def _ends_wrote(text: str) -> bool:

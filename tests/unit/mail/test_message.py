@@ -80,6 +80,24 @@ def test_html_only_mail_has_a_text():
 def test_an_empty_plain_part_does_not_hide_the_html():
     raw = b"Content-Type: multipart/alternative; boundary=b\n\n--b\n\n\n--b\nContent-Type: text/html\n\nshown\n--b--\n"
     assert parse(raw).text == "shown"
+    assert parse(raw).attachments == ()
+
+
+def test_an_empty_last_form_does_not_hide_what_there_is():
+    raw = (
+        b"Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/html\n\n<p>shown</p>\n"
+        b"--b\n\n--b\nContent-Type: text/plain\n\n\n--b--\n"
+    )
+    parsed = parse(raw)
+    assert (parsed.text, parsed.html, parsed.attachments) == ("shown", "<p>shown</p>", ())
+
+
+def test_an_empty_file_is_still_a_file():
+    raw = (
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\ntext\n--b\nContent-Type: text/plain; name=a.txt\n\n\n"
+        b"--b\nContent-Disposition: attachment\n\n\n--b--\n"
+    )
+    assert [(one.name, one.size) for one in parse(raw).attachments] == [("a.txt", 0), ("", 0)]
 
 
 def test_a_text_without_mail_fields_is_all_body():
