@@ -113,9 +113,12 @@ def _leave(tx: Tx, org: OrgId, author: str, *, installation: str, now: datetime)
 
     A domain that is proved but has no key any more cannot sign, so mail leaves on its behalf until it has one.
     """
-    if author != installation and domains.is_proved(tx, org, author):
+    if author == installation:
+        # Only an organisation that has this domain: any other would pass for those that it stands in for.
+        owns = any(one.domain == installation for one in domains.list_domains(tx, org))
+        return Leave(on_behalf_at="" if owns else installation, keys=dkim_keys.active(tx, installation, now=now))
+    if domains.is_proved(tx, org, author):
         keys = dkim_keys.active(tx, author, now=now)
         if keys:
             return Leave(on_behalf_at="", keys=keys)
-    on_behalf = "" if author == installation else installation
-    return Leave(on_behalf_at=on_behalf, keys=dkim_keys.active(tx, installation, now=now))
+    return Leave(on_behalf_at=installation, keys=dkim_keys.active(tx, installation, now=now))

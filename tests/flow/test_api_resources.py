@@ -274,6 +274,18 @@ async def test_settings_change_one_by_one(admin: Client) -> None:
     assert {one["field"] for one in wrong.json["errors"]} == {"time_zone", "settings.sender_check"}
 
 
+async def test_the_installations_own_domains_are_for_its_operator_alone(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        org = await factory.org(api.store, api.clock, domains=("example.org",))
+        _, secret = await factory.api_token(api.store, api.clock, org, Right.ADMIN)
+        admin = api.web.bearing(secret)
+        for domain in ("inbound.localhost", "INBOUND.localhost", "bounce.localhost"):
+            refused = await admin.put(f"{V1}/domains/{domain}")
+            assert refused.status == 403, domain
+            assert (await admin.post(f"{V1}/domains/{domain}/keys")).status == 404
+        assert (await api.local.put(f"{V1}/domains/inbound.localhost")).status == 200
+
+
 async def test_a_domain_gets_keys_and_proves_itself_by_dns(tmp_path: Path) -> None:
     records: dict[tuple[str, str], str | bytes] = {}
     async with serving(tmp_path) as plain:

@@ -14,8 +14,9 @@ from mailrelay.model.message import Verdict
 from mailrelay.outbound import keys
 from mailrelay.smtp.address import parse_address
 from mailrelay.store import dkim_keys, domains, ledger
+from tests.support import factory
 from tests.support.answers import Zone, ask_sync
-from tests.support.outbound import Relay, relay
+from tests.support.outbound import Relay, relay, until
 
 
 async def make_keys(us: Relay, domain: str) -> dict[tuple[str, str], str]:
@@ -130,6 +131,20 @@ async def test_the_proof_of_another_organisation_is_nobody_elses(tmp_path: Path)
         await make_keys(us, "home.test")
         mail = await sent(us, raw=us.mail("anna@home.test"), mail_from=parse_address("anna@home.test"))
     assert HeaderBlock.parse(mail).get("From") == "Anna <anna=home.test@us.test>"
+
+
+async def test_an_alternate_at_the_installations_domain_does_not_pass_for_somebody_it_stands_in_for(tmp_path: Path):
+    async with relay(tmp_path) as us:
+        org = await factory.org(us.store, us.clock, domains=("other.test",))
+        eve = await factory.user(us.store, us.clock, org, "eve@other.test", alternates=("anna=acme.test@us.test",))
+        raw = us.mail("anna=acme.test@us.test")
+        submitted = await us.submit(org=org.id, user=eve.id, mail_from=eve.primary, raw=raw)
+        us.start()
+        letter = us.sent / f"{submitted.deliveries[0]}.eml"
+        await until(letter.exists)
+        author = HeaderBlock.parse(letter.read_bytes()).get("From") or ""
+        assert "anna=acme.test@us.test" not in author
+        assert "@us.test" in author
 
 
 async def test_the_wire_shows_our_return_path_and_the_envelope_file_the_author(tmp_path: Path):

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 
 from mailrelay.dns.resolver import ask
-from mailrelay.errors import Invalid, Unknown
+from mailrelay.errors import Invalid, NotPermitted, Unknown
 from mailrelay.ids import OrgId
 from mailrelay.mail.dkim import KeyAlgorithm
 from mailrelay.outbound import proof
@@ -93,6 +93,9 @@ async def show(app: App, caller: Reader, domain: DomainName) -> ShownDomain:
 @router.put("/domains/{domain}")
 async def add(app: App, caller: Administrator, domain: DomainName) -> ShownDomain:
     """Add a domain of the organisation, with its first keys; one that is there already is well."""
+    if not caller.installation and domain in _reserved(app):
+        # O2: with it came the keys that sign for every organisation that has not proved itself.
+        raise NotPermitted(f"{domain} is the installation's own; only its operator can give it to an organisation")
     known = await app.store.write(_add, caller.org, domain)
     if not known:
         now = app.clock.now()
@@ -158,6 +161,11 @@ async def prove(app: App, caller: Administrator, domain: DomainName) -> proof.Pr
 
 def _installation_domain(app: Application) -> str:
     return app.config.dkim.domain or app.config.inbound.domains[0]
+
+
+def _reserved(app: Application) -> frozenset[str]:
+    inbound = app.config.inbound
+    return frozenset((_installation_domain(app), *inbound.domains, inbound.bounce_domain))
 
 
 def _is_installations(app: Application, domain: str) -> bool:
