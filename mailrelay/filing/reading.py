@@ -13,6 +13,7 @@ from mailrelay.mail.participants import header_sender, participants
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import Arrival, Channel
 from mailrelay.model.message import AuthVerdicts, BlobRef, Direction, Message, Participant, ParticipantRole
+from mailrelay.rules import domains
 from mailrelay.rules.facts import Original
 
 MAX_PARTICIPANTS = 1_000
@@ -61,8 +62,9 @@ def read(raw: bytes, arrival: Arrival, *, new_id: Callable[[], MessageId]) -> Re
     """Take a mail apart for filing. Never raises; what was odd is in `Case.defects`.
 
     An inline forward is one message whose originals are in the block. Mails attached to a forward become messages of their own,
-    and the forward that carried them has their people as its originals, so that it shows at the same records. A mail that is
-    merely sent with another attached to it is no forward: its subject would say so, or it would be addressed to the dropbox.
+    and the forward that carried them has their people as its originals too, so that it shows at the same records. A mail that is
+    merely sent to somebody with another attached to it is no forward: its subject would say so, or it would be for the dropbox
+    alone.
     """
     parsed = parse(raw)
     kind = automatic.kind(parsed)
@@ -70,10 +72,10 @@ def read(raw: bytes, arrival: Arrival, *, new_id: Callable[[], MessageId]) -> Re
     inner: tuple[bytes, ...] = ()
     if arrival.channel in _FORWARDS:
         inline = tuple(_inline(found) for found in forwarded.forwarded(parsed))
-        if not inline and _is_forward(parsed, arrival):
+        if inline or _is_forward(parsed, arrival):
             inner = forwarded.attached(parsed)
     mails = _different(parse(one) for one in inner)
-    originals = inline or tuple(_original(number, mail) for number, mail in enumerate(mails))
+    originals = (*inline, *(_original(number, mail) for number, mail in enumerate(mails, start=1)))
     sender = header_sender(parsed)
     null = arrival.envelope is not None and arrival.envelope.mail_from is None
     message = _message(parsed, arrival, new_id(), arrival.raw, envelope_from_null=null)
@@ -168,12 +170,25 @@ def _is_author(person: Participant) -> bool:
 
 
 def _is_forward(parsed: ParsedMessage, arrival: Arrival) -> bool:
+    """Whether the mails attached are what it is about."""
     if forwarded.subject_kind(parsed.subject) == "forward":
         return True
     if arrival.target is None:
         return False
     dropbox = arrival.target.address.key
-    return any(address.key == dropbox for name in ("To", "Cc") for address in parsed.addresses(name).addresses)
+    to = [address for name in ("To", "Cc") for address in parsed.addresses(name).addresses]
+    if any(address.key == dropbox for address in to):
+        return True
+    return arrival.channel is Channel.DROPBOX and all(_of_the_house(parsed, address) for address in to)
+
+
+def _of_the_house(parsed: ParsedMessage, address: Address) -> bool:
+    """Whether an address is the author's own, or by its domain a colleague's."""
+    authors = parsed.addresses("From").addresses
+    return any(
+        address.key == author.key or (address.domain == author.domain and not domains.is_public(author.domain))
+        for author in authors
+    )
 
 
 def _inline(found: forwarded.Forwarded) -> Original:

@@ -18,7 +18,7 @@ from mailrelay.model.record import AddressKind, RecordRef
 class Original:
     """A mail inside a forward (I22): `people` are its FORWARDED_FROM, then its FORWARDED_TO participants.
 
-    `chain` numbers the mails that were attached one beside the other, 0 for an inline block; `level` is 0 for the mail that was
+    `chain` numbers the mails that were attached one beside the other, from 1, and is 0 for an inline block; `level` is 0 for the mail that was
     forwarded, 1 for what that one forwards or quotes itself.
     """
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import groupby
 
-from mailrelay.model.decision import DropReason
 from mailrelay.model.message import Direction, Participant, ParticipantRole
+from mailrelay.rules import domains
 from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress
 
@@ -15,50 +15,60 @@ _LOOKED_AT = frozenset(
     (ParticipantRole.FROM, ParticipantRole.REPLY_TO, ParticipantRole.TO, ParticipantRole.CC, ParticipantRole.BCC)
 )
 _SENT_TO = frozenset((ParticipantRole.TO, ParticipantRole.CC, ParticipantRole.BCC))
+_AUTHOR = frozenset((ParticipantRole.FROM,))
+_FORWARDED = frozenset((ParticipantRole.FORWARDED_FROM,))
 
 
 def everyone(facts: Facts) -> tuple[Participant, ...]:
-    """All who count, once for each address: in a forward those of the mails inside it, never the forwarder (I22)."""
+    """All who count, once for each address.
+
+    In a forward they are those of the mails inside it and those whom it was sent to, but never the forwarder, nor where he
+    wants answers to go (I22).
+    """
     if facts.originals:
-        return _once(person for original in facts.originals for person in original.people)
-    return _once(person for person in facts.message.participants if person.role in _LOOKED_AT)
+        inside = (person for original in facts.originals for person in original.people)
+        return _once((*inside, *_of(facts.message.participants, _SENT_TO)))
+    return _once(_of(facts.message.participants, _LOOKED_AT))
 
 
 def externals(facts: Facts, so_far: Progress) -> tuple[Participant, ...]:
     """Those who are looked up among the records: nobody excluded.
 
-    In a forward it is those of the nearest mail inside that names an external at all: a colleague may have forwarded the
+    Inside a forward it is those of the nearest mail that names an external at all: a colleague may have forwarded the
     customer's mail before the user did.
     """
-    if facts.originals:
-        return _once(person for people in _nearest(facts, so_far) for person in people)
     excluded = so_far.excluded
+    if facts.originals:
+        inside = (person for people in _nearest(facts, so_far) for person in people)
+        sent_to = (one for one in _of(facts.message.participants, _SENT_TO) if one.address.key not in excluded)
+        return _once((*inside, *sent_to))
     return tuple(person for person in everyone(facts) if person.address.key not in excluded)
 
 
 def correspondents(facts: Facts, so_far: Progress) -> tuple[Participant, ...]:
     """Those of the externals whom the mail is with, who may become records (I6).
 
-    Of a forward its original sender, or whom it was sent to when the sender is one of us; of a mail of ours To, Cc and Bcc; of
-    a mail to us its author alone, and not the strangers he copied. An address that stands in Reply-To only is nobody's name.
+    Of a mail of ours To, Cc and Bcc; of a mail to us its author alone, and not the strangers he copied. Of a forward its
+    original sender, or whom that mail was sent to when the sender is one of us; and, when one of us forwarded it, whom he sent
+    it to. An address that stands in Reply-To only is nobody's name.
     """
-    if facts.originals:
-        authors = (_of(people, ParticipantRole.FORWARDED_FROM) or people for people in _nearest(facts, so_far))
-        return _once(person for people in authors for person in people)
     excluded = so_far.excluded
     outside = [person for person in facts.message.participants if person.address.key not in excluded]
-    if outgoing(facts, so_far):
-        return _once(person for person in outside if person.role in _SENT_TO)
-    return _once(person for person in outside if person.role is ParticipantRole.FROM)
+    sent_to = _of(outside, _SENT_TO) if outgoing(facts) else ()
+    if facts.originals:
+        authors = (_of(people, _FORWARDED) or people for people in _nearest(facts, so_far))
+        return _once((*(person for people in authors for person in people), *sent_to))
+    return _once(sent_to if outgoing(facts) else _of(outside, _AUTHOR))
 
 
-def outgoing(facts: Facts, so_far: Progress) -> bool:
-    """Whether one of us wrote it."""
+def outgoing(facts: Facts) -> bool:
+    """Whether one of us wrote it, or forwarded it."""
     if facts.message.direction is Direction.OUT:
         return True
-    excluded = so_far.excluded
-    authors = [person for person in facts.message.participants if person.role is ParticipantRole.FROM]
-    return any(excluded.get(author.address.key) == DropReason.INTERNAL for author in authors)
+    return any(
+        author.address.key in facts.user_keys or domains.covering(author.address.domain, facts.organisation.domains)
+        for author in _of(facts.message.participants, _AUTHOR)
+    )
 
 
 def _nearest(facts: Facts, so_far: Progress) -> Iterable[tuple[Participant, ...]]:
@@ -72,8 +82,8 @@ def _nearest(facts: Facts, so_far: Progress) -> Iterable[tuple[Participant, ...]
         yield next((people for people in levels if people), ())
 
 
-def _of(people: tuple[Participant, ...], role: ParticipantRole) -> tuple[Participant, ...]:
-    return tuple(person for person in people if person.role is role)
+def _of(people: Iterable[Participant], roles: Collection[ParticipantRole]) -> tuple[Participant, ...]:
+    return tuple(person for person in people if person.role in roles)
 
 
 def _once(people: Iterable[Participant]) -> tuple[Participant, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailrelay.model.envelope import ArrivalState
+from mailrelay.model.settings import OrganisationSettings, SenderCheck
 from tests.support.filing import attach, mail, office
 
 _BLOCKS = {
@@ -47,7 +48,7 @@ async def test_an_inline_forward_goes_to_the_original_sender(tmp_path: Path, cli
         assert roles["forwarded_from"] == "bob@customer.test"
 
 
-async def test_the_forwarder_and_whom_it_was_forwarded_to_change_nothing(tmp_path: Path) -> None:
+async def test_that_the_forwarder_is_a_record_himself_changes_nothing(tmp_path: Path) -> None:
     async with office(tmp_path) as desk:
         await desk.record("contact/1", "bob@customer.test")
         await desk.record("contact/2", "anna@home.test")  # the forwarder is a record himself
@@ -56,7 +57,7 @@ async def test_the_forwarder_and_whom_it_was_forwarded_to_change_nothing(tmp_pat
         sent = mail(
             from_="anna@home.test", to=f"partner@else.test, {desk.dropbox_address()}", subject=subject, body=body
         )
-        assert await desk.links(await desk.post(sent)) == {"contact/1"}
+        assert await desk.links(await desk.post(sent)) == {"contact/1", "contact/3"}
 
 
 async def test_a_mail_that_a_colleague_had_forwarded_is_the_customers(tmp_path: Path) -> None:
@@ -111,3 +112,67 @@ async def test_attached_mails_that_answer_one_another_are_filed(tmp_path: Path) 
         arrival = await desk.post(attach(one, two, to=desk.dropbox_address()))
         assert arrival.state is ArrivalState.FILED
         assert len(await desk.all_records("lead")) == 1
+
+
+_EMIL = _BLOCKS["gmail"][1].replace("Bob Roe <bob@customer.test>", "Emil Ek <emil@supplier.test>")
+
+
+async def test_whom_a_forward_was_sent_to_is_matched_beside_its_original_sender(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await desk.record("contact/1", "bob@customer.test")
+        await desk.record("deal/1", links={"contact": "contact/1"})
+        await desk.record("contact/2", "emil@supplier.test")
+        arrival = await desk.post(mail(subject="Fwd: Prices", body=_EMIL))
+        assert await desk.links(arrival) == {"contact/1", "deal/1", "contact/2"}
+        evidence = {link.record.id: link.evidence[0].header for link in (await desk.journey(arrival)).links}
+        assert evidence["2"] == "From of the forwarded mail"
+
+
+async def test_a_new_mail_that_quotes_somebody_else_is_still_whom_it_is_to(tmp_path: Path) -> None:
+    block = "Look below.\r\n\r\nFrom: Emil Ek <emil@supplier.test>\r\nSent: Monday, 1 June 2026 10:00\r\n"
+    block += "To: Anna <anna@example.com>\r\nSubject: Prices\r\n\r\nHello\r\n"
+    async with office(tmp_path) as desk:
+        await desk.record("contact/1", "bob@customer.test")
+        await desk.record("contact/2", "emil@supplier.test")
+        assert await desk.links(await desk.post(mail(subject="About Emil", body=block))) == {"contact/1", "contact/2"}
+
+
+async def test_an_unknown_buyer_to_whom_we_forward_is_created_like_the_original_sender(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        arrival = await desk.post(mail(to="Lena <lena@buyer.test>", subject="FW: Prices", body=_EMIL))
+        leads = await desk.all_records("lead")
+        assert {lead.name for lead in leads} == {"Lena", "Emil Ek"}
+        assert await desk.links(arrival) == {str(lead.ref) for lead in leads}
+
+
+async def test_whom_a_stranger_forwarded_to_is_not_created(tmp_path: Path) -> None:
+    anyone = OrganisationSettings(sender_check=SenderCheck.TOKEN)
+    async with office(tmp_path, settings=anyone) as desk:
+        to = f"lena@buyer.test, {desk.dropbox_address()}"
+        await desk.post(mail(from_="eve@else.test", to=to, subject="Fwd: Prices", body=_EMIL))
+        assert [lead.name for lead in await desk.all_records("lead")] == ["Emil Ek"]
+
+
+async def test_mails_attached_beside_an_inline_block_are_filed_too(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await desk.record("contact/1", "bob@customer.test")
+        one = mail(from_="sue@new.test", to="anna@example.com", message_id="one@mail.test")
+        raw = attach(one, to=desk.dropbox_address(), subject="Fwd: Question")
+        raw = raw.replace(b"See these.\r\n", _BLOCKS["gmail"][1].encode())
+        arrival = await desk.post(raw)
+        (lead,) = await desk.all_records("lead")
+        assert await desk.links(arrival) == {"contact/1", str(lead.ref)}
+        (part,) = [message for message in await desk.messages() if message.part]
+        assert (part.message_id, await desk.links(part.id)) == ("one@mail.test", {str(lead.ref)})
+
+
+@pytest.mark.parametrize("to", ["anna@example.com", "ben@example.com", "undisclosed-recipients:;"])
+async def test_attached_mails_in_a_mail_to_nobody_else_are_forwarded_whatever_its_subject(
+    tmp_path: Path, to: str
+) -> None:
+    async with office(tmp_path) as desk:
+        await desk.record("contact/1", "bob@customer.test")
+        one = mail(from_="bob@customer.test", to="anna@example.com", message_id="one@mail.test")
+        arrival = await desk.post(attach(one, to=to, subject="Invoice of Bob"))
+        assert await desk.links(arrival) == {"contact/1"}
+        assert {message.message_id for message in await desk.messages() if message.part} == {"one@mail.test"}

@@ -22,7 +22,8 @@ MOST = 50
 def unknown_correspondent(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     """Each unknown correspondent becomes the user's lead or contact, as the user has it.
 
-    Whom the mail is with: of a forward its original sender, of a mail of ours To and Cc, of a mail to us its author. Known is
+    Whom the mail is with: of a mail of ours To and Cc, of a mail to us its author, of a forward its original sender and, when
+    one of us forwarded it, whom he sent it to. Known is
     who has a record in a searched module, or whose domain is an account's. Nothing is made of automatic mail, lists and
     no-reply addresses, of what comes back to a return path, nor of a mailing to more than 50 unknown people.
     """
