@@ -27,7 +27,7 @@ from mailrelay.model.organisation import User
 from mailrelay.model.reply import Reply, reply
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import format_path
-from mailrelay.store import arrivals, people
+from mailrelay.store import arrivals, dropboxes, people
 from mailrelay.store.base import Store, Tx
 
 _EMPTY_LINE = b"\r\n\r\n"
@@ -294,3 +294,5 @@ def _put(tx: Tx, kept: KeptBody, accepted: list[Arrival], abandoned: threading.E
     kept.put(tx)
     for arrival in accepted:
         arrivals.add(tx, arrival)
+        if arrival.target is not None and arrival.target.dropbox is not None:
+            dropboxes.touch(tx, arrival.target.dropbox, now=arrival.received_at)

@@ -16,7 +16,8 @@ from mailrelay.model.settings import OrganisationSettings
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import relay_disguise
 from mailrelay.store import deliveries, dropboxes, organisations
-from mailrelay.store.base import Store
+from mailrelay.store.base import Store, Tx
+from mailrelay.store.together import Together
 
 _PREFIX = "bcc-"
 _LONGEST_TOKEN = 64
@@ -53,6 +54,7 @@ class Recipients:
         self._bounce_domain = bounce_domain
         self._secrets = tuple(secrets)
         self._postmaster_domains = self._domains | {bounce_domain, hostname}
+        self._opened = Together(store, self._open)
 
     async def resolve(self, address: Address) -> Target | Reply:
         """The target of an address of ours, else the refusal.
@@ -75,7 +77,7 @@ class Recipients:
         local = address.local.lower()
         # What is no dropbox address at all asks the same question, with a token that nobody has.
         token = local.removeprefix(_PREFIX)[:_LONGEST_TOKEN] if local.startswith(_PREFIX) else ""
-        found = await self._store.read(dropboxes.opened_by, token, now=self._clock.now())
+        found = await self._opened.ask(token)
         if found is None:
             return codes.NO_SUCH_DROPBOX
         return Target(
@@ -84,6 +86,9 @@ class Recipients:
             place=ArrivalTarget(address=address, dropbox=found.dropbox, user=found.user),
             settings=found.settings,
         )
+
+    def _open(self, tx: Tx, tokens: Sequence[str]) -> list[dropboxes.Opened | None]:
+        return dropboxes.opened_by(tx, tokens, now=self._clock.now())
 
     async def _return_path(self, address: Address) -> Target | Reply:
         token = return_path.read(address.local, self._secrets, now=self._clock.now())

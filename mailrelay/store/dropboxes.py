@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, or_, select, update
 
@@ -15,6 +16,9 @@ from mailrelay.model.settings import OrganisationSettings
 from mailrelay.store import organisations, people, rows
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import dropbox, organisation, user
+
+_NOTED_FOR = timedelta(hours=1)
+"""A use this soon after the one that was noted is not written down again."""
 
 
 def make(tx: Tx, new: Dropbox) -> None:
@@ -104,27 +108,36 @@ class Opened:
     settings: OrganisationSettings
 
 
-def opened_by(tx: Tx, token: str, *, now: datetime) -> Opened | None:
-    """What `by_token` finds, in one statement: for RCPT, which is asked for each mail."""
-    row = tx.execute(
-        select(dropbox.c.id, dropbox.c.user, dropbox.c.org, organisation.c.settings)
+def opened_by(tx: Tx, tokens: Sequence[str], *, now: datetime) -> list[Opened | None]:
+    """What `by_token` finds for each of several, in one statement: for RCPT, which is asked for each mail."""
+    found = tx.execute(
+        select(dropbox.c.token, dropbox.c.id, dropbox.c.user, dropbox.c.org, organisation.c.settings)
         .join(user, user.c.id == dropbox.c.user)
         .join(organisation, organisation.c.id == dropbox.c.org)
-        .where(dropbox.c.token == token, _valid(now), user.c.active, user.c.role != Role.GUEST)
-    ).one_or_none()
-    if row is None:
-        return None
-    return Opened(
-        dropbox=DropboxId(row.id),
-        user=UserId(row.user),
-        org=OrgId(row.org),
-        settings=rows.decode(OrganisationSettings, row.settings),
+        .where(dropbox.c.token.in_(tokens), _valid(now), user.c.active, user.c.role != Role.GUEST)
     )
+    opened = {
+        row.token: Opened(
+            dropbox=DropboxId(row.id),
+            user=UserId(row.user),
+            org=OrgId(row.org),
+            settings=rows.decode(OrganisationSettings, row.settings),
+        )
+        for row in found
+    }
+    return [opened.get(token) for token in tokens]
 
 
 def touch(tx: Tx, used: DropboxId, *, now: datetime) -> None:
-    """Note that a dropbox was used (I21: who still uses the old address)."""
-    tx.execute(update(dropbox).where(dropbox.c.id == used).values(last_used_at=to_micros(now)))
+    """Note that a dropbox was used, to the hour (I21: who still uses the old address)."""
+    tx.last(_touch, (used, now))
+
+
+def _touch(tx: Tx, uses: list[tuple[DropboxId, datetime]]) -> None:
+    at = max(now for _, now in uses)
+    stale = or_(dropbox.c.last_used_at.is_(None), dropbox.c.last_used_at <= to_micros(at - _NOTED_FOR))
+    used = sorted({one for one, _ in uses})
+    tx.execute(update(dropbox).where(dropbox.c.id.in_(used), stale).values(last_used_at=to_micros(at)))
 
 
 def _valid(now: datetime) -> ColumnElement[bool]:

@@ -54,6 +54,16 @@ async def test_a_mail_to_a_dropbox_is_durable_once_it_is_answered_250(here: Edge
     assert here.dropbox.token not in trace
 
 
+async def test_i21_a_mail_that_was_taken_says_when_its_dropbox_was_used(here: Edge) -> None:
+    began = here.clock.now()
+    async with connected(here.port()) as client:
+        await client.ehlo()
+        assert (await client.mail(here.address, MAIL)).code == 250
+    (box,) = await here.store.read(dropboxes.of_user, here.organisation.id, here.user.id)
+    assert box.last_used_at is not None
+    assert began <= box.last_used_at <= here.clock.now()
+
+
 async def test_a_large_mail_is_kept_byte_for_byte(here: Edge) -> None:
     body = b"".join(b"%07d %s\r\n" % (number, b"x" * 60) for number in range(50_000))
     async with connected(here.port()) as client:

@@ -160,6 +160,19 @@ async def test_i01_a_dropbox_opens_by_its_token(store: Store, clock: FakeClock) 
     assert kept == replace(box, last_used_at=clock.now())
 
 
+async def test_i21_a_use_is_noted_at_most_once_an_hour(store: Store, clock: FakeClock) -> None:
+    org = await factory.org(store, clock)
+    anna = await factory.user(store, clock, org)
+    box = await factory.dropbox(store, clock, anna)
+    first = clock.now()
+    noted = []
+    for minutes in (0, 59, 1, 30):
+        clock.advance(timedelta(minutes=minutes))
+        await store.write(dropboxes.touch, box.id, now=clock.now())
+        noted.append((await store.read(dropboxes.of_user, org.id, anna.id))[0].last_used_at)
+    assert noted == [first, first, first + timedelta(hours=1), first + timedelta(hours=1)]
+
+
 async def test_i01_nobody_has_two_dropboxes_and_guests_none(store: Store, clock: FakeClock) -> None:
     org = await factory.org(store, clock)
     guest = await factory.user(store, clock, org, role=Role.GUEST)
