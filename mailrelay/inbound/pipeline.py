@@ -39,6 +39,10 @@ _THREADED_BYTES = 65_536
 """A mail from this size on is taken apart on a worker thread."""
 _LOOSE_TIMEOUT = 5.0
 """Seconds for verdicts that nothing depends on."""
+_LONG = 1.0
+_SHORT_TIMEOUT = 0.2
+"""After DNS left a mail without an answer for a long time, the next ones wait this long, until one has all its answers: or the
+workers would stand still for as long as DNS is away. An answer that comes later is in the cache for the next try."""
 _PATIENCE = timedelta(minutes=10)
 """How long DNS may fail us before a sender who must be authenticated is held."""
 
@@ -64,6 +68,7 @@ class Pipeline:
         self._ids = ids
         self._resolver = resolver
         self._verify_timeout = verify_timeout
+        self._dns_is_away = False
         self._organisations = Together(store, organisations.get_many)
         self._facts = Together(store, partial(_facts, service_domains=service_domains))
 
@@ -106,6 +111,11 @@ class Pipeline:
             return None
         organisation: Organisation = await self._organisations.ask(arrival.org)
         counts = organisation.settings.sender_check is SenderCheck.AUTHENTICATED
+        may_wait = counts and self._clock.now() - arrival.received_at < _PATIENCE
+        timeout = self._verify_timeout if counts else min(self._verify_timeout, _LOOSE_TIMEOUT)
+        if self._dns_is_away and (may_wait or not counts):
+            timeout = min(timeout, _SHORT_TIMEOUT)
+        began = asyncio.get_running_loop().time()
         auth = await verify.verify(
             raw,
             peer_ip=arrival.peer.ip,
@@ -114,10 +124,12 @@ class Pipeline:
             header_sender=sender,
             resolver=self._resolver,
             now=self._clock.now(),
-            timeout=self._verify_timeout if counts else min(self._verify_timeout, _LOOSE_TIMEOUT),
+            timeout=timeout,
         )
         passing = Verdict.TEMPERROR in (auth.spf, auth.dmarc, *(found.verdict for found in auth.dkim))
-        if counts and passing and not auth.aligned and self._clock.now() - arrival.received_at < _PATIENCE:
+        took = asyncio.get_running_loop().time() - began
+        self._dns_is_away = passing and (self._dns_is_away or took >= _LONG)
+        if may_wait and passing and not auth.aligned:
             raise DnsFailed(f"DNS did not say yet whether {sender} sent it")
         return auth
 

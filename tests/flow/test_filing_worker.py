@@ -14,9 +14,11 @@ from mailrelay.config.schema import Filing
 from mailrelay.errors import Fatal, StoreBusy
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import NodeId, QueueId
+from mailrelay.inbound import pipeline
 from mailrelay.inbound.worker import FilingWorker
 from mailrelay.model.envelope import ArrivalState
-from mailrelay.model.message import BlobRef
+from mailrelay.model.lookup import Answer, Question
+from mailrelay.model.message import BlobRef, Verdict
 from mailrelay.service import Stopping
 from mailrelay.store import arrivals
 from tests.support.filing import Desk, mail, office
@@ -57,6 +59,27 @@ async def test_an_arrival_is_filed_at_the_bell_and_not_at_the_next_poll(tmp_path
         for id_ in ids:
             await until_filed(desk, id_)
         assert await desk.is_balanced()
+
+
+class Silence:
+    """A resolver that nobody answers."""
+
+    async def resolve(self, question: Question) -> Answer:
+        return await asyncio.get_running_loop().create_future()
+
+
+async def test_dns_that_is_away_does_not_hold_up_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_LOOSE_TIMEOUT", 1.0)
+    monkeypatch.setattr(pipeline, "_LONG", 0.5)
+    monkeypatch.setattr(pipeline, "_SHORT_TIMEOUT", 0.01)
+    async with office(tmp_path, resolver=Silence(), filing=Filing(workers=2)) as desk:
+        ids = [await desk.accept(mail()) for _ in range(20)]
+        began = asyncio.get_running_loop().time()
+        await desk.worker.drain()
+        assert asyncio.get_running_loop().time() - began < 6  # and not ten times one second
+        message = (await desk.journey(await desk.arrival(ids[-1]))).message
+        assert message.auth is not None
+        assert message.auth.spf is Verdict.TEMPERROR
 
 
 async def test_what_lies_there_already_is_filed_at_the_start(tmp_path: Path) -> None:
