@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ def journey(one: Mapping[str, Any], *, names: Mapping[str, str], waiting: Iterab
     yield f"{one['id']}  {came} {when(one['received_at'])}"
     yield pairs(
         [
+            ("status", _status(one)),
             ("subject", one["subject"] or "(none)"),
             *((label, people(one["participants"], role)) for label, role in _PEOPLE.items()),
             ("Message-ID", one["message_id"]),
@@ -99,6 +101,15 @@ def _filing(filing: Mapping[str, Any]) -> Iterator[str]:
 def _evidence(one: Mapping[str, str]) -> str:
     where = f" [{one['header']}: {one['value']}]" if one["header"] else ""
     return one["because"] + where
+
+
+def _status(one: Mapping[str, Any]) -> str:
+    """How far it came; of several recipients also how many are how far: `deferred (1 sent, 1 deferred)`."""
+    if one["status"] is None:
+        return ""
+    each = Counter(delivery["status"] for delivery in one["deliveries"])
+    said = ", ".join(f"{number} {status}" for status, number in each.items())
+    return one["status"].replace("_", " ") + (f" ({said})" if len(one["deliveries"]) > 1 else "")
 
 
 def _file(file: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ def list_(talk: Talk, address: str, limit: int) -> None:
             one["id"],
             when(one["received_at"]),
             one["direction"],
+            (one["status"] or "-").replace("_", " "),
             people(one["participants"], "from"),
             one["subject"],
             ", ".join(one["records"]) or "-",
@@ -68,7 +69,7 @@ def list_(talk: Talk, address: str, limit: int) -> None:
     def empty() -> str:
         return "No message with this address." if address else f"No message yet. Send one to {_a_dropbox(talk)}."
 
-    talk.show(found, lambda: table(rows, "MESSAGE", "RECEIVED", "WAY", "FROM", "SUBJECT", "ON") or empty())
+    talk.show(found, lambda: table(rows, "MESSAGE", "RECEIVED", "WAY", "STATUS", "FROM", "SUBJECT", "ON") or empty())
 
 
 @command.command("show")

@@ -10,8 +10,8 @@ import click
 from mailrelay.cli.show import pairs, plain, table, when
 from mailrelay.cli.talk import Talk, part, talks
 
-_STATES = (
-    "scheduled held queued sending sent delivered bounced expired failed suppressed cancelled".split()  # noqa: SIM905
+_STATUSES = (
+    "scheduled held queued deferred sending sent delivered bounced expired failed suppressed cancelled".split()  # noqa: SIM905
 )
 
 
@@ -21,27 +21,33 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--state", multiple=True, type=click.Choice(_STATES), help="Only this state; may be given several times.")
+@click.option(
+    "--state",
+    "--status",
+    multiple=True,
+    type=click.Choice(_STATUSES),
+    help="Only these; may be given several times. Queued were never tried, deferred were and wait for the next try.",
+)
 @click.option("--all", "everything", is_flag=True, help="Ended deliveries too.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many, newest first.")
 @talks
 def list_(talk: Talk, state: tuple[str, ...], everything: bool, limit: int) -> None:
     """List deliveries: those in flight, or all.
 
-    Example: mailrelay queue list --state queued
+    Example: mailrelay queue list --state deferred
     """
-    states = state or (() if everything else ("scheduled", "held", "queued", "sending"))
-    found = talk.pages("/queue", limit, state=list(states))
+    statuses = state or (() if everything else ("scheduled", "held", "queued", "deferred", "sending"))
+    found = talk.pages("/queue", limit, status=list(statuses))
     empty = (
-        "Nothing is on its way out." if states else "Nothing was sent yet. Send a mail with `mailrelay message send`."
+        "Nothing is on its way out." if statuses else "Nothing was sent yet. Send a mail with `mailrelay message send`."
     )
-    if states and not state:
+    if statuses and not state:
         empty += " Ended deliveries: mailrelay queue list --all"
     rows = (
-        (one["id"], one["state"], one["recipient"], when(one["due_at"]), one["attempts"], one["last_reply"])
+        (one["id"], one["status"], one["recipient"], when(one["due_at"]), one["attempts"], one["last_reply"])
         for one in found["items"]
     )
-    talk.show(found, lambda: table(rows, "DELIVERY", "STATE", "RECIPIENT", "DUE", "TRIES", "LAST REPLY") or empty)
+    talk.show(found, lambda: table(rows, "DELIVERY", "STATUS", "RECIPIENT", "DUE", "TRIES", "LAST REPLY") or empty)
 
 
 @command.command("show")
@@ -59,13 +65,13 @@ def show(talk: Talk, delivery: str) -> None:
 @command.command("counts")
 @talks
 def counts(talk: Talk) -> None:
-    """Count what is in flight, by state, over all organisations.
+    """Count what is in flight, by status, over all organisations.
 
     Example: mailrelay queue counts
     """
     found = talk.get("/queue/counts")
     rows = ((one["state"], one["count"], when(one["oldest_due"])) for one in found)
-    talk.show(found, lambda: table(rows, "STATE", "COUNT", "OLDEST DUE"))
+    talk.show(found, lambda: table(rows, "STATUS", "COUNT", "OLDEST DUE"))
 
 
 @command.command("retry")
@@ -82,7 +88,7 @@ def retry(talk: Talk, delivery: str) -> None:
 
 def described(one: Mapping[str, Any]) -> Iterator[str]:
     """A delivery with its attempts, line by line."""
-    yield f"{one['id']}  {one['state']}  {plain(one['recipient'])}"
+    yield f"{one['id']}  {one['status']}  {plain(one['recipient'])}"
     due = when(one["due_at"]) if one["state"] in ("queued", "scheduled") else ""
     yield pairs(
         [("message", one["message"]), ("queued", when(one["created_at"])), ("due", due), ("last", one["last_reply"])],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +15,7 @@ from mailrelay.model.reply import Reply
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery is. *Deferred* is no state but an event on a queued delivery."""
+    """Where a delivery is. *Deferred* is no state but a status: a queued delivery that was tried (`DeliveryStatus`)."""
 
     SCHEDULED = "scheduled"
     HELD = "held"
@@ -32,6 +33,73 @@ class DeliveryState(StrEnum):
 IN_FLIGHT_DELIVERIES = frozenset(
     {DeliveryState.SCHEDULED, DeliveryState.HELD, DeliveryState.QUEUED, DeliveryState.SENDING}
 )
+
+
+class DeliveryStatus(StrEnum):
+    """What people are told of a delivery (K1): its state, but that of the queued ones those are *deferred* that were tried."""
+
+    SCHEDULED = "scheduled"
+    HELD = "held"
+    QUEUED = "queued"
+    DEFERRED = "deferred"
+    SENDING = "sending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+    CANCELLED = "cancelled"
+
+
+class MessageStatus(StrEnum):
+    """What people are told of a message that we send (K1): the status of its deliveries, or that only some arrived."""
+
+    SCHEDULED = "scheduled"
+    HELD = "held"
+    QUEUED = "queued"
+    DEFERRED = "deferred"
+    SENDING = "sending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    PARTIALLY_SENT = "partially_sent"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+    CANCELLED = "cancelled"
+
+
+_UNFINISHED = (
+    DeliveryStatus.DEFERRED,
+    DeliveryStatus.HELD,
+    DeliveryStatus.SENDING,
+    DeliveryStatus.QUEUED,
+    DeliveryStatus.SCHEDULED,
+)
+"""What says most of a message while one of its deliveries is in flight, first."""
+_ARRIVED = (DeliveryStatus.SENT, DeliveryStatus.DELIVERED)
+_NEVER = (
+    DeliveryStatus.BOUNCED,
+    DeliveryStatus.EXPIRED,
+    DeliveryStatus.FAILED,
+    DeliveryStatus.SUPPRESSED,
+    DeliveryStatus.CANCELLED,
+)
+
+
+def message_status(deliveries: Collection[DeliveryStatus]) -> MessageStatus | None:
+    """The status of a message by those of its deliveries; None without any: it came in, or goes to nobody.
+
+    While anything is in flight it is that, what hangs first. At the end it is sent or delivered to all, sent to some
+    (`partially_sent`), or what befell its deliveries, what the other side said first.
+    """
+    for status in _UNFINISHED:
+        if status in deliveries:
+            return MessageStatus(status)
+    if any(one in _ARRIVED for one in deliveries) and any(one in _NEVER for one in deliveries):
+        return MessageStatus.PARTIALLY_SENT
+    return next((MessageStatus(status) for status in (*_ARRIVED, *_NEVER) if status in deliveries), None)
 
 
 class Stage(StrEnum):
@@ -131,3 +199,15 @@ class Delivery:
     def address(self) -> Address:
         """The recipient's address."""
         return self.recipient.address
+
+    @property
+    def status(self) -> DeliveryStatus:
+        """Its state, or deferred: it was tried, and waits to be tried again."""
+        return delivery_status(self.state, self.attempts)
+
+
+def delivery_status(state: DeliveryState, attempts: int) -> DeliveryStatus:
+    """What a delivery in this state, tried so often, is called."""
+    if state is DeliveryState.QUEUED and attempts:
+        return DeliveryStatus.DEFERRED
+    return DeliveryStatus(state)

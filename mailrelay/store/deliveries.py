@@ -6,17 +6,33 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, and_, case, func, select
 
 from mailrelay.clock import from_micros
 from mailrelay.errors import Unknown
 from mailrelay.ids import DeliveryId, Digest, MessageId, NodeId, OrgId, QueueId
-from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES, Attempt, Delivery, DeliveryState, TlsProof
+from mailrelay.model.delivery import (
+    IN_FLIGHT_DELIVERIES,
+    Attempt,
+    Delivery,
+    DeliveryState,
+    DeliveryStatus,
+    MessageStatus,
+    TlsProof,
+    delivery_status,
+    message_status,
+)
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailParams
 from mailrelay.model.message import BlobRef
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery
+
+_STATUS = case(
+    (and_(delivery.c.state == DeliveryState.QUEUED, delivery.c.attempts > 0), DeliveryStatus.DEFERRED),
+    else_=delivery.c.state,
+)
+"""`Delivery.status`, for the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +40,15 @@ class StateCount:
     """Deliveries of a state that are in flight, and since when the oldest of them is due."""
 
     state: DeliveryState
+    count: int
+    oldest_due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCount:
+    """Deliveries of a status that are in flight, and since when the oldest of them is due."""
+
+    status: DeliveryStatus
     count: int
     oldest_due: datetime | None
 
@@ -47,13 +72,16 @@ def list_deliveries(
     org: OrgId,
     *,
     states: Collection[DeliveryState] = (),
+    statuses: Collection[DeliveryStatus] = (),
     before: DeliveryId | None = None,
     limit: int = 100,
 ) -> tuple[Delivery, ...]:
-    """A page of deliveries, newest first, of these states or all; `before` is the last id of the page before."""
+    """A page of deliveries, newest first, of these states and statuses or all; `before` is the last id of the page before."""
     page = select(delivery).where(delivery.c.org == org)
     if states:
         page = page.where(delivery.c.state.in_(sorted(states)))
+    if statuses:
+        page = page.where(_STATUS.in_(sorted(statuses)))
     if before is not None:
         page = page.where(delivery.c.id < before)
     return tuple(from_row(row._mapping) for row in tx.execute(page.order_by(delivery.c.id.desc()).limit(limit)))
@@ -94,6 +122,34 @@ def counts(tx: Tx) -> tuple[StateCount, ...]:
         if state in IN_FLIGHT_DELIVERIES
         for number, oldest in [found.get(state, (0, None))]
     )
+
+
+def status_counts(tx: Tx) -> tuple[StatusCount, ...]:
+    """What is in flight, for each status, nought included (K1: what waits for its first attempt, and what was put off)."""
+    found = {
+        row.status: (row.number, row.oldest)
+        for row in tx.execute(
+            select(_STATUS.label("status"), func.count().label("number"), func.min(delivery.c.due_at).label("oldest"))
+            .where(DELIVERIES_IN_FLIGHT)
+            .group_by("status")
+        )
+    }
+    return tuple(
+        StatusCount(status, number, None if oldest is None else from_micros(oldest))
+        for status in DeliveryStatus
+        if status is DeliveryStatus.DEFERRED or status in IN_FLIGHT_DELIVERIES
+        for number, oldest in [found.get(status, (0, None))]
+    )
+
+
+def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId]) -> dict[MessageId, MessageStatus]:
+    """The status of each of these messages that has deliveries."""
+    found: dict[MessageId, set[DeliveryStatus]] = {}
+    columns = select(delivery.c.org, delivery.c.message, delivery.c.state, delivery.c.attempts)
+    for row in tx.execute(columns.where(delivery.c.message.in_(sorted(sent)))):
+        if row.org == org:
+            found.setdefault(MessageId(row.message), set()).add(delivery_status(DeliveryState(row.state), row.attempts))
+    return {message: status for message, each in found.items() if (status := message_status(each)) is not None}
 
 
 def next_due(tx: Tx) -> datetime | None:

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from mailrelay.errors import Invalid, Unknown
 from mailrelay.ids import MessageId, OrgId, QueueId
 from mailrelay.model.decision import Disposition, Finding, FindingKind, Link
+from mailrelay.model.delivery import MessageStatus, message_status
 from mailrelay.model.envelope import Arrival, ArrivalState, Channel
 from mailrelay.model.message import Direction, Message, ParticipantRole, Verdict
 from mailrelay.smtp.address import BadAddress, parse_address
-from mailrelay.store import arrivals, filings, links, messages, unresolved
+from mailrelay.store import arrivals, deliveries, filings, links, messages, unresolved
 from mailrelay.store.base import Tx
 from mailrelay.store.filings import Journey
 from mailrelay.store.messages import Place
@@ -67,10 +68,14 @@ class ShownVerdicts(Shown):
 
 
 class ShownMessage(Shown):
-    """A message, stored once however many ways it came. `message_id` is its Message-ID field without brackets."""
+    """A message, stored once however many ways it came. `message_id` is its Message-ID field without brackets.
+
+    `status` is how far it came on its way out, over all its recipients (K1); null for a mail that we do not send.
+    """
 
     id: str
     direction: Direction
+    status: MessageStatus | None
     queue_id: str
     message_id: str | None
     subject: str
@@ -84,11 +89,12 @@ class ShownMessage(Shown):
     part: int
 
     @classmethod
-    def of(cls, one: Message) -> ShownMessage:
+    def of(cls, one: Message, status: MessageStatus | None) -> ShownMessage:
         """The message as it is answered."""
         return cls(
             id=one.id,
             direction=one.direction,
+            status=status,
             queue_id=one.queue_id,
             message_id=one.message_id,
             subject=one.subject,
@@ -205,7 +211,9 @@ class ShownJourney(ShownMessage):
     def told(cls, one: Journey) -> ShownJourney:
         """The journey as it is answered."""
         return cls(
-            **ShownMessage.of(one.message).model_dump(),
+            **ShownMessage.of(
+                one.message, message_status([delivery.status for delivery, _ in one.deliveries])
+            ).model_dump(),
             links=tuple(ShownLink.model_validate(link) for link in one.links),
             filings=tuple(
                 ShownFiling(
@@ -240,10 +248,11 @@ async def list_all(
     limit: Limit = 100,
 ) -> object:
     """Messages, newest first."""
-    found, on = await app.store.read(_list, caller.org, address, after, limit)
+    found, on, statuses = await app.store.read(_list, caller.org, address, after, limit)
     items = [
         ListedMessage(
-            **ShownMessage.of(one).model_dump(), records=tuple(link.record for link in on if link.message == one.id)
+            **ShownMessage.of(one, statuses.get(one.id)).model_dump(),
+            records=tuple(link.record for link in on if link.message == one.id),
         )
         for one in found
     ]
@@ -287,7 +296,9 @@ def _attached(data: bytes, name: str) -> Response:
     return Response(data, media_type="message/rfc822", headers=headers)
 
 
-def _list(tx: Tx, org: OrgId, address: str, after: str, limit: int) -> tuple[tuple[Message, ...], tuple[Link, ...]]:
+def _list(
+    tx: Tx, org: OrgId, address: str, after: str, limit: int
+) -> tuple[tuple[Message, ...], tuple[Link, ...], dict[MessageId, MessageStatus]]:
     place = _place(after)
     if address:
         try:
@@ -297,7 +308,8 @@ def _list(tx: Tx, org: OrgId, address: str, after: str, limit: int) -> tuple[tup
         found = messages.of_address(tx, org, key, before=place.id if place else None, limit=limit)
     else:
         found = messages.list_messages(tx, org, before=place, limit=limit)
-    return found, links.of_messages(tx, org, [one.id for one in found])
+    ids = [one.id for one in found]
+    return found, links.of_messages(tx, org, ids), deliveries.of_messages(tx, org, ids)
 
 
 def _place(after: str) -> Place | None:

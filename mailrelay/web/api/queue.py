@@ -7,9 +7,20 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import Field
 
 from mailrelay.ids import DeliveryId, OrgId
-from mailrelay.model.delivery import Accepted, Attempt, Deferred, Delivery, DeliveryState, Interrupted, Refused, Stage
+from mailrelay.model.delivery import (
+    Accepted,
+    Attempt,
+    Deferred,
+    Delivery,
+    DeliveryState,
+    DeliveryStatus,
+    Interrupted,
+    Refused,
+    Stage,
+)
 from mailrelay.model.envelope import Channel
 from mailrelay.model.reply import Reply
 from mailrelay.store import deliveries, queue
@@ -23,7 +34,10 @@ router = APIRouter(route_class=StrictRoute, tags=["queue"])
 
 
 class ShownDelivery(Shown):
-    """One recipient of one outgoing message; `last_reply` is the other side's last word."""
+    """One recipient of one outgoing message; `last_reply` is the other side's last word.
+
+    `status` is its `state`, but "deferred" for one that is queued again because it was put off (K1).
+    """
 
     id: str
     message: str
@@ -31,6 +45,7 @@ class ShownDelivery(Shown):
     channel: Channel
     recipient: MailAddress
     state: DeliveryState
+    status: DeliveryStatus
     created_at: datetime
     due_at: datetime
     expires_at: datetime
@@ -47,6 +62,7 @@ class ShownDelivery(Shown):
             channel=one.channel,
             recipient=one.address,
             state=one.state,
+            status=one.status,
             created_at=one.created_at,
             due_at=one.due_at,
             expires_at=one.expires_at,
@@ -129,9 +145,9 @@ class DeliveryHistory(ShownDelivery):
 
 
 class ShownCount(Shown):
-    """Deliveries of one state, and since when the oldest is due."""
+    """Deliveries of one status, each counted once, and since when the oldest is due."""
 
-    state: DeliveryState
+    state: Annotated[DeliveryStatus, Field(validation_alias="status")]
     count: int
     oldest_due: datetime | None
 
@@ -141,6 +157,10 @@ async def list_all(
     app: App,
     caller: Reader,
     state: Annotated[list[DeliveryState] | None, Query(description="Only these states.")] = None,
+    status: Annotated[
+        list[DeliveryStatus] | None,
+        Query(description="Only these statuses: like state, but queued are those never tried, deferred the others."),
+    ] = None,
     after: After = "",
     limit: Limit = 100,
 ) -> object:
@@ -149,6 +169,7 @@ async def list_all(
         deliveries.list_deliveries,
         caller.org,
         states=state or (),
+        statuses=status or (),
         before=DeliveryId(after) if after else None,
         limit=limit,
     )
@@ -156,9 +177,9 @@ async def list_all(
 
 
 @router.get("/queue/counts", response_model=tuple[ShownCount, ...], dependencies=[Depends(the_operator)])
-async def counts(app: App) -> Sequence[deliveries.StateCount]:
-    """How many deliveries are in flight, by state: of the installation, so for its operator on the Unix socket."""
-    return await app.store.read(deliveries.counts)
+async def counts(app: App) -> Sequence[deliveries.StatusCount]:
+    """How many deliveries are in flight, by status: of the installation, so for its operator on the Unix socket."""
+    return await app.store.read(deliveries.status_counts)
 
 
 @router.get("/queue/{delivery}")
