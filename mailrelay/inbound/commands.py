@@ -17,6 +17,9 @@ MAX_AUTH_LINE = 12_288  # RFC 4954 §4
 USELESS = frozenset({"NOOP", "RSET", "VRFY", "EXPN", "HELP"})
 """Commands that bring no mail any further; a client that says little else is shown out (S18)."""
 
+PROXY_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+"""How a header of the PROXY protocol's second version begins."""
+
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _VERB = re.compile(rb"[A-Za-z]{1,16}")
 _HTTP = re.compile(rb"[A-Z]{3,8} \S+ HTTP/\d")
@@ -45,9 +48,11 @@ def read_command(line: bytes) -> Command | Reply:
 
 
 def other_protocol(start: bytes) -> str:
-    """What else the first bytes of a session are (`HTTP`, `TLS`), or "" for what may be SMTP (S28)."""
+    """What else than a command `start` begins (`HTTP`, `TLS`, `PROXY`), or "" for what may be SMTP (S27, S28)."""
     if start.startswith(b"\x16\x03"):
         return "TLS"
+    if start.startswith((b"PROXY ", PROXY_V2)):
+        return "PROXY"
     return "HTTP" if _HTTP.match(start) else ""
 
 

@@ -32,7 +32,7 @@ class Bound:
 
 
 class Listeners:
-    """The service `listeners`. PROXY protocol is not offered: its header is an unknown command, and the peer is the proxy (S27)."""
+    """The service `listeners`. PROXY protocol is not offered: who sends its header is cut off (S27)."""
 
     name = "listeners"
 

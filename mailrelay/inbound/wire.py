@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import lru_cache
 
-from mailrelay.inbound.commands import other_protocol
+from mailrelay.inbound.commands import PROXY_V2, other_protocol
 from mailrelay.model.reply import Reply
 from mailrelay.smtp import codes
 from mailrelay.smtp.reply import to_wire
@@ -35,6 +35,7 @@ class Wire:
         self._input = b""
         self._at = 0  # what lies before it in `_input` has been dealt with
         self._output: list[bytes] = []
+        self._opening = b""  # the session's first bytes
         self.waits = False
         """Whether it waits for the client, with everything sent."""
         self.utf8 = False
@@ -90,6 +91,11 @@ class Wire:
             raise Over
         self._input = self._input[self._at :] + chunk
         self._at = 0
+        if len(self._opening) < len(PROXY_V2):
+            # S27: sent slowly, its lines are answered one by one before they are known for what they are.
+            self._opening += chunk[: len(PROXY_V2) - len(self._opening)]
+            if self._opening == PROXY_V2:
+                raise Over("PROXY, not SMTP")
 
     def take(self) -> bytes:
         """All input that is here, perhaps none: for content, which has no lines."""
@@ -104,8 +110,8 @@ class Wire:
         """The next line, without its CRLF and no longer than `cap`, or what is wrong with it. Raises Over."""
         while (end := self._input.find(b"\n", self._at)) < 0 and len(self._input) - self._at <= cap + 1:
             await self.fill(deadline)
-            if self._input.startswith(b"\x16\x03"):
-                raise Over("TLS, not SMTP")  # a ClientHello has no line end to wait for (S28)
+            if protocol := other_protocol(self._input):
+                raise Over(f"{protocol}, not SMTP")  # a ClientHello, say, has no line end to wait for (S28)
         if end < 0 or end - self._at > cap + 1:
             is_auth = self._input[self._at : self._at + 5].upper() == b"AUTH "
             await self._skip_line(deadline)
@@ -114,7 +120,7 @@ class Wire:
         self._at = end + 1
         if not line.endswith(b"\r\n"):
             return codes.COMMAND_LINE_END
-        if protocol := other_protocol(line):
+        if protocol := other_protocol(line):  # it came behind another line
             raise Over(f"{protocol}, not SMTP")
         return line[:-2]
 

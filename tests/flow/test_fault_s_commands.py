@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailrelay.config.schema import ListenerKind
 from tests.support.edge import MAIL, Edge, edge
@@ -273,14 +276,51 @@ async def test_fault_s28_smtp_where_tls_begins_at_once_is_closed(tmp_path: Path)
         assert await client.closed()
 
 
-async def test_fault_s27_a_proxy_header_is_an_unknown_command(here: Edge) -> None:
+PROXY_V1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\n"
+PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n" + b"\x21\x11\x00\x0c" + bytes((192, 0, 2, 1, 192, 0, 2, 2, 0, 1, 0, 25))
+PROXIES = {
+    "v1": PROXY_V1,
+    "v1-unknown": b"PROXY UNKNOWN\r\n",
+    "v1-too-long": b"PROXY TCP6 " + b"f" * 97,  # 108 bytes and no line end
+    "v2": PROXY_V2,
+    "v2-longest": PROXY_V2[:14] + b"\xff\xff" + bytes(65_535),
+}
+
+
+@pytest.mark.parametrize("slowly", [False, True], ids=["at-once", "slowly"])
+@pytest.mark.parametrize("header", PROXIES.values(), ids=PROXIES)
+async def test_fault_s27_a_proxy_header_ends_the_session(here: Edge, header: bytes, slowly: bool) -> None:
+    mail = f"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<{here.address}>\r\n".encode()
     async with connected(here.port()) as client:
-        assert short(await client.say("PROXY TCP4 192.0.2.1 192.0.2.2 1 25")) == "500 5.5.2"
+        with capture_logs() as seen:
+            if slowly:
+                for octet in header[:108]:
+                    client.send(bytes((octet,)))
+                    await asyncio.sleep(0.001)  # so that each comes alone
+            else:
+                client.send(header + mail)
+            async with asyncio.timeout(5):
+                said = await rest(client)
+        # Sent slowly, the first lines of v2 are answered before they are known for what they are; nothing of it is obeyed.
+        assert said == [] if not (slowly and header.startswith(b"\r\n")) else [501, 501, 501]
+        assert [entry["reason"] for entry in seen if entry["event"] == "session.refused"] == ["PROXY, not SMTP"]
+    assert await here.arrivals() == []
+
+
+async def test_fault_s27_a_proxy_header_behind_other_commands_changes_nobodys_address(here: Edge) -> None:
+    async with connected(here.port()) as client:
         await client.ehlo()
-        await client.mail(here.address, MAIL)
-        (arrival,) = await here.arrivals()
-        assert arrival.peer is not None
-        assert arrival.peer.ip == "127.0.0.1"
+        client.send(b"NOOP\r\n" + PROXY_V1 + b"NOOP\r\n")
+        assert await rest(client) == [250]
+
+
+async def rest(client: SmtpClient) -> list[int]:
+    """The codes of what is still answered until the server closes."""
+    said = []
+    with suppress(EOFError, ConnectionError):
+        while True:
+            said.append((await client.reply()).code)
+    return said
 
 
 async def test_commands_before_their_turn_are_refused(here: Edge) -> None:
