@@ -67,6 +67,13 @@ async def test_a_sender_field_of_another_is_refused_too(tmp_path: Path):
             await us.submit(raw=us.mail(header=b"Sender: bob@acme.test\r\n"))
 
 
+async def test_fault_a09_a_sub_address_that_is_another_users_own_is_refused(tmp_path: Path):
+    async with relay(tmp_path) as us:
+        await factory.user(us.store, us.clock, us.org, "anna+eu@acme.test")
+        with pytest.raises(NotPermitted):
+            await us.submit(raw=us.mail("anna+eu@acme.test"))
+
+
 @pytest.mark.parametrize("name", ["Resent-From", "Resent-Sender"])
 async def test_nobody_resends_as_another(tmp_path: Path, name: str):
     async with relay(tmp_path) as us:

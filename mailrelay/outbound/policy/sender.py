@@ -41,7 +41,7 @@ def check(facts: SenderFacts, *, header: Iterable[Address], mail_from: ReversePa
 
 def _check(facts: SenderFacts, address: Address, where: str) -> None:
     keys = _keys(address)
-    if any(own.key in keys for own in facts.user.addresses):
+    if address.key not in facts.others and any(own.key in keys for own in facts.user.addresses):
         return
     if any(key in facts.others for key in keys):
         raise NotPermitted(
