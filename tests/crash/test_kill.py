@@ -6,6 +6,8 @@ import asyncio
 import random
 from pathlib import Path
 
+import pytest
+
 from mailrelay.model.envelope import Channel
 from tests.crash.clients import Client
 from tests.crash.relay import relay
@@ -18,6 +20,7 @@ ROUNDS = 10
 SETTINGS = {"filing": {"max_attempts": 3 * ROUNDS}}
 
 
+@pytest.mark.timeout(240)
 async def test_fault_d03_kill_at_random_moments_under_load(tmp_path: Path) -> None:
     ledger = Ledger()
     moments = random.Random()

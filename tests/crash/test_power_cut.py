@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.crash.clients import Client
 from tests.crash.disk import copied, make_image, mounted
 from tests.crash.relay import relay
@@ -46,6 +48,7 @@ async def _lost(folder: Path, mails: int, wrapper: tuple[str, ...] = ()) -> list
     return lost
 
 
+@pytest.mark.timeout(300)
 async def test_fault_d01_power_cut_after_each_250(tmp_path: Path) -> None:
     assert await _lost(tmp_path, MAILS) == []
 
