@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+from mailrelay.mail.automatic import is_machine
+from mailrelay.model.envelope import Channel
 from mailrelay.model.message import Participant
+from mailrelay.model.settings import Unknown
 from mailrelay.rules import by_address, domains, people
 from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress
+
+MOST = 50
+"""A mail to more unknown people than this is a mailing, and makes none of them a record."""
+
+
+def why_nobody(facts: Facts, so_far: Progress) -> str:
+    """Why nothing is made of anybody in this mail, or ""."""
+    number = len(strangers(facts, so_far))
+    if facts.channel is Channel.BOUNCE:
+        return "it came back to a return path"
+    if facts.message.automatic:
+        return f"it is automatic mail: {facts.message.automatic}"
+    if facts.user is None:
+        return "there is no user who would own a new record"
+    if by_address.settings(facts).unknown is Unknown.NOTHING:
+        return f"{facts.user.name} has nothing made of unknown correspondents"
+    return f"it is with {number} unknown people at once" if number > MOST else ""
+
+
+def why_not(person: Participant) -> str:
+    """Why nothing is made of this stranger, or ""."""
+    return f"{person.address} is an address of a machine" if is_machine(person.address.local) else ""
 
 
 def strangers(facts: Facts, so_far: Progress) -> tuple[Participant, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from mailrelay.config.schema import Filing
 from mailrelay.errors import Conflict, Invalid
 from mailrelay.filing import correct
 from mailrelay.inbound import pipeline
-from mailrelay.model.envelope import ArrivalState
+from mailrelay.model.envelope import ArrivalState, Channel
 from mailrelay.model.settings import Unknown, UserSettings
 from mailrelay.smtp.address import parse_address
-from mailrelay.store import arrivals, filings
+from mailrelay.store import arrivals, filings, people
 from tests.flow.test_i09_explained import rerun
 from tests.support import factory
 from tests.support.filing import attach, mail, office
@@ -202,3 +203,38 @@ async def test_an_address_made_meanwhile_stands_not_against_a_person(tmp_path: P
         (message,) = await desk.messages()
         assert await desk.links(message.id) == {str(ref)}
         assert not await desk.store.read(filings.is_filed, desk.org.id, message.id)
+
+
+async def test_mail_to_postmaster_is_put_on_records_by_people_only(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await desk.record("contact/1", "bob@customer.test")
+        to_postmaster = {"channel": Channel.ORGANISATION, "recipients": ("postmaster@inbound.test",)}
+        known, unknown, attached = [
+            await desk.post(raw, **to_postmaster)
+            for raw in (
+                mail(from_="bob@customer.test", to="postmaster@inbound.test"),
+                mail(from_="eve@else.test", to="bob@customer.test"),
+                attach(mail(from_="bob@customer.test"), from_="eve@else.test", subject="Fwd: x"),
+            )
+        ]
+        assert {one.state for one in (known, unknown, attached)} == {ArrivalState.UNRESOLVED}
+        assert [entry.reason for entry in await desk.waiting()] == ["postmaster"] * 3
+        assert [await desk.links(one) for one in (known, unknown, attached)] == [set(), set(), set()]
+        assert await desk.all_records("lead") == ()
+        assert await rerun(desk, apply=True) == []
+        first = next(entry for entry in await desk.waiting() if entry.arrival == known.id)
+        await desk.store.write(correct.release, desk.org.id, first.id, by=desk.anna.id, at=desk.clock.now())
+        await desk.worker.drain()
+        assert await desk.links(await desk.arrival(known.id)) == {"contact/1"}
+
+
+async def test_a_mail_without_a_record_says_why_none_was_made(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await desk.post(mail(to="no-reply@new.test"))
+        (entry,) = await desk.waiting()
+        none = "no-reply@new.test is no address of a record, and none was made"
+        assert entry.explanation == f"{none}: no-reply@new.test is an address of a machine"
+        await desk.store.write(people.update_user, replace(desk.anna, settings=_NOTHING))
+        await desk.post(mail(to="sue@new.test"))
+        entry = next(one for one in await desk.waiting() if one.id != entry.id)
+        assert entry.explanation.endswith(f"made: {desk.anna.name} has nothing made of unknown correspondents")

@@ -34,15 +34,11 @@ def no_match(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     else:
         names = ", ".join(str(person.address) for person in outside[:_SHOWN])
         strangers = unknown.strangers(facts, so_far)
-        if facts.message.automatic and strangers:
-            because = (
-                f"{names} is no address of a record, and none is made of automatic mail ({facts.message.automatic})"
-            )
-            yield say.hold(HoldReason.AUTOMATIC, because, value=names)
-        else:
-            yield say.hold(
-                HoldReason.NO_MATCH, f"{names} is no address of a record, and none is to be made", value=names
-            )
+        machines = (why for person in strangers if (why := unknown.why_not(person)))
+        why = (strangers and unknown.why_nobody(facts, so_far)) or next(machines, "")
+        reason = HoldReason.AUTOMATIC if facts.message.automatic and strangers else HoldReason.NO_MATCH
+        none = f"none was made: {why}" if why else "none is to be made"
+        yield say.hold(reason, f"{names} is no address of a record, and {none}", value=names)
 
 
 def _colleagues(facts: Facts) -> bool:

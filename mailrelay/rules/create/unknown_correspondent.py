@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mailrelay.mail.automatic import is_machine
 from mailrelay.model.decision import Creation, Finding
-from mailrelay.model.envelope import Channel
 from mailrelay.model.message import Participant
-from mailrelay.model.settings import Unknown
 from mailrelay.rules import by_address, say, unknown
 from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress, Stage, rule
 
 _MAX_NAME = 200
-MOST = 50
-"""A mail to more unknown people than this is a mailing, and makes none of them a record."""
 
 
 @rule(Stage.CREATE, rank=10, row="I6", miss="every correspondent is known")
@@ -30,14 +25,13 @@ def unknown_correspondent(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     strangers = unknown.strangers(facts, so_far)
     if not strangers:
         return
-    because = _never(facts) or _mailing(len(strangers))
+    because = unknown.why_nobody(facts, so_far)
     if because:
         yield say.miss(because)
         return
-    assert facts.user is not None  # noqa: S101 (_never has said so)
+    assert facts.user is not None  # noqa: S101 (why_nobody has said so)
     for person in strangers:
-        if is_machine(person.address.local):
-            because = f"{person.address} is an address of a machine"
+        if because := unknown.why_not(person):
             yield say.miss(because, header=say.header(person), value=str(person.address))
             continue
         creation = Creation(
@@ -47,23 +41,6 @@ def unknown_correspondent(facts: Facts, so_far: Progress) -> Iterator[Finding]:
             owner=facts.user.id,
         )
         yield say.create(creation, f"{person.address} is the address of no record", header=say.header(person))
-
-
-def _never(facts: Facts) -> str:
-    """Why nothing is made of anybody in this mail, or ""."""
-    if facts.channel is Channel.BOUNCE:
-        return "it came back to a return path"
-    if facts.user is None:
-        return "there is no user who would own a new record"
-    if by_address.settings(facts).unknown is Unknown.NOTHING:
-        return f"{facts.user.name} has nothing made of unknown correspondents"
-    if facts.message.automatic:
-        return f"it is automatic mail: {facts.message.automatic}"
-    return ""
-
-
-def _mailing(number: int) -> str:
-    return f"it is with {number} unknown people at once" if number > MOST else ""
 
 
 def _name(person: Participant) -> str:
