@@ -19,7 +19,7 @@ run: ## start the daemon on loopback with a sample organisation
 test: dev peers ## run every test
 	@$(BIN)/pytest -q -n 2 --dist worksteal
 
-check: lint types layers ## format, lint, types, layers, and the quick tests
+check: lint types layers ## check format, style, types and layers, and run the quick tests
 	@$(BIN)/pytest -q -n 2 --dist worksteal $(QUICK)
 
 lint: dev ## ruff, and hadolint on the Dockerfile

@@ -109,7 +109,7 @@ def _status(one: Mapping[str, Any]) -> str:
         return ""
     each = Counter(delivery["status"] for delivery in one["deliveries"])
     said = ", ".join(f"{number} {status}" for status, number in each.items())
-    return one["status"].replace("_", " ") + (f" ({said})" if len(one["deliveries"]) > 1 else "")
+    return str(one["status"]).replace("_", " ") + (f" ({said})" if len(one["deliveries"]) > 1 else "")
 
 
 def _file(file: Mapping[str, Any]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mailrelay.config.schema import ListenerKind
+from mailrelay.config.schema import Delivery, ListenerKind, Route
 from mailrelay.upkeep import sample
 from mailrelay.upkeep.sample import Sample
 
@@ -55,11 +56,16 @@ def text(running: Running, made: Sample | None) -> str:
         *_aligned(
             [
                 ("user", made.user),
-                ("their dropbox", made.dropbox),
-                ("their submission password", made.password),
-                ("administrator token", made.token),
+                ("their dropbox", made.dropbox or f"none; make one with `{_program()} dropbox make {made.user}`"),
+                (
+                    "their submission password",
+                    made.password or f"another by now; set one with `{_program()} user password {made.user}`",
+                ),
+                ("administrator token", made.token or f"revoked; make one with `{_program()} token make NAME`"),
             ]
         ),
+        "",
+        _leaving(running.application.config.delivery),
         "",
         "Try it, in another terminal in this folder",
     ]
@@ -74,29 +80,61 @@ def steps(running: Running, made: Sample) -> tuple[Step, ...]:
     program = shlex.quote(_program())
     edge = next(one for one in running.bound if one.kind is ListenerKind.EDGE)
     there = "" if _is_usual(running.unix_socket) else f" --socket {shlex.quote(str(running.unix_socket))}"
-    post = (
-        f"curl -sS http://{_at(running.api)}/api/v1/messages -H 'Authorization: Bearer {made.token}' "
-        f"""--json '{{"from": "{made.user}", "to": ["{made.customer}"], "subject": "An offer", "text": "Hello Bob"}}'"""
+    if not made.alone:
+        there += f" --organisation {made.organisation}"
+    delivery = running.application.config.delivery
+    found = []
+    if made.dropbox:
+        found += [
+            Step(
+                "mail in: what a mail program sends when the dropbox is in Bcc",
+                f"{program} practice send --host {edge.host} --port {edge.port} --from {made.user} --to {made.customer} "
+                f"--dropbox {made.dropbox} --subject 'Your ovens' --text 'Hello Bob'",
+            ),
+            Step("where it was filed, by which rule, on what evidence", f"{program} message show latest{there}"),
+        ]
+    if made.record:
+        found.append(Step("the customer's record, with the mail on it", f"{program} record show {made.record}{there}"))
+    if delivery.route is Route.CATCH_ALL:
+        found += _mail_out(running, made, program, there)
+    else:
+        # Pasted without a thought it would really be sent, so there is no command for it here.
+        found.append(Step("the queue", f"{program} queue list --all{there}"))
+    found.append(Step("is everything accounted for?", f"{program} audit{there}"))
+    return tuple(found)
+
+
+def _mail_out(running: Running, made: Sample, program: str, there: str) -> Iterator[Step]:
+    """Mail to a customer, which the catch-all keeps."""
+    config = running.application.config
+    yield Step(
+        "mail out",
+        f"{program} message send --from {made.user} --to {made.customer} --subject 'An offer' --text 'Hello Bob'{there}",
     )
-    kept = running.application.config.delivery.catch_all or running.application.config.data / "sent"
+    if made.token:
+        fields = f'{{"from": "{made.user}", "to": ["{made.customer}"], "subject": "An offer", "text": "Hello Bob"}}'
+        yield Step(
+            "the same by the API",
+            f"curl -sS http://{_at(running.api)}/api/v1/messages -H 'Authorization: Bearer {made.token}' --json '{fields}'",
+            needs="curl",
+        )
+    yield Step(
+        "the queue; nothing leaves this machine until a route is configured", f"{program} queue list --all{there}"
+    )
+    kept = config.delivery.catch_all or config.data / "sent"
+    yield Step("what would have been sent", f"ls -l {shlex.quote(str(_short(kept)))}")
+
+
+def _leaving(delivery: Delivery) -> str:
+    """Where mail goes that is sent."""
+    if delivery.route is Route.CATCH_ALL:
+        return "Nothing leaves this machine: mail that is sent is kept in a folder (delivery.route is catch_all)."
+    to = "the recipients' own servers"
+    if delivery.smart_host is not None:
+        to = f"{delivery.smart_host.host}:{delivery.smart_host.port}"
     return (
-        Step(
-            "mail in: what a mail program sends when the dropbox is in Bcc",
-            f"{program} practice send --host {edge.host} --port {edge.port} --from {made.user} --to {made.customer} "
-            f"--dropbox {made.dropbox} --subject 'Your ovens' --text 'Hello Bob'",
-        ),
-        Step("where it was filed, by which rule, on what evidence", f"{program} message show latest{there}"),
-        Step("the customer's record, with the mail on it", f"{program} record show contact/1{there}"),
-        Step(
-            "mail out",
-            f"{program} message send --from {made.user} --to {made.customer} --subject 'An offer' --text 'Hello Bob'{there}",
-        ),
-        Step("the same by the API", post, needs="curl"),
-        Step(
-            "the queue; nothing leaves this machine until a route is configured", f"{program} queue list --all{there}"
-        ),
-        Step("what would have been sent", f"ls -l {shlex.quote(str(_short(kept)))}"),
-        Step("is everything accounted for?", f"{program} audit{there}"),
+        f"MAIL THAT IS SENT LEAVES THIS MACHINE: it goes to {to} (delivery.route is {delivery.route}).\n"
+        "So no command that sends is given here."
     )
 
 

@@ -1,7 +1,7 @@
 """The sample organisation: three people, a dozen records, a dropbox, keys and a token, so that a first mail has somewhere to go.
 
 It is made once, in a store without any organisation. Its secrets are kept in `sample.json` in the data folder, which only the
-daemon's own user can read, so that a later start can print the same commands.
+daemon's own user can read, so that a later start can print them again: those of them that hold by then.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import asyncio
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Config
 from mailrelay.ids import IdFactory, OrgId, UserId, hash_secret, new_api_secret, new_dropbox_token
-from mailrelay.inbound.passwords import hash_password
+from mailrelay.inbound.passwords import hash_password, verify_password
 from mailrelay.model.organisation import ApiToken, Dropbox, Organisation, Right, Role, User
 from mailrelay.model.record import AddressField, AddressKind, Module, Record, RecordAddress, RecordLink, RecordRef
 from mailrelay.model.settings import OrganisationSettings, UserSettings
@@ -29,6 +29,7 @@ from mailrelay.upkeep import signing
 NAME = "Sample Ltd"
 DOMAIN = "example.org"
 _FILE = "sample.json"
+_CUSTOMER = "contact/1"
 _MODULES = ("contact", "lead", "account", "vendor", "site")
 
 # RFC 2606 §3: names that nobody can own.
@@ -58,13 +59,20 @@ _RECORDS: tuple[tuple[str, str, dict[str, str], dict[str, str], dict[str, str]],
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What to know of the sample organisation: one user with their dropbox, what they submit with, and the token."""
+    """What to know of the sample organisation: one user with their dropbox, what they submit with, and the token.
+
+    `dropbox`, `password` and `token` are "" once the user has no dropbox, or a password or token that we do not know.
+    """
 
     organisation: str
     user: str
     dropbox: str
     customer: str
     """The address of a contact that the user writes to."""
+    record: str = _CUSTOMER
+    """That contact, "" once it is forgotten."""
+    alone: bool = True
+    """Whether there is no other organisation, so that commands need not name this one."""
     password: str = field(repr=False)
     token: str = field(repr=False)
 
@@ -84,18 +92,21 @@ class _Plan:
 
 
 async def make(store: Store, clock: Clock, ids: IdFactory, config: Config) -> Sample | None:
-    """The sample organisation: made now, or as it was made before; None where the store has another one."""
+    """The sample organisation: made now, or as it stands today; None where the store has another one."""
     path = config.data / _FILE
     known = await store.read(organisations.list_organisations)
     if known:
-        return await asyncio.to_thread(_read, path, {one.id for one in known})
+        kept = await asyncio.to_thread(_read, path, {one.id for one in known})
+        return None if kept is None else await _today(store, config, kept, alone=len(known) == 1)
     password, secret = secrets.token_urlsafe(12), new_api_secret()
     plan = await _plan(clock, ids, config, password=password)
     sample = Sample(
         organisation=plan.organisation.id,
         user=str(plan.users[1].primary),
-        dropbox=f"bcc-{plan.dropbox.token}@{config.inbound.domains[0]}",
+        dropbox=_address(plan.dropbox, config),
         customer="bob@bluebird.example",
+        record=_CUSTOMER,
+        alone=True,
         password=password,
         token=secret,
     )
@@ -103,6 +114,34 @@ async def make(store: Store, clock: Clock, ids: IdFactory, config: Config) -> Sa
     await asyncio.to_thread(_write, path, sample)
     made = await store.write(_keep, plan, clock, hash_secret(secret))
     return sample if made else None
+
+
+async def _today(store: Store, config: Config, kept: Sample, *, alone: bool) -> Sample | None:
+    """What holds of it now: the dropbox of today, and those secrets that were not replaced. None when its user is gone."""
+    org = OrgId(kept.organisation)
+    logins = await store.read(people.by_address, parse_address(kept.user).key)
+    login = next((one for one in logins if one.user.org == org), None)
+    if login is None:
+        return None
+    boxes = await store.read(dropboxes.of_user, org, login.user.id)
+    standing = next((box for box in boxes if box.valid_until is None), None)
+    token = await store.read(tokens.by_secret, hash_secret(kept.token))
+    same = await asyncio.to_thread(
+        verify_password, kept.password, login.password, rounds=config.submission.password_rounds
+    )
+    shown = await store.read(records.get_many, org, [_ref(_CUSTOMER)])
+    return replace(
+        kept,
+        alone=alone,
+        record=_CUSTOMER if shown else "",
+        dropbox="" if standing is None else _address(standing, config),
+        password=kept.password if same else "",
+        token="" if token is None else kept.token,
+    )
+
+
+def _address(box: Dropbox, config: Config) -> str:
+    return f"bcc-{box.token}@{config.inbound.domains[0]}"
 
 
 async def _plan(clock: Clock, ids: IdFactory, config: Config, *, password: str) -> _Plan:

@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,25 @@ import pytest
 from mailrelay import daemon
 from mailrelay.cli import sample as printed
 from mailrelay.clock import Clock
-from mailrelay.config.schema import Config, Http, Listener, ListenerKind, Submission
+from mailrelay.config.schema import (
+    Config,
+    Delivery,
+    Http,
+    Listener,
+    ListenerKind,
+    Route,
+    SmartHost,
+    Submission,
+)
 from mailrelay.ids import IdFactory
-from mailrelay.inbound.passwords import verify_password
+from mailrelay.inbound.passwords import hash_password, verify_password
+from mailrelay.model.organisation import Dropbox
+from mailrelay.model.record import RecordRef
 from mailrelay.service import Stopping
-from mailrelay.store import dkim_keys, modules, organisations, people, records
+from mailrelay.store import dkim_keys, dropboxes, modules, organisations, people, records, tokens
 from mailrelay.upkeep import sample
 from tests.support.factory import open_store
+from tests.support.factory import org as factory_org
 from tests.support.peers import need
 
 PROGRAM = Path(sys.executable).with_name("mailrelay")
@@ -68,6 +81,73 @@ async def test_the_sample_organisation_is_what_it_should_be(tmp_path: Path) -> N
         # Somebody else's organisation is left alone, and nothing is said of a sample.
         (tmp_path / "sample.json").unlink()
         assert await sample.make(store, clock, IdFactory(clock.now), config) is None
+
+
+async def test_a_later_start_tells_what_holds_by_then(tmp_path: Path) -> None:
+    clock, config = Clock(), _config(tmp_path)
+    ids = IdFactory(clock.now)
+    async with open_store(tmp_path) as store:
+        made = await sample.make(store, clock, ids, config)
+        assert made is not None
+        (login,) = await store.read(people.by_address, made.user)
+        org, ben = login.user.org, login.user.id
+        box = Dropbox(
+            id=ids.dropbox(),
+            org=org,
+            user=ben,
+            token="x" * 24,
+            created_at=clock.now(),
+            valid_until=None,
+            last_used_at=None,
+        )
+        await store.write(dropboxes.regenerate, box, old_until=clock.now())
+        again = await sample.make(store, clock, ids, config)
+        assert again == replace(made, dropbox=f"bcc-{'x' * 24}@inbound.localhost")
+
+        await store.write(dropboxes.disable, org, ben, now=clock.now())
+        await store.write(people.set_password, org, ben, hash_password("another password", rounds=4))
+        (token,) = await store.read(tokens.list_tokens, org)
+        await store.write(tokens.revoke, org, token.id, now=clock.now())
+        assert await sample.make(store, clock, ids, config) == replace(made, dropbox="", password="", token="")
+        await store.write(records.remove, org, RecordRef("contact", "1"))
+        await factory_org(store, clock)
+        found = await sample.make(store, clock, ids, config)
+        assert found is not None
+        assert (found.record, found.alone) == ("", False)
+
+        await store.write(people.deactivate, org, ben)
+        assert await sample.make(store, clock, ids, config) is None
+
+
+@pytest.mark.parametrize(
+    ("route", "to"),
+    [
+        (Delivery(route=Route.MX), "the recipients' own servers"),
+        (
+            Delivery(route=Route.SMART_HOST, smart_host=SmartHost(host="smart.example", port=2500)),
+            "smart.example:2500",
+        ),
+    ],
+)
+async def test_with_a_route_no_printed_command_sends(tmp_path: Path, route: Delivery, to: str) -> None:
+    config = _config(tmp_path / "data").model_copy(update={"delivery": route})
+    async with _running(config) as running:
+        app = running.application
+        made = await sample.make(app.store, app.clock, app.ids, app.config)
+        assert made is not None
+        said = printed.text(running, made)
+        assert "MAIL THAT IS SENT LEAVES THIS MACHINE" in said
+        assert to in said
+        assert "Nothing leaves" not in said
+        assert "data/sent" not in said
+        commands = [step.command for step in printed.steps(running, made)]
+        assert not any("message send" in one or "/messages" in one for one in commands)
+        assert any("practice send" in one for one in commands)
+
+        without = replace(made, dropbox="", password="", token="")
+        said = printed.text(running, without)
+        assert f"dropbox make {made.user}" in said
+        assert "--dropbox" not in said
 
 
 @asynccontextmanager
