@@ -103,8 +103,8 @@ class Recipients:
         )
 
     async def _postmaster(self, address: Address) -> Target | Reply:
-        # RFC 5321 §4.5.1: mail to postmaster is accepted. It is nobody's dropbox, so a person of the first organisation finds
-        # it in the unresolved list.
+        # RFC 5321 §4.5.1: mail to postmaster is accepted. It is nobody's dropbox, so that a rule (hold.postmaster) leaves it to a
+        # person of the first organisation, in the unresolved list.
         everyone = await self._store.read(organisations.list_organisations)
         if not everyone:
             return codes.LOCAL_ERROR
