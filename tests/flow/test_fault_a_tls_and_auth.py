@@ -334,6 +334,7 @@ async def test_fault_a08_an_unknown_user_and_a_wrong_password_look_alike(tmp_pat
         ("bert@example.com", "553 5.7.1"),
         ("anna@other.test", "553 5.7.1"),
         ("ceo@elsewhere.test", "553 5.7.1"),
+        ("ceo@example.com", "553 5.7.1"),
     ],
 )
 async def test_fault_a09_the_envelope_sender_is_the_users_own(
@@ -345,7 +346,7 @@ async def test_fault_a09_the_envelope_sender_is_the_users_own(
     assert short(await client.say(f"MAIL FROM:<{sender}>")) == code
 
 
-@pytest.mark.parametrize("author", ["bert@example.com", "anna@other.test"])
+@pytest.mark.parametrize("author", ["bert@example.com", "anna@other.test", "ceo@example.com"])
 async def test_fault_a09_the_author_is_the_users_own(here: Edge, client: SmtpClient, author: str) -> None:
     await factory.user(here.store, here.clock, here.organisation, "bert@example.com")
     await client.log_in(USER, PASSWORD)

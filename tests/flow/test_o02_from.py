@@ -11,6 +11,7 @@ from mailrelay.errors import Invalid, NotPermitted
 from mailrelay.mail.dkim import KeyAlgorithm, SigningKey, verify
 from mailrelay.mail.headers import HeaderBlock
 from mailrelay.model.message import Verdict
+from mailrelay.model.organisation import Role
 from mailrelay.outbound import keys
 from mailrelay.smtp.address import parse_address
 from mailrelay.store import dkim_keys, domains, ledger
@@ -45,7 +46,13 @@ async def sent(us: Relay, **more) -> bytes:
 
 @pytest.mark.parametrize(
     ("header", "mail_from"),
-    [("bob@acme.test", "anna@acme.test"), ("anna@acme.test", "bob@acme.test"), ("x@else.test", "anna@acme.test")],
+    [
+        ("bob@acme.test", "anna@acme.test"),
+        ("anna@acme.test", "bob@acme.test"),
+        ("x@else.test", "anna@acme.test"),
+        ("ceo@acme.test", "anna@acme.test"),
+        ("anna@acme.test", "ceo@acme.test"),
+    ],
 )
 async def test_fault_a09_another_sender_is_refused_and_nothing_is_queued(tmp_path: Path, header: str, mail_from: str):
     async with relay(tmp_path) as us:
@@ -55,10 +62,20 @@ async def test_fault_a09_another_sender_is_refused_and_nothing_is_queued(tmp_pat
         assert await us.store.read(ledger.balance) == []
 
 
-@pytest.mark.parametrize("own", ["anna@acme.test", "anna@home.test", "info@acme.test"])
-async def test_ones_own_addresses_and_those_of_the_organisation_may_send(tmp_path: Path, own: str):
+@pytest.mark.parametrize("own", ["anna@acme.test", "anna@home.test", "anna+news@acme.test"])
+async def test_one_may_send_as_ones_own_addresses(tmp_path: Path, own: str):
     async with relay(tmp_path) as us:
         assert (await us.submit(raw=us.mail(own), mail_from=parse_address(own))).deliveries
+
+
+async def test_an_administrator_may_send_as_what_no_user_has_and_as_nobody_else(tmp_path: Path):
+    async with relay(tmp_path) as us:
+        cleo = await factory.user(us.store, us.clock, us.org, "cleo@acme.test", role=Role.ADMINISTRATOR)
+        info = parse_address("info@acme.test")
+        assert (await us.submit(user=cleo.id, raw=us.mail(str(info)), mail_from=info)).deliveries
+        for other in ("bob@acme.test", "anna@home.test", "info@else.test"):
+            with pytest.raises(NotPermitted, match=r"cleo@acme\.test, what no user has of acme\\.test"):
+                await us.submit(user=cleo.id, raw=us.mail(other), mail_from=cleo.primary)
 
 
 async def test_a_sender_field_of_another_is_refused_too(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Who may send as whom (O2, A09): as themselves and as what belongs to nobody in the organisation's own domains; never as another."""
+"""Who may send as whom (O2, A09): a user as themselves; an administrator also as what belongs to nobody in the organisation's domains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from mailrelay.errors import NotPermitted
 from mailrelay.model.address import Address, ReversePath
-from mailrelay.model.organisation import User
+from mailrelay.model.organisation import Role, User
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +45,27 @@ def _check(facts: SenderFacts, address: Address, where: str) -> None:
     keys = _keys(address)
     if address.key not in facts.others and any(own.key in keys for own in facts.user.addresses):
         return
-    if any(key in facts.others for key in keys):
-        raise NotPermitted(
-            f"{address} in {where} belongs to another user; send as yourself, or ask your administrator for an address"
-        )
-    if address.domain not in facts.domains:
-        raise NotPermitted(
-            f"{address} in {where} is none of your addresses and not in a domain of your organisation; "
-            f"use {facts.user.primary} or have the address added to your alternates"
-        )
+    # `info@` or `ceo@`, which no user has, carries the organisation's name: that is not any user's to lend.
+    administers = facts.user.role is Role.ADMINISTRATOR and address.domain in facts.domains
+    owned = any(key in facts.others for key in keys)
+    if administers and not owned:
+        return
+    if owned:
+        raise NotPermitted(f"{address} in {where} belongs to another user; you may use {_allowed(facts)}")
+    raise NotPermitted(
+        f"{address} in {where} is none of your addresses; you may use {_allowed(facts)}, "
+        "or have it added to your alternates by an administrator"
+    )
+
+
+def _allowed(facts: SenderFacts) -> str:
+    """The addresses that this user may send as, for a sentence."""
+    shown = [str(address) for address in facts.user.addresses[:_SHOWN]]
+    if (more := len(facts.user.addresses) - _SHOWN) > 0:
+        shown.append(f"{more} more of your own")
+    if facts.user.role is Role.ADMINISTRATOR and facts.domains:
+        shown.append("what no user has of " + ", ".join(sorted(facts.domains)))
+    return ", ".join(shown)
 
 
 def _keys(address: Address) -> tuple[str, ...]:
