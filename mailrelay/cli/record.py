@@ -60,8 +60,8 @@ def import_(talk: Talk, file: Path) -> None:
     """Bring records in from FILE.csv or FILE.ndjson; each line that is left out is named with its reason.
 
     A CSV file begins with the columns' names: module, id and name are needed; owner and links are optional; any other
-    is an address field of the module, or kept as a field. The same file again changes nothing. Exit status: 0 all lines
-    are in, 65 some were left out.
+    is an address field of the module, or kept as a field. A line of NDJSON is an object with these names, or a record as
+    the API answers it. The same file again changes nothing. Exit status: 0 all lines are in, 65 some were left out.
 
     Example: mailrelay record import contacts.csv
     """

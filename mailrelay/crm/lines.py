@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NoReturn
 
 from mailrelay.errors import Invalid
@@ -30,6 +30,9 @@ class Row:
     owner: str
     links: tuple[RecordLink, ...]
     values: tuple[tuple[str, str], ...]
+    """Fields; where `addresses` is None some of them may be address fields, which their module tells."""
+    addresses: tuple[tuple[str, str], ...] | None = None
+    """Address fields, where the line itself sets them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,9 @@ def read_csv(stream: BinaryIO) -> Iterator[Row | BadLine]:
 def read_ndjson(stream: BinaryIO) -> Iterator[Row | BadLine]:
     """The records of a file with a JSON object on each line.
 
-    `links` is a list of `"role=module/id"` or of `{"role": …, "module": …, "id": …}`; numbers are kept as they are written.
+    An object is either flat, a key for each field as in CSV, or a record as the API answers and takes it, with `ref` or
+    `module` and `id`, and with `addresses` and `fields` of its own. `links` is a list of `"role=module/id"`, of
+    `{"role": …, "to": "module/id"}` or of `{"role": …, "module": …, "id": …}`. Numbers are kept as they are written.
     """
     lines = _Lines(stream)
     while lines:
@@ -79,7 +84,10 @@ def read_ndjson(stream: BinaryIO) -> Iterator[Row | BadLine]:
                 continue
             values = _object(text)
             links = _links_of_json(values.pop("links", None))
-            yield _row(start, {name: _text_of_json(value) for name, value in values.items()}, links)
+            if _is_whole(values):
+                yield _whole(start, values, links)
+            else:
+                yield _row(start, {name: _text_of_json(value) for name, value in values.items()}, links)
         except BadText as bad:
             yield BadLine(start, str(bad))
 
@@ -205,15 +213,65 @@ def _text_of_json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+# --- records as the API has them ---
+
+_WHOLE = ("ref", "module", "id", "name", "owner", "addresses", "fields")
+_OURS = ("source", "created_at", "updated_at", "change")
+"""What the API says of a record and nobody tells it."""
+
+
+def _is_whole(values: Mapping[str, Any]) -> bool:
+    """Whether a line has the form of the API; a flat one may well have a field of its own called `ref` or `fields`."""
+    if any(isinstance(values.get(name), dict | list) for name in ("addresses", "fields")):
+        return True
+    return "ref" in values and not ("module" in values and "id" in values)
+
+
+def _whole(line: int, values: dict[str, Any], links: tuple[RecordLink, ...]) -> Row:
+    for name in values:
+        if name not in _WHOLE and name not in _OURS:
+            raise BadText(f"{shown(name)}: there is no such field; put it in fields, or an address in addresses")
+    head = {name: _text_of_json(values.get(name)) for name in ("module", "id", "name", "owner")}
+    if "ref" in values:
+        module, _, record_id = _text_of_json(values["ref"]).partition("/")
+        for name, part in (("module", module), ("id", record_id)):
+            if values.get(name) is not None and head[name] != part:
+                raise BadText(f"ref: does not agree with {name}")
+            head[name] = part
+    fields = values.get("fields")
+    if not isinstance(fields, dict | None):
+        raise BadText("fields: is not an object")
+    told = {name: _text_of_json(value) for name, value in (fields or {}).items() if value is not None}
+    addresses = _addresses(values.get("addresses"))
+    _check_text((*told.items(), *addresses.items()))
+    row = _row(line, head, links)
+    return replace(row, values=tuple(told.items()), addresses=tuple(addresses.items()))
+
+
+def _addresses(given: Any) -> dict[str, str]:
+    """Address by field, of the object that the API takes or of the list that it answers."""
+    if isinstance(given, list):
+        named: dict[str, Any] = {}
+        for one in given:
+            if not isinstance(one, dict) or not isinstance(one.get("field"), str) or "address" not in one:
+                raise BadText("addresses: an entry must have field and address")
+            if one["field"] in named:
+                raise BadText(f"addresses: names {shown(one['field'])} twice")
+            named[one["field"]] = one["address"]
+        given = named
+    if not isinstance(given, dict | None):
+        raise BadText("addresses: is neither an object nor a list")
+    for name, value in (given or {}).items():
+        if not isinstance(value, str | None):
+            raise BadText(f"{shown(name)}: is not an address")
+    return {name: value for name, value in (given or {}).items() if value}
+
+
 # --- rows ---
 
 
 def _row(line: int, values: Mapping[str, str], links: tuple[RecordLink, ...]) -> Row:
-    for name, value in values.items():
-        if "\0" in name or "\0" in value:
-            raise BadText(f"{shown(name)}: holds a NUL character")
-        if any("\ud800" <= character <= "\udfff" for character in name + value):
-            raise BadText(f"{shown(name)}: holds half of a surrogate pair")
+    _check_text(values.items())
     for name in _NEEDED:
         if not values.get(name, "").strip():
             raise BadText(f"{name}: is missing")
@@ -225,6 +283,15 @@ def _row(line: int, values: Mapping[str, str], links: tuple[RecordLink, ...]) ->
         links=links,
         values=tuple((name, value) for name, value in values.items() if value and name not in (*_NEEDED, "owner")),
     )
+
+
+def _check_text(values: Iterable[tuple[str, str]]) -> None:
+    """Raises BadText for text that no database keeps."""
+    for name, value in values:
+        if "\0" in name or "\0" in value:
+            raise BadText(f"{shown(name)}: holds a NUL character")
+        if any("\ud800" <= character <= "\udfff" for character in name + value):
+            raise BadText(f"{shown(name)}: holds half of a surrogate pair")
 
 
 def _ref(module: str, record_id: str) -> RecordRef:
@@ -260,7 +327,12 @@ def _link_of_json(value: Any) -> RecordLink:
         role, module, record_id = value["role"], value["module"], value["id"]
         if isinstance(role, str) and isinstance(module, str) and isinstance(record_id, str):
             return _link(role, module, record_id)
-    raise BadText('links: an entry must be "role=module/id" or have role, module and id')
+    if isinstance(value, dict) and value.keys() == {"role", "to"}:
+        role, to = value["role"], value["to"]
+        if isinstance(role, str) and isinstance(to, str):
+            module, _, record_id = to.partition("/")
+            return _link(role, module, record_id)
+    raise BadText('links: an entry must be "role=module/id" or have role and to')
 
 
 def _link(role: str, module: str, record_id: str) -> RecordLink:

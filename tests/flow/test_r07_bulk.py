@@ -14,6 +14,7 @@ from mailrelay.errors import Invalid
 from mailrelay.store import matches, records
 from tests.support import factory
 from tests.support.clock import FakeClock
+from tests.support.http import serving
 
 CSV = """\
 module,id,name,email,secondary_email,owner,links,phone
@@ -93,3 +94,34 @@ async def test_ten_thousand_lines_are_loaded_in_batches(tmp_path: Path) -> None:
         result = await bulk.load(store, org.id, bulk.read_csv(io.BytesIO(b"".join(lines))), now=clock.now())
         assert (result.created, result.bad) == (10_000, ())
         assert len(await store.read(matches.by_domains, org.id, "lead", ["x.test"], limit=20_000)) == 10_000
+
+
+async def test_what_the_api_answers_loads_again(tmp_path: Path) -> None:
+    with_addresses = {"name": "Zoë", "addresses": {"email": "z@x.test", "secondary_email": "y@x.test"}}
+    given = with_addresses | {"links": [{"role": "account", "to": "account/3"}], "fields": {"source": "fair"}}
+    async with serving(tmp_path) as api:
+        await factory.org(api.store, api.clock)
+        assert (await api.local.put("/api/v1/records/contact/17", json=given)).json["change"] == "created"
+        (answered,) = (await api.local.get("/api/v1/records/contact")).json["items"]
+        lines = [
+            answered,
+            {"module": "contact", "id": "17", **given},
+            {"module": "contact", "id": "18", **given},
+            {"module": "contact", "id": "19", "name": "x", "addresses": {"phone": "z@x.test"}},
+            {"module": "contact", "id": "19", "name": "x", "fields": {"email": "z@x.test"}},
+        ]
+        answer = await api.local.post(
+            "/api/v1/records/bulk",
+            data="\n".join(json.dumps(line) for line in lines).encode(),
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+        *bad, sums = [json.loads(line) for line in answer.body.splitlines()]
+        assert sums == {"created": 1, "updated": 0, "unchanged": 2, "bad": 2}
+        assert [one["because"] for one in bad] == [
+            "phone: contact has no such address field; it has email, secondary_email",
+            "email: is an address field; give it in addresses",
+        ]
+        copied = (await api.local.get("/api/v1/records/contact/18")).json
+        assert [copied[name] for name in ("addresses", "links", "fields")] == [
+            answered[name] for name in ("addresses", "links", "fields")
+        ]

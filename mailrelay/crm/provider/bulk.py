@@ -1,19 +1,21 @@
 """Records from a file: CSV or NDJSON, a line for each record. A bad line is reported with its number, the good ones are in (R7).
 
 Columns or keys: `module`, `id`, `name`; `owner`, a user's address or id; `links`, in CSV as `role=module/id;role=module/id`; the
-address fields of the module by their names; anything else is a field of the record. A line is the whole record: what it does
+address fields of the module by their names; anything else is a field of the record. In NDJSON a line may also be a record as the
+API answers it (`lines.read_ndjson`). A line is the whole record: what it does
 not say the record no longer has. Values are data: what a spreadsheet would take for a formula is text here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
 from mailrelay.crm.lines import BadLine, BadText, Row, read_csv, read_ndjson
 from mailrelay.ids import OrgId, UserId
+from mailrelay.model.address import Address
 from mailrelay.model.record import Module, Record, RecordAddress
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.smtp.escape import shown
@@ -102,23 +104,41 @@ def _record(
     if module is None:
         raise BadText(f"module: there is no module {shown(row.ref.module)}")
     kinds = {field.name: field.kind for field in module.address_fields}
-    addresses = []
-    for name, value in row.values:
-        if name in kinds and value.strip():
-            try:
-                address = parse_address(value.strip())
-            except BadAddress as error:
-                raise BadText(f"{name}: {error}") from error
-            addresses.append(RecordAddress(address=address, kind=kinds[name], field=name))
+    told = row.values if row.addresses is None else row.addresses
+    addresses = tuple(
+        RecordAddress(address=_address(name, value), kind=kinds[name], field=name)
+        for name, value in told
+        if name in kinds and value.strip()
+    )
+    if row.addresses is not None:
+        _check_places(row, kinds)
     return Record(
         org=org,
         ref=row.ref,
         name=row.name,
         owner=owner_of(row.owner) if row.owner else None,
-        addresses=tuple(addresses),
+        addresses=addresses,
         links=row.links,
         fields=tuple((name, value) for name, value in row.values if name not in kinds),
         source=_SOURCE,
         created_at=now,
         updated_at=now,
     )
+
+
+def _address(field: str, text: str) -> Address:
+    try:
+        return parse_address(text.strip())
+    except BadAddress as error:
+        raise BadText(f"{field}: {error}") from error
+
+
+def _check_places(row: Row, kinds: Collection[str]) -> None:
+    """Raises BadText where a line that sets its addresses apart has one among the fields, or the other way round."""
+    for name, _ in row.addresses or ():
+        if name not in kinds:
+            has = ", ".join(sorted(kinds)) or "none"
+            raise BadText(f"{shown(name)}: {row.ref.module} has no such address field; it has {has}")
+    for name, _ in row.values:
+        if name in kinds:
+            raise BadText(f"{shown(name)}: is an address field; give it in addresses")

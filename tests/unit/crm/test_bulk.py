@@ -178,8 +178,21 @@ def test_a_json_line_is_a_record() -> None:
         (b'{"module": "lead", "id": "1", "name": "x", "links": "a=b/1"}', "links: is not a list"),
         (
             b'{"module": "lead", "id": "1", "name": "x", "links": [{"role": "a"}]}',
-            'links: an entry must be "role=module/id" or have role, module and id',
+            'links: an entry must be "role=module/id" or have role and to',
         ),
+        (
+            b'{"ref": "lead/1", "name": "x", "email": "a@x.test"}',
+            "email: there is no such field; put it in fields, or an address in addresses",
+        ),
+        (b'{"ref": "lead/1", "id": "2", "name": "x"}', "ref: does not agree with id"),
+        (b'{"ref": "lead", "name": "x"}', "id: is missing"),
+        (
+            b'{"module": "lead", "id": "1", "name": "x", "addresses": ["a@x.test"]}',
+            "addresses: an entry must have field and address",
+        ),
+        (b'{"module": "lead", "id": "1", "name": "x", "addresses": {"email": [7]}}', "email: is not an address"),
+        (b'{"module": "lead", "id": "1", "name": "x", "addresses": {}, "fields": 7}', "fields: is not an object"),
+        (b'{"ref": "lead/1", "name": "x", "fields": {"a": "\\u0000"}}', "a: holds a NUL character"),
         (b"[" * 200_000, "is nested too deeply"),
     ],
 )
@@ -211,3 +224,34 @@ def test_what_a_csv_writer_writes_is_read(notes: list[str]) -> None:
     writer.writerows(["lead", str(number), "x", note] for number, note in enumerate(notes))
     rows = csv_rows(text.getvalue())
     assert [dict(row.values).get("note", "") for row in rows if isinstance(row, Row)] == notes
+
+
+def test_a_json_line_may_be_a_record_as_the_api_has_it() -> None:
+    links = [{"role": "account", "to": "account/3"}]
+    whole = {"name": "Zoë", "links": links, "fields": {"source": "fair", "amount": 7}}
+    taken = {"module": "contact", "id": "17", "addresses": {"email": "z@x.test"}, **whole}
+    answered = {
+        "ref": "contact/17",
+        "owner": None,
+        "addresses": [{"field": "email", "kind": "primary", "address": "z@x.test"}],
+        "source": "api",
+        "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00Z",
+        **whole,
+    }
+    expected = Row(
+        line=1,
+        ref=RecordRef("contact", "17"),
+        name="Zoë",
+        owner="",
+        links=(RecordLink(role="account", to=RecordRef("account", "3")),),
+        values=(("source", "fair"), ("amount", "7")),
+        addresses=(("email", "z@x.test"),),
+    )
+    assert json_rows(json.dumps(taken)) == json_rows(json.dumps(answered)) == [expected]
+
+
+def test_a_flat_json_line_may_have_a_field_called_addresses() -> None:
+    (row,) = json_rows('{"module": "lead", "id": "1", "name": "x", "addresses": "two", "ref": "77"}')
+    assert isinstance(row, Row)
+    assert (row.values, row.addresses) == ((("addresses", "two"), ("ref", "77")), None)
