@@ -18,18 +18,18 @@ from mailrelay.filing import apply, gather, reading
 from mailrelay.filing.apply import Applied, Judged
 from mailrelay.filing.bodies import Bodies, BodyMissing, KeptBody
 from mailrelay.filing.reading import Case, Reading
-from mailrelay.ids import IdFactory, MessageId
+from mailrelay.ids import IdFactory, MessageId, OrgId
 from mailrelay.inbound import verify
 from mailrelay.model.address import Address
 from mailrelay.model.decision import Disposition, HoldReason
 from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState, Channel
-from mailrelay.model.message import AuthVerdicts, Verdict
+from mailrelay.model.message import AuthVerdicts, Message, Verdict
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.settings import SenderCheck
 from mailrelay.rules.facts import Facts
 from mailrelay.store import arrivals, messages, organisations
 from mailrelay.store.base import Store, Tx
-from mailrelay.store.together import Together
+from mailrelay.store.together import Together, one_by_one
 
 _log = log.get(stage="filing")
 
@@ -69,7 +69,8 @@ class Pipeline:
         self._resolver = resolver
         self._verify_timeout = verify_timeout
         self._dns_is_away = False
-        self._organisations = Together(store, organisations.get_many)
+        self._organisations = Together(store, one_by_one(organisations.get))
+        self._stored = Together(store, one_by_one(_stored))
         self._facts = Together(store, partial(_facts, service_domains=service_domains))
 
     async def process(self, arrival: Arrival) -> Applied | None:
@@ -86,7 +87,7 @@ class Pipeline:
     async def _cases(self, arrival: Arrival) -> tuple[tuple[Case, ...], tuple[KeptBody | None, ...]]:
         """Read and verify: the mail itself, then those attached to it."""
         if arrival.message is not None and arrival.channel in OUTGOING_CHANNELS:
-            message = await self._store.read(messages.get, arrival.org, MessageId(arrival.message))
+            message = await self._stored.ask((arrival.org, MessageId(arrival.message)))
             return (reading.stored(message, arrival),), (None,)
         raw = await self._bodies.read(arrival.raw)
         read = await self._read(raw, arrival)
@@ -175,6 +176,10 @@ class Pipeline:
         now = await self._store.read(arrivals.get, arrival.id)
         fence = None if arrival.lease is None else arrival.lease.fence
         return now is None or now.state is not ArrivalState.WORKING or now.lease is None or now.lease.fence != fence
+
+
+def _stored(tx: Tx, named: tuple[OrgId, MessageId]) -> Message:
+    return messages.get(tx, *named)
 
 
 def _facts(

@@ -9,6 +9,7 @@ from mailrelay import log
 from mailrelay.clock import Clock
 from mailrelay.config import schema
 from mailrelay.errors import Invalid, NotPermitted, Refusal
+from mailrelay.ids import OrgId, UserId
 from mailrelay.inbound import passwords, sasl
 from mailrelay.inbound.door import Reception
 from mailrelay.inbound.limits import Failures, client_key
@@ -25,6 +26,7 @@ from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.smtp.escape import shown
 from mailrelay.store import organisations, people
 from mailrelay.store.base import Store, Tx
+from mailrelay.store.together import Together, one_by_one
 
 KEY_FIELD = "X-Mailrelay-Idempotency-Key"
 _LONGEST_KEY = 255
@@ -52,6 +54,7 @@ class SubmissionDoor:
         self._store = store
         self._clock = clock
         self._submitter = submitter
+        self._facts = Together(store, one_by_one(_sender_facts))
         self._failures = Failures()
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
 
@@ -98,7 +101,7 @@ class SubmissionDoor:
             return codes.AUTH_REQUIRED
         try:
             if mail_from is not None:
-                facts = await self._store.read(_sender_facts, user, mail_from)
+                facts = await self._facts.ask((user.org, user.id, mail_from))
                 sender.check(facts, header=(), mail_from=mail_from)
         except NotPermitted as refusal:
             logger.info("transaction.refused", ip=peer.ip, user=user.id, reply=str(refusal.reply))
@@ -194,15 +197,11 @@ def take_key(raw: bytes) -> tuple[bytes, str | None]:
     return block.without((KEY_FIELD,)).join(raw), keys[0]
 
 
-def _sender_facts(tx: Tx, user: User, mail_from: Address) -> sender.SenderFacts:
+def _sender_facts(tx: Tx, asked: tuple[OrgId, UserId, Address]) -> sender.SenderFacts:
+    org, user, mail_from = asked
     keys = sender.lookup_keys((mail_from,))
     return sender.SenderFacts(
-        user=people.get(tx, user.org, user.id),
-        domains=organisations.get(tx, user.org).domains,
-        others={
-            address.key
-            for other in people.by_addresses(tx, user.org, sorted(keys))
-            if other.id != user.id
-            for address in other.addresses
-        },
+        user=people.get(tx, org, user),
+        domains=organisations.get(tx, org).domains,
+        others=people.keys_in_use(tx, org, sorted(keys), apart_from=user),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -54,13 +55,17 @@ def standing(tx: Tx, submission: Submission, header: tuple[Address, ...]) -> Sta
     user = people.get(tx, submission.org, submission.user)
     named = header if submission.mail_from is None else (*header, submission.mail_from)
     keys = sender.lookup_keys(named)
-    owners = people.by_addresses(tx, submission.org, sorted(keys))
-    others = {address.key for owner in owners if owner.id != user.id for address in owner.addresses} & keys
+    others = people.keys_in_use(tx, submission.org, sorted(keys), apart_from=user.id)
     return Standing(
         known=None if key is None else idempotency.find(tx, submission.org, key),
         organisation=organisation,
         sender=sender.SenderFacts(user=user, domains=organisation.domains, others=others),
     )
+
+
+def standings(tx: Tx, asked: Sequence[tuple[Submission, tuple[Address, ...]]]) -> list[Standing]:
+    """`standing` for each of several submissions."""
+    return [standing(tx, submission, header) for submission, header in asked]
 
 
 def repeated(tx: Tx, known: idempotency.Known, request_sha256: str) -> Submitted:

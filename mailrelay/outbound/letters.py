@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from datetime import datetime
 
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
@@ -18,6 +17,7 @@ from mailrelay.outbound.prepare import Leave, Prepared, Trace, author_domain, pr
 from mailrelay.outbound.transaction import Letter, Offers
 from mailrelay.store import dkim_keys, domains
 from mailrelay.store.base import Store, Tx
+from mailrelay.store.together import Together, one_by_one
 
 _logger = log.get()
 _KEPT = 64
@@ -41,13 +41,13 @@ class LetterMaker:
         secret: bytes,
     ) -> None:
         """`domain` is the installation's own, which mail of unproved domains leaves as; `secret` signs return paths."""
-        self._store = store
         self._bodies = bodies
         self._clock = clock
         self._hostname = hostname
         self._domain = domain
         self._bounce_domain = bounce_domain
         self._secret = secret
+        self._leaves = Together(store, one_by_one(self._leave))
         self._kept: OrderedDict[_Variant, Prepared | Refused] = OrderedDict()
 
     def parcel(self, delivery: Delivery) -> Parcel:
@@ -71,9 +71,7 @@ class LetterMaker:
     async def _letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
         first = parcels[0].delivery
         raw = await self._bodies.read(first.raw)
-        leave = await self._store.read(
-            _leave, first.org, author_domain(raw), installation=self._domain, now=self._clock.now()
-        )
+        leave = await self._leaves.ask((first.org, author_domain(raw)))
         prepared = await self._prepared(first, raw, leave, offers)
         if isinstance(prepared, Refused):
             return prepared
@@ -84,6 +82,23 @@ class LetterMaker:
             content=prepared.content,
             utf8=prepared.utf8 or not all(parcel.delivery.address.local.isascii() for parcel in parcels),
         )
+
+    def _leave(self, tx: Tx, sender: tuple[OrgId, str]) -> Leave:
+        """As whom a mail of an author at this domain leaves now (O2).
+
+        A domain that is proved but has no key any more cannot sign, so mail leaves on its behalf until it has one.
+        """
+        org, author = sender
+        now = self._clock.now()
+        if author == self._domain:
+            # Only an organisation that has this domain: any other would pass for those that it stands in for.
+            owns = any(one.domain == author for one in domains.list_domains(tx, org))
+            return Leave(on_behalf_at="" if owns else author, keys=dkim_keys.active(tx, author, now=now))
+        if domains.is_proved(tx, org, author):
+            keys = dkim_keys.active(tx, author, now=now)
+            if keys:
+                return Leave(on_behalf_at="", keys=keys)
+        return Leave(on_behalf_at=self._domain, keys=dkim_keys.active(tx, self._domain, now=now))
 
     async def _prepared(self, first: Delivery, raw: bytes, leave: Leave, offers: Offers) -> Prepared | Refused:
         variant = (first.queue_id, leave, "8bitmime" in offers, "smtputf8" in offers)
@@ -106,19 +121,3 @@ class LetterMaker:
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return prepared
-
-
-def _leave(tx: Tx, org: OrgId, author: str, *, installation: str, now: datetime) -> Leave:
-    """As whom a mail of an author at this domain leaves now (O2).
-
-    A domain that is proved but has no key any more cannot sign, so mail leaves on its behalf until it has one.
-    """
-    if author == installation:
-        # Only an organisation that has this domain: any other would pass for those that it stands in for.
-        owns = any(one.domain == installation for one in domains.list_domains(tx, org))
-        return Leave(on_behalf_at="" if owns else installation, keys=dkim_keys.active(tx, installation, now=now))
-    if domains.is_proved(tx, org, author):
-        keys = dkim_keys.active(tx, author, now=now)
-        if keys:
-            return Leave(on_behalf_at="", keys=keys)
-    return Leave(on_behalf_at=installation, keys=dkim_keys.active(tx, installation, now=now))

@@ -30,6 +30,7 @@ from mailrelay.outbound import admit
 from mailrelay.outbound.policy import limits, sender
 from mailrelay.outbound.submission import Submission, Submitted
 from mailrelay.store.base import Store
+from mailrelay.store.together import Together
 
 __all__ = ["Submission", "Submitted", "Submitter"]
 
@@ -59,6 +60,7 @@ class Submitter:
     ) -> None:
         """`hostname` stands in a Message-ID that we make; `has_room` says whether the disk may take so many bytes."""
         self._store = store
+        self._standings = Together(store, admit.standings)
         self._bodies = bodies
         self._ids = ids
         self._clock = clock
@@ -81,7 +83,7 @@ class Submitter:
         self._check_recipients(submission)
         request = await _off_loop(submission.raw, _sha256, submission) if submission.idempotency_key else ""
         header = await _off_loop(submission.raw, _authors, submission.raw)
-        standing = await self._store.read(admit.standing, submission, header)
+        standing = await self._standings.ask((submission, header))
         if standing.known is not None:
             return await self._store.read(admit.repeated, standing.known, request)
         sender.check(standing.sender, header=header, mail_from=submission.mail_from)

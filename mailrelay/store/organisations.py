@@ -68,12 +68,6 @@ def get(tx: Tx, org: OrgId) -> Organisation:
     )
 
 
-def get_many(tx: Tx, orgs: Sequence[OrgId]) -> list[Organisation]:
-    """`get` for each of several, of which many may be the same. Raises Unknown."""
-    found = {org: get(tx, org) for org in set(orgs)}
-    return [found[org] for org in orgs]
-
-
 def list_organisations(tx: Tx) -> tuple[Organisation, ...]:
     """Every organisation of the installation, oldest first."""
     ids = tx.execute(select(organisation.c.id).order_by(organisation.c.id)).scalars().all()

@@ -104,10 +104,12 @@ def by_addresses(tx: Tx, org: OrgId, keys: Sequence[str]) -> tuple[User, ...]:
     return get_many(tx, org, [UserId(who) for who in found])
 
 
-def keys_in_use(tx: Tx, org: OrgId, keys: Sequence[str]) -> frozenset[str]:
-    """Those of these addresses (by key) that are a user's of the organisation, active or not."""
-    found = tx.execute(select(user_address.c.key).where(user_address.c.org == org, user_address.c.key.in_(keys)))
-    return frozenset(found.scalars())
+def keys_in_use(tx: Tx, org: OrgId, keys: Sequence[str], *, apart_from: UserId | None = None) -> frozenset[str]:
+    """Those of these addresses (by key) that are a user's of the organisation, active or not, and not only this one's."""
+    wanted = select(user_address.c.key).where(user_address.c.org == org, user_address.c.key.in_(keys))
+    if apart_from is not None:
+        wanted = wanted.where(user_address.c.user != apart_from)
+    return frozenset(tx.execute(wanted).scalars())
 
 
 def by_address(tx: Tx, key: str) -> tuple[Login, ...]:

@@ -14,6 +14,16 @@ A = TypeVar("A")
 _MOST = 16
 
 
+def one_by_one(read: Callable[[Tx, Q], A]) -> Callable[[Tx, Sequence[Q]], list[A]]:
+    """`read` for each of several questions in one transaction, once for those who ask the same. They must be hashable."""
+
+    def read_all(tx: Tx, questions: Sequence[Q]) -> list[A]:
+        answers = {question: read(tx, question) for question in dict.fromkeys(questions)}
+        return [answers[question] for question in questions]
+
+    return read_all
+
+
 class Together(Generic[Q, A]):
     """Asks `read` for those who ask while nothing is under way, or while the questions before theirs are."""
 
