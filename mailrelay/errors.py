@@ -191,6 +191,9 @@ class ConfigError(MailrelayError):
 class Stale(MailrelayError):
     """What a decision stood on changed before it was applied; decide again."""
 
+    status = 409
+    problem = "changed"
+
 
 class Fatal(MailrelayError):
     """The process cannot go on; the service manager starts it anew."""

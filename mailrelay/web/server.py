@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mailrelay import log
 from mailrelay.config.schema import Http
@@ -26,7 +27,47 @@ from mailrelay.web.face import Face
 
 _BACKLOG = 512
 _KEEP_ALIVE = 30
+_HEAD_SECONDS = 20.0
+_MAX_CONNECTIONS = 500
 _SMALL_BODY = 65_536
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, for clients who are in no hurry: so many at a time, and each request's head within a time.
+
+    uvicorn itself gives up only on a connection that rests after an answer; silent ones would take every descriptor (D06, W08).
+    """
+
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        if len(self.connections) >= _MAX_CONNECTIONS:
+            transport.abort()
+            self.transport = transport
+            return
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_here()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._await_head()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_is_here()
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        self._head_is_here()
+        self._head = self.loop.call_later(_HEAD_SECONDS, self.transport.abort)
+
+    def _head_is_here(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +196,7 @@ class HttpServer:
         return uvicorn.Config(
             face,
             lifespan="off",
+            http=_Protocol,
             log_config=None,
             access_log=False,
             server_header=False,

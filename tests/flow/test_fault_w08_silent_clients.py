@@ -1,0 +1,63 @@
+"""W08, D06: clients of the API who say nothing, or never end what they say, hold nothing for long."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from mailrelay.web import server
+from tests.support.http import serving
+
+_REQUEST = b"GET /api/v1/users HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def _ended(reader: asyncio.StreamReader) -> bool:
+    """Whether the server ends the connection, by a close or a reset, within a few seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            with suppress(ConnectionResetError):
+                while await reader.read(65_536):
+                    pass
+            return True
+    return False
+
+
+@pytest.mark.parametrize("said", [b"", _REQUEST[:-2]], ids=["nothing", "half a head"])
+async def test_fault_w08_a_head_that_does_not_come_ends_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.2)
+    async with serving(tmp_path) as api:
+        reader, writer = await asyncio.open_connection(*api.server.address)
+        writer.write(said)
+        assert await _ended(reader)
+        writer.close()
+
+
+async def test_fault_w08_a_second_head_is_waited_for_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.2)
+    async with serving(tmp_path) as api:
+        reader, writer = await asyncio.open_connection(*api.server.address)
+        writer.write(_REQUEST)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+        writer.write(b"GET /api")
+        assert await _ended(reader)
+        writer.close()
+
+
+async def test_fault_d06_more_connections_than_allowed_are_cut_off_and_the_others_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_MAX_CONNECTIONS", 2)
+    async with serving(tmp_path) as api:
+        kept = [await asyncio.open_connection(*api.server.address) for _ in range(2)]
+        for reader, writer in kept:
+            writer.write(_REQUEST)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+        one_more = await asyncio.open_connection(*api.server.address)
+        assert await _ended(one_more[0])
+        for _, each in (*kept, one_more):
+            each.close()
