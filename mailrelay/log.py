@@ -45,6 +45,7 @@ CATALOGUE: dict[str, str] = {
     "rcpt.refused": "a recipient was refused in the dialogue",
     "record.created": "a record was created for a new correspondent",
     "request.failed": "an HTTP request raised; it was answered 500",
+    "rerun.failed": "our own code raised on a mail while the rules were run again; it is left as it was, and the run goes on",
     "service.failed": "a service raised and will be restarted after a pause",
     "session.failed": "an SMTP command raised; it was answered 451",
     "session.refused": "a connection was refused or cut",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mailrelay.cli.show import plain, table
-from mailrelay.cli.talk import EX_TEMPFAIL, Failed, Talk, talks
+from mailrelay.cli.talk import EX_SOFTWARE, EX_TEMPFAIL, Failed, Talk, talks
 
 
 @click.group("rules")
@@ -55,6 +55,8 @@ def rerun(talk: Talk, since: str, apply: bool) -> None:
     if not end or end["error"]:
         raise Failed(plain(end.get("error") or "the daemon broke off; what was done so far holds"), EX_TEMPFAIL)
     talk.show(end | {"items": differences}, lambda: _sum(end["differences"], since, apply=apply))
+    if end.get("failed"):
+        raise Failed(f"Our own code failed on {end['failed']} of the mails; they are left as they were", EX_SOFTWARE)
 
 
 def _told(one: Mapping[str, Any]) -> Iterator[str]:

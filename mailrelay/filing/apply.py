@@ -123,7 +123,7 @@ def unreadable(
 
 
 def hold_again(tx: Tx, arrival: Arrival, message: MessageId, said: Decision, *, ids: IdFactory, at: datetime) -> None:
-    """Put a message that was filed, and that today's rules would hold, on the unresolved list; its arrival has ended."""
+    """Put a message that was filed or dropped, and that today's rules hold, on the unresolved list; its arrival has ended."""
     _hold(tx, arrival, message, reason=HoldReason(said.reason), explanation=said.explanation, ids=ids, at=at)
 
 
@@ -201,8 +201,9 @@ def _one(
     messages.add_source(tx, org, source)
     filings.put(tx, org, message.id, arrival.id, said, at=at)
     if said.disposition is Disposition.HOLD and arrival.channel not in OUTGOING_CHANNELS:
-        waits = any(entry.resolution not in (Resolution.RELEASED, Resolution.RETRIED) for entry in before)
-        if waits:  # one entry is enough for a user's copies of a mail, and what a person made of it stands
+        if any(
+            map(_stands, before)
+        ):  # one entry is enough for a user's copies of a mail, and what a person made of it stands
             return _Written(known=True, held=False)
         reason, explanation = HoldReason(said.reason), said.explanation
         _hold(tx, arrival, message.id, reason=reason, explanation=explanation, ids=ids, at=at)
@@ -217,6 +218,13 @@ def _one(
     if before:
         resolve_entries(tx, org, message.id, user=user, by=BY_RULE, resolution=Resolution.FILED, at=at)
     return _Written(known=was_filed, held=False, created=created, linked=linked)
+
+
+def _stands(entry: Unresolved) -> bool:
+    """Whether an entry waits, or what became of it holds for other copies: neither released nor dropped by a rerun."""
+    if entry.resolution == Resolution.DISMISSED:
+        return entry.resolved_by != BY_RULE
+    return entry.resolution not in (Resolution.RELEASED, Resolution.RETRIED)
 
 
 def _keep(tx: Tx, arrival: Arrival, one: Judged) -> bool:

@@ -13,11 +13,13 @@ from mailrelay.filing import apply
 from mailrelay.ids import Digest, IdFactory, MessageId, OrgId, UnresolvedId, UserId
 from mailrelay.mail.automatic import is_machine
 from mailrelay.model.address import Address
+from mailrelay.model.decision import BY_RULE, Link, ProposedLink
 from mailrelay.model.envelope import Arrival, ArrivalState
 from mailrelay.model.event import EventType
 from mailrelay.model.message import Direction, Message, Participant, ParticipantRole
 from mailrelay.model.record import RecordRef
 from mailrelay.rules import domains
+from mailrelay.rules.registry import Stage
 from mailrelay.store import arrivals, events, links, matches, messages, organisations, people, records, unresolved
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Source
@@ -36,19 +38,37 @@ _LIKELY = (
 
 
 def link(tx: Tx, org: OrgId, message: MessageId, record: RecordRef, *, by: str, at: datetime) -> bool:
-    """Put a message on a record; False when a person had already. Raises Unknown for either."""
+    """Put a message on a record; False when a person had already. Raises Unknown for either.
+
+    What rules had derived from the record, and `unlink` took away with it, comes back.
+    """
     messages.get(tx, org, message)
     records.get(tx, org, record)
     if not links.add_by_hand(tx, org, message, record, by=by, because=f"linked by {by}", at=at):
         return False
     _tell(tx, org, message, record, EventType.MESSAGE_LINKED, by=by, at=at)
+    for derived in _derived(tx, org, message, record):
+        if derived.removed_at is not None and derived.removed_by == BY_RULE:
+            again = ProposedLink(
+                record=derived.record, rule=derived.rule, evidence=derived.evidence, guess=derived.guess
+            )
+            links.add(tx, org, message, again, at=at)
+            _tell(tx, org, message, derived.record, EventType.MESSAGE_LINKED, by=BY_RULE, at=at)
     return True
 
 
 def unlink(tx: Tx, org: OrgId, message: MessageId, record: RecordRef, *, by: str, at: datetime) -> None:
-    """Take a message off a record; no rule puts it there again. Raises Unknown when it is not on it."""
+    """Take a message off a record; no rule puts it there again. Raises Unknown when it is not on it.
+
+    With it go the links that rules derived from that record alone: a contact's account and deal (I7).
+    """
     links.remove_by_hand(tx, org, message, record, by=by, at=at)
     _tell(tx, org, message, record, EventType.MESSAGE_UNLINKED, by=by, at=at)
+    standing = {str(one.record) for one in links.of_message(tx, org, message) if one.removed_at is None}
+    for derived in _derived(tx, org, message, record):
+        alone = not any(evidence.value in standing for evidence in derived.evidence)
+        if alone and links.remove_by_rule(tx, org, message, derived.record, at=at):
+            _tell(tx, org, message, derived.record, EventType.MESSAGE_UNLINKED, by=BY_RULE, at=at)
 
 
 def move(tx: Tx, org: OrgId, message: MessageId, *, from_: RecordRef, to: RecordRef, by: str, at: datetime) -> None:
@@ -164,6 +184,17 @@ def suggestion(tx: Tx, org: OrgId, entry: UnresolvedId) -> Participant | None:
             if person.role is role and stranger and not is_machine(person.address.local):
                 return person
     return None
+
+
+def _derived(tx: Tx, org: OrgId, message: MessageId, record: RecordRef) -> list[Link]:
+    """The links that rules made because the message was on `record`, removed ones included."""
+    return [
+        one
+        for one in links.of_message(tx, org, message)
+        if one.by == BY_RULE
+        and one.rule.startswith(f"{Stage.RELATE}.")
+        and any(evidence.value == str(record) for evidence in one.evidence)
+    ]
 
 
 def _arrival(tx: Tx, held: Unresolved) -> Arrival:

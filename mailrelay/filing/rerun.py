@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mailrelay import rules
+from mailrelay import log, rules
 from mailrelay.clock import Clock
-from mailrelay.errors import Conflict, Stale
+from mailrelay.errors import Conflict, Fatal, Stale, Unavailable
 from mailrelay.filing import apply, correct, gather, reading
 from mailrelay.filing.apply import Judged
 from mailrelay.filing.bodies import Bodies, BodyMissing
@@ -22,12 +22,14 @@ from mailrelay.ids import IdFactory, MessageId, OrgId, QueueId, UnresolvedId
 from mailrelay.model.decision import BY_RULE, Creation, Disposition, HoldReason
 from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState
 from mailrelay.model.event import EventType
-from mailrelay.model.message import Direction, Message, ParticipantRole
+from mailrelay.model.message import Message, ParticipantRole
 from mailrelay.model.record import RecordRef
 from mailrelay.store import arrivals, events, filings, links, messages, unresolved
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.messages import Place
 from mailrelay.store.unresolved import Resolution, Unresolved
+
+_log = log.get()
 
 _PAGE = 100
 _TRIES = 12
@@ -48,7 +50,9 @@ class Difference:
     was: Disposition
     now: Disposition
     because: str
-    """Why it would be held or dropped, or why it is tried again."""
+    """Why it would be held or dropped, why it is tried again, or what failed."""
+    failed: bool = False
+    """Our own code failed on it; it is left as it was."""
 
 
 @dataclass(slots=True)
@@ -87,13 +91,20 @@ class Rerun:
     async def run(self, org: OrgId, *, since: datetime, apply: bool) -> AsyncIterator[Difference]:
         """Each message received at or after `since` that would be filed otherwise, oldest first; with `apply` it then is.
 
-        Applied twice in a row, the second run has nothing to say.
+        Applied twice in a row, the second run has nothing to say but of mail that our own code fails on, which stops no other.
+        Raises Unavailable, with what was done so far done.
         """
         state = _State()
         place: Place | None = None
         while page := await self._store.read(messages.oldest_first, org, since=since, after=place, limit=_PAGE):
             for message in page:
-                difference = await self._one(message, state, apply=apply)
+                try:
+                    difference = await self._one(message, state, apply=apply)
+                except (Fatal, Unavailable):
+                    raise
+                except Exception as error:  # noqa: BLE001 (one mail stops no other; reported and logged)
+                    _log.exception("rerun.failed", message=message.id)
+                    difference = _failure(message, error)
                 if difference is not None:
                     yield difference
             place = Place(page[-1].received_at, page[-1].id)
@@ -154,6 +165,9 @@ class Rerun:
         settled = _settled(unresolved.of_message(tx, org, message.id))
         kept = {filing.arrival: filing for filing in filings.of_message(tx, org, message.id)}
         standing = [link for link in links.of_message(tx, org, message.id) if link.removed_at is None]
+        if any(link.by != BY_RULE for link in standing):
+            filed = {arrival for arrival, filing in kept.items() if filing.disposition is Disposition.FILE}
+            judged = [(arrival, _as_left(one) if arrival.id in filed else one) for arrival, one in judged]
         judged = [(arrival, one) for arrival, one in judged if (gather.user_of(arrival) or "") not in settled]
         proposed = {link.record for _, one in judged for link in one.decision.links}
         by_rule = {link.record for link in standing if link.by == BY_RULE}
@@ -175,7 +189,7 @@ class Rerun:
             created=tuple(creations[key] for key in sorted(creations)),
             was=was,
             now=now,
-            because=next((one.decision.explanation for _, one in judged if one.decision.explanation), ""),
+            because=next((one.decision.explanation for _, one in judged if one.decision.disposition is now), ""),
         )
         after = frozenset(({link.record for link in standing} | proposed) - removed)
         whole = {case.arrival.id for case in cases if case.attached and case.arrival.state is ArrivalState.UNRESOLVED}
@@ -232,6 +246,28 @@ def _settled(entries: Collection[Unresolved]) -> set[str]:
     return {entry.user or "" for entry in entries if entry.resolution in by_hand and entry.resolved_by != BY_RULE}
 
 
+def _as_left(one: Judged) -> Judged:
+    """The same, filed where today's rules would hold or drop it: a person has put it on a record."""
+    if one.decision.disposition is Disposition.FILE:
+        return one
+    return replace(one, decision=replace(one.decision, disposition=Disposition.FILE, reason="", explanation=""))
+
+
+def _failure(message: Message, error: Exception) -> Difference:
+    return Difference(
+        message=message.id,
+        arrival=message.queue_id,
+        subject=message.subject,
+        added=(),
+        removed=(),
+        created=(),
+        was=Disposition.FILE,
+        now=Disposition.FILE,
+        because=f"our own code failed on it ({type(error).__name__}), and it is left as it was; the log says more",
+        failed=True,
+    )
+
+
 def _together(dispositions: Sequence[Disposition]) -> Disposition:
     """What several arrivals make of a message together."""
     for one in (Disposition.FILE, Disposition.HOLD, Disposition.DROP):
@@ -262,15 +298,7 @@ def _write(tx: Tx, plan: _Plan, *, ids: IdFactory, at: datetime) -> None:
         filings.put(tx, org, message.id, arrival.id, one.decision, at=at)
         if one.decision.disposition is Disposition.FILE:
             apply.links_and_records(tx, arrival, one, made, ids=ids, at=at)
-            apply.resolve_entries(
-                tx,
-                org,
-                message.id,
-                user=gather.user_of(arrival),
-                by=BY_RULE,
-                resolution=Resolution.FILED,
-                at=at,
-            )
+        _list(tx, arrival, one, holds=plan.difference.now is Disposition.HOLD, ids=ids, at=at)
     if not plan.judged:
         return
     arrival, one = plan.judged[0]
@@ -286,6 +314,18 @@ def _write(tx: Tx, plan: _Plan, *, ids: IdFactory, at: datetime) -> None:
                 message=message.id,
                 data={"record": str(record), "by": BY_RULE},
             )
-    falls_back = plan.difference.was is Disposition.FILE and plan.difference.now is Disposition.HOLD
-    if falls_back and message.direction is Direction.IN:
-        apply.hold_again(tx, arrival, message.id, one.decision, ids=ids, at=at)
+
+
+def _list(tx: Tx, arrival: Arrival, one: Judged, *, holds: bool, ids: IdFactory, at: datetime) -> None:
+    """Put a user's copy of a message on the unresolved list, once, or take it off.
+
+    It is not put there where another copy is filed (`holds` is False), nor when we sent it ourselves.
+    """
+    message, user, said = one.facts.message, gather.user_of(arrival), one.decision
+    if said.disposition is not Disposition.HOLD:
+        resolution = Resolution.FILED if said.disposition is Disposition.FILE else Resolution.DISMISSED
+        apply.resolve_entries(tx, message.org, message.id, user=user, by=BY_RULE, resolution=resolution, at=at)
+    elif holds and arrival.channel not in OUTGOING_CHANNELS:
+        entries = unresolved.of_message(tx, message.org, message.id)
+        if not any(entry.resolved_at is None and entry.user == user for entry in entries):
+            apply.hold_again(tx, arrival, message.id, said, ids=ids, at=at)

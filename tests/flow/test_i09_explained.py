@@ -6,14 +6,18 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from mailrelay import rules
 from mailrelay.filing import correct
 from mailrelay.filing.rerun import Difference, Rerun
 from mailrelay.ids import MessageId
-from mailrelay.model.decision import FindingKind
+from mailrelay.model.decision import Decision, FindingKind
 from mailrelay.model.envelope import ArrivalState
 from mailrelay.model.organisation import Exclusion, ExclusionKind, User
 from mailrelay.model.settings import Unknown, UserSettings
+from mailrelay.rules.facts import Facts
+from mailrelay.smtp.address import parse_address
 from mailrelay.store import organisations, people, records
 from tests.support import factory
 from tests.support.filing import BOUNCES, DOMAIN, Desk, attach, mail, office
@@ -154,3 +158,129 @@ async def test_a_mail_whose_record_is_gone_waits_for_a_person_after_a_rerun(tmp_
         assert await desk.waiting() == ()
         assert await desk.links(arrival) == {"contact/2"}
         assert await desk.is_balanced()
+
+
+async def _two_copies(desk: Desk) -> tuple[MessageId, User]:
+    """A mail of Ben's that came to his own dropbox, filed, and to Anna's, held."""
+    ben = await desk.user("ben@example.com", name="Ben")
+    raw = mail(from_="ben@example.com", to="lee@mori.test")
+    filed = await desk.post(raw, user=ben, mail_from="ben@example.com")
+    held = await desk.post(raw, mail_from="ben@example.com")
+    assert (filed.state, held.state, held.message) == (ArrivalState.FILED, ArrivalState.UNRESOLVED, filed.message)
+    desk.clock.advance(timedelta(seconds=1))
+    return MessageId(filed.message or ""), ben
+
+
+async def _exclude(desk: Desk, domain: str) -> Exclusion:
+    entry = Exclusion(kind=ExclusionKind.DOMAIN, value=domain)
+    await desk.store.write(organisations.exclude, desk.org.id, entry)
+    return entry
+
+
+async def test_a_rerun_names_the_copy_that_would_be_held_and_goes_on(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await desk.record("lead/2", "lee@mori.test")
+        await desk.record("contact/1", "bob@mori.test")
+        message, _ = await _two_copies(desk)
+        later = await desk.post(mail(to="bob@mori.test"))
+        entry = await _exclude(desk, "mori.test")
+        said = await rerun(desk)
+        assert [(one.message, one.was, one.now) for one in said] == [
+            (message, "file", "hold"),
+            (later.message, "file", "drop"),
+        ]
+        assert said[0].because.startswith("ben@example.com is not an address of Anna")
+        assert await rerun(desk, apply=True) == said
+        assert await desk.links(message) == set()
+        assert await desk.links(later) == set()
+        assert [one.user for one in await desk.waiting()] == [desk.anna.id]  # the entry that was open, and no other
+        assert await rerun(desk) == []
+        await desk.store.write(organisations.readmit, desk.org.id, entry)
+        back = await rerun(desk, apply=True)
+        assert [(one.was, one.now, one.because) for one in back] == [("hold", "file", ""), ("drop", "file", "")]
+        assert await rerun(desk) == []
+        assert await desk.is_balanced()
+
+
+async def test_turning_to_and_fro_leaves_one_open_entry(tmp_path: Path) -> None:
+    async with office(tmp_path, user_settings=_NOTHING) as desk:
+        await desk.post(mail(to="sue@new.test"))
+        for _ in range(2):
+            await desk.record("contact/1", "sue@new.test")
+            assert [one.now for one in await rerun(desk, apply=True)] == ["file"]
+            assert await desk.waiting() == ()
+            await desk.store.write(records.remove, desk.org.id, factory.ref("contact/1"))
+            assert [one.now for one in await rerun(desk, apply=True)] == ["hold"]
+            assert len(await desk.waiting()) == 1
+        entry = await _exclude(desk, "new.test")
+        assert [one.now for one in await rerun(desk, apply=True)] == ["drop"]
+        assert await desk.waiting() == ()
+        await desk.store.write(organisations.readmit, desk.org.id, entry)
+        assert [one.now for one in await rerun(desk, apply=True)] == ["hold"]
+        assert len(await desk.waiting()) == 1
+        assert await desk.is_balanced()
+
+
+@pytest.mark.parametrize("apply", [False, True])
+async def test_a_mail_that_our_code_fails_on_stops_no_rerun(
+    tmp_path: Path, apply: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office(tmp_path) as desk:
+        await desk.record("contact/1", "bob@customer.test")
+        first = await desk.post(mail())
+        desk.clock.advance(timedelta(seconds=1))
+        second = await desk.post(mail())
+        await _exclude(desk, "customer.test")
+        decide = rules.decide
+
+        def fail(facts: Facts) -> Decision:
+            if facts.message.id == first.message:
+                raise RuntimeError("a fault of ours")
+            return decide(facts)
+
+        monkeypatch.setattr(rules, "decide", fail)
+        broken, said = await rerun(desk, apply=apply)
+        assert (broken.message, broken.failed, said.failed) == (first.message, True, False)
+        assert broken.because == "our own code failed on it (RuntimeError), and it is left as it was; the log says more"
+        assert (said.message, said.now) == (second.message, "drop")
+        assert await desk.links(first) == {"contact/1"}
+
+
+async def test_what_rules_derived_from_a_record_goes_and_comes_with_it(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await desk.record("account/1")
+        await desk.record("contact/1", "bob@customer.test", links={"account": "account/1"})
+        await desk.record("contact/2", "sue@customer.test", links={"account": "account/1"})
+        await desk.record("deal/1", links={"contact": "contact/1"})
+        arrival = await desk.post(mail(to="bob@customer.test, sue@customer.test"))
+        message = MessageId(arrival.message or "")
+        everything = {"account/1", "contact/1", "contact/2", "deal/1"}
+        assert await desk.links(arrival) == everything
+        by = {"by": desk.anna.id, "at": desk.clock.now()}
+        await desk.store.write(correct.unlink, desk.org.id, message, factory.ref("contact/1"), **by)
+        assert await desk.links(arrival) == {"account/1", "contact/2"}
+        assert await rerun(desk) == []
+        await desk.store.write(correct.unlink, desk.org.id, message, factory.ref("contact/2"), **by)
+        assert await desk.links(arrival) == set()
+        assert await rerun(desk) == []
+        await desk.store.write(correct.link, desk.org.id, message, factory.ref("contact/1"), **by)
+        assert await desk.links(arrival) == {"account/1", "contact/1", "deal/1"}
+        assert await rerun(desk) == []
+
+
+async def test_a_mail_that_a_person_put_on_a_record_stays_filed(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await desk.record("contact/1", "bob@customer.test")
+        await desk.record("contact/3")
+        arrival = await desk.post(mail())
+        message = MessageId(arrival.message or "")
+        by = {"by": desk.anna.id, "at": desk.clock.now()}
+        to = {"from_": factory.ref("contact/1"), "to": factory.ref("contact/3")}
+        await desk.store.write(correct.move, desk.org.id, message, **to, **by)
+        assert await rerun(desk) == []
+        await _exclude(desk, "customer.test")  # would be dropped
+        assert await rerun(desk) == []
+        await desk.store.write(people.update_user, replace(desk.anna, primary=parse_address("anna@new.test")))
+        assert await rerun(desk, apply=True) == []  # would be held
+        assert await desk.links(arrival) == {"contact/3"}
+        assert await desk.waiting() == ()

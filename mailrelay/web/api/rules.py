@@ -16,7 +16,7 @@ from mailrelay.model.decision import Disposition
 from mailrelay.rules.registry import RuleInfo
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Reader
-from mailrelay.web.shape import MailAddress, Ref, Shown, Span
+from mailrelay.web.shape import MailAddress, Ref, Shown, Span, lines_of
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["rules"])
@@ -52,12 +52,15 @@ class ShownDifference(Shown):
     was: Disposition
     now: Disposition
     because: str
+    failed: bool
+    """Our own code failed on it; it is left as it was."""
 
 
 class Ended(Shown):
-    """The last line of a run: how many messages differ, and whether it was for real; or why it broke off."""
+    """The last line of a run: how many messages differ or failed, and whether it was for real; or why it broke off."""
 
     differences: int
+    failed: int = 0
     applied: bool
     error: str = ""
 
@@ -71,7 +74,7 @@ async def list_all(caller: Reader) -> Sequence[RuleInfo]:
 @router.post(
     "/rules/rerun",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/x-ndjson": {}}, "description": "Differences, then the end."}},
+    responses={200: lines_of("Differences, then the end.", ShownDifference, Ended)},
 )
 async def rerun(
     app: App,
@@ -96,16 +99,17 @@ async def _differences(app: Application, caller: Administrator, since: timedelta
         app.ids,
         service_domains=frozenset((*inbound.domains, inbound.bounce_domain)),
     )
-    count, error = 0, ""
+    count, failed, error = 0, 0, ""
     logger = log.get()
     try:
         async for one in run.run(caller.org, since=app.clock.now() - since, apply=apply):
-            count += 1
+            count += not one.failed
+            failed += one.failed
             yield _shown(one).model_dump_json() + "\n"
     except MailrelayError:
         logger.exception("request.failed", method="POST", path="/rules/rerun")
         error = "the run broke off; what it did so far holds, the reason is in the log"
-    yield Ended(differences=count, applied=apply, error=error).model_dump_json() + "\n"
+    yield Ended(differences=count, failed=failed, applied=apply, error=error).model_dump_json() + "\n"
 
 
 def _shown(one: Difference) -> ShownDifference:
