@@ -201,9 +201,8 @@ def _one(
     messages.add_source(tx, org, source)
     filings.put(tx, org, message.id, arrival.id, said, at=at)
     if said.disposition is Disposition.HOLD and arrival.channel not in OUTGOING_CHANNELS:
-        if any(
-            map(_stands, before)
-        ):  # one entry is enough for a user's copies of a mail, and what a person made of it stands
+        # One entry is enough for a user's copies of a mail, and what a person made of it stands.
+        if any(_stands(entry) for entry in before):
             return _Written(known=True, held=False)
         reason, explanation = HoldReason(said.reason), said.explanation
         _hold(tx, arrival, message.id, reason=reason, explanation=explanation, ids=ids, at=at)
