@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from typing import Any
@@ -14,12 +15,14 @@ import mailrelay
 from mailrelay.errors import MailrelayError
 from mailrelay.web import api, problem
 from mailrelay.web.application import Application
+from mailrelay.web.description import describe
 
 PREFIX = "/api/v1"
 
 
 _PROBLEM = {"description": "What is wrong.", "content": {problem.MEDIA_TYPE: {"schema": problem.SCHEMA}}}
 _ERRORS: dict[int | str, dict[str, Any]] = {422: _PROBLEM, "4XX": _PROBLEM, "5XX": _PROBLEM}
+"""Also of operations to come; `description` adds which statuses each operation has."""
 
 
 def build(application: Application) -> FastAPI:
@@ -27,7 +30,10 @@ def build(application: Application) -> FastAPI:
     app = FastAPI(
         title="mailrelay",
         version=mailrelay.__version__,
-        description="Mail in, onto its records; mail out, signed, from a durable queue. Errors are RFC 9457 problems.",
+        description=(
+            "Mail in, onto its records; mail out, signed, from a durable queue. Errors are RFC 9457 problems. "
+            "On the daemon's Unix socket no token is needed: whoever can open it is the operator."
+        ),
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -43,4 +49,5 @@ def build(application: Application) -> FastAPI:
     app.add_exception_handler(HTTPException, problem.on_http_error)
     app.add_exception_handler(Exception, problem.on_bug)
     app.add_exception_handler(RequestValidationError, problem.on_invalid_request)
+    app.openapi = functools.cache(lambda: describe(app))  # type: ignore[method-assign]  # FastAPI's own way to change it
     return app

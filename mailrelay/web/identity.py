@@ -20,6 +20,7 @@ from mailrelay.model.organisation import Right, Role
 from mailrelay.store import organisations, people, tokens
 from mailrelay.store.base import Tx
 from mailrelay.web.application import application
+from mailrelay.web.strict import check_query
 
 LOCAL = "mailrelay.local"
 """Key of the ASGI scope that only our own Unix listener sets: no header can."""
@@ -89,10 +90,11 @@ def _by_token(tx: Tx, secret_sha256: str) -> Caller | None:
     return Caller(org=token.org, rights=rights, user=token.user, by=token.user or token.id, installation=False)
 
 
-def _needs(right: Right) -> Callable[[Caller], Awaitable[Caller]]:
-    async def check(caller: Annotated[Caller, Depends(whoever)]) -> Caller:
+def _needs(right: Right) -> Callable[[Request, Caller], Awaitable[Caller]]:
+    async def check(request: Request, caller: Annotated[Caller, Depends(whoever)]) -> Caller:
         if not caller.may(right):
             raise NotPermitted(f"This needs a token with the right to {right}")
+        check_query(request)
         return caller
 
     return check
@@ -102,6 +104,7 @@ async def the_operator(request: Request) -> None:
     """Only the local operator: what concerns the installation, not one organisation. Raises NotPermitted."""
     if not request.scope.get(LOCAL):
         raise NotPermitted("This is for the operator of the installation, on its own machine")
+    check_query(request)
 
 
 Reader = Annotated[Caller, Depends(_needs(Right.READ))]

@@ -84,6 +84,8 @@ async def _ask(probe: Probe) -> str:
         return str(error)
     except OSError as error:
         return error.strerror or type(error).__name__
+    except Exception as error:  # noqa: BLE001 (whatever it is, this part can't do its work: the answer is "not ready", not 500)
+        return f"it failed: {type(error).__name__}"
 
 
 def build(probes: Mapping[str, Probe]) -> Starlette:

@@ -51,6 +51,31 @@ _PROBLEMS = {
     503: ("unavailable", "Not now"),
     507: ("disk-full", "No space"),
 }
+TITLES = {status: title for status, (_, title) in _PROBLEMS.items()}
+"""What each status means here."""
+_SENTENCES = {
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "has a character that cannot stand here, or another form than {pattern}",
+    "string_type": "must be text",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "is too large a number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "mapping_type": "must be an object",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
+"""Our words for what pydantic finds; its own speak of strings and dictionaries."""
 _REQUEST_PARTS = frozenset({"body", "query", "path", "header", "cookie"})
 
 
@@ -151,9 +176,15 @@ def _sentence(one: Any) -> str:
     kind = one["type"]
     if kind == "missing":
         return "is required"
+    if kind == "string_too_short" and one["ctx"]["min_length"] == 1:
+        return "must not be empty"
     if kind == "extra_forbidden":
         return "there is no such field"
     if kind in ("value_error", "assertion_error"):
         return str(one["ctx"]["error"])
+    if kind in ("enum", "literal_error"):
+        return f"must be {one['ctx']['expected']}"
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format(**one.get("ctx", {})).replace(" 1 characters", " 1 character")
     message = str(one["msg"])
     return message[:1].lower() + message[1:]

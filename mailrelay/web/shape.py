@@ -78,7 +78,9 @@ Ref = Annotated[
     RecordRef, PlainValidator(ref), _as_text, WithJsonSchema({"type": "string", "examples": ["contact/17"]})
 ]
 Span = Annotated[
-    timedelta, PlainValidator(span), WithJsonSchema({"type": "string", "pattern": r"^(0|\d{1,6}[smhdw])$"})
+    timedelta,
+    PlainValidator(span),
+    WithJsonSchema({"type": "string", "pattern": r"^(0|\d{1,6}[smhdw])$", "examples": ["7d"]}),
 ]
 MailDomain = Annotated[str, PlainValidator(_domain), WithJsonSchema({"type": "string", "examples": ["example.org"]})]
 Name = Annotated[
@@ -122,3 +124,9 @@ def described(model: type[BaseModel]) -> dict[str, Any]:
 
     described_: dict[str, Any] = whole(schema)
     return described_
+
+
+def lines_of(said: str, *models: type[BaseModel]) -> dict[str, Any]:
+    """The description of an answer of JSON lines (NDJSON), each of which is one of these."""
+    schema = {"description": "Each line is one of these.", "oneOf": [described(model) for model in models]}
+    return {"description": said, "content": {"application/x-ndjson": {"schema": schema}}}

@@ -14,8 +14,13 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mailrelay.errors import Invalid
+
 M = TypeVar("M", bound=BaseModel)
 _ESCAPED = re.compile(rb"\\u(?:0000|d[89a-f])", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"\. |[;:] ")
+_QUERY = "mailrelay.query"
+"""Key of the ASGI scope with the query parameters that the route knows."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -57,16 +62,39 @@ def _no_constant(name: str) -> NoReturn:
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body with `_StrictRequest`."""
+    """A route that reads its body with `_StrictRequest`, and whose summary is the first sentence of its handler's docstring."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
+        given["summary"] = given.get("summary") or _first_sentence(endpoint)
+        super().__init__(path, endpoint, **given)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler behind our reading of JSON."""
         handler = super().get_route_handler()
+        known = frozenset(parameter.alias for parameter in self.dependant.query_params)
 
         async def strict(request: Request) -> Response:
+            request.scope[_QUERY] = known
             return await handler(_StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def check_query(request: Request) -> None:
+    """That the route knows each query parameter: one that is misspelt must not be one that is not there. Raises Invalid.
+
+    Asked after who asks is clear, so that nobody else learns anything.
+    """
+    known: frozenset[str] = request.scope.get(_QUERY, frozenset())
+    for name in request.query_params:
+        if name not in known:
+            there = f"there are {', '.join(sorted(known))}" if known else "there is none here"
+            raise Invalid(name[:60], f"there is no such query parameter; {there}")
+
+
+def _first_sentence(handler: Callable[..., Any]) -> str:
+    text = " ".join((handler.__doc__ or handler.__name__).split("\n\n")[0].split())
+    return _SENTENCE_END.split(text, maxsplit=1)[0].rstrip(".")
 
 
 async def json_body(request: Request) -> Any:

@@ -58,7 +58,13 @@ async def regenerate(
     app: App,
     caller: Administrator,
     who: str,
-    overlap: Annotated[Span, Query(description="How long the old address stays valid, such as 7d.")] = timedelta(),
+    overlap: Annotated[
+        Span,
+        Query(
+            description="How long the old address stays valid, such as 7d; by default it stops at once.",
+            default_factory=timedelta,  # a default that is described would be described as PT0S
+        ),
+    ],
 ) -> ShownDropbox:
     """Give a user a new dropbox; the old one stops at once, or after `overlap`."""
     new = await app.store.write(_make, app, caller, who, overlap=overlap)

@@ -26,7 +26,7 @@ from mailrelay.store.base import Tx
 from mailrelay.web.api.users import find
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, paged
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, lines_of, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["records"])
@@ -115,10 +115,32 @@ class RecordMail(Shown):
     created_at: datetime
 
 
+class ShownBadLine(Shown):
+    """A line of the file that was left out, and why."""
+
+    line: int
+    because: str
+
+
+class ShownSums(Shown):
+    """The last line: what became of the lines of the file."""
+
+    created: int
+    updated: int
+    unchanged: int
+    bad: int
+
+
+class ShownBreak(Shown):
+    """The last line of a file that was not read to its end."""
+
+    error: str
+
+
 @router.post(
     "/records/bulk",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/x-ndjson": {}}, "description": "Bad lines, then the sums."}},
+    responses={200: lines_of("Bad lines, then the sums.", ShownBadLine, ShownSums, ShownBreak)},
     openapi_extra={"requestBody": {"content": {name: {"schema": {"type": "string"}} for name in sorted(_READERS)}}},
 )
 async def bulk(app: App, caller: Administrator, request: Request) -> StreamingResponse:
