@@ -46,14 +46,18 @@ if [ ! -x .venv/bin/python ]; then
 fi
 
 echo "Installing $lock into .venv"
-if command -v uv >/dev/null; then
-  uv pip install --quiet --python .venv/bin/python --require-hashes -r "$lock"
-  uv pip install --quiet --python .venv/bin/python --no-deps -e .
-else
+with_uv() {
+  command -v uv >/dev/null || return 1
+  # A machine behind its own certificate authority has it in the system's store, which uv does not ask by itself.
+  export UV_SYSTEM_CERTS=1
+  uv pip install --quiet --python .venv/bin/python --require-hashes -r "$lock" &&
+    uv pip install --quiet --python .venv/bin/python --no-deps -e .
+}
+with_pip() {
   if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then .venv/bin/python -m ensurepip >/dev/null; fi
-  pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
-  pip install --use-pep517 --require-hashes -r "$lock"
-  pip install --no-deps -e .
-fi
+  .venv/bin/python -m pip --disable-pip-version-check --quiet install --use-pep517 --require-hashes -r "$lock"
+  .venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -e .
+}
+with_uv || with_pip
 rm -f .venv/.stamp-"$1"-*
 touch "$(stamp "$1" "$lock")"
