@@ -14,15 +14,19 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--after", default=0, show_default=True, help="The last sequence number that you have.")
+@click.option("--after", type=click.IntRange(0), help="The last sequence number that you have.")
+@click.option("--before", type=click.IntRange(1), help="Only what is before this sequence number; with --last.")
+@click.option("--last", type=click.IntRange(1, 1000), help="So many of the newest, in place of the oldest.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @talks
-def list_(talk: Talk, after: int, limit: int) -> None:
-    """List events behind a sequence number, oldest first.
+def list_(talk: Talk, after: int | None, before: int | None, last: int | None, limit: int) -> None:
+    """List events behind a sequence number, or the last ones, oldest first.
 
-    Example: mailrelay event list --after 1200
+    Example: mailrelay event list --last 20
     """
-    found = talk.get("/events", after=after, limit=limit)
+    if after is not None and (last or before):
+        raise click.UsageError("--after reads on from an event, --last and --before look back: give one of them")
+    found = talk.get("/events", after=after, before=before, last=last or (limit if before else None), limit=limit)
     rows = (
         (
             one["seq"],

@@ -115,16 +115,20 @@ def show(talk: Talk, message: str, raw: bool) -> None:
     "--eml", type=click.File("rb"), help="A whole mail instead, to the addresses in its header; - is standard input."
 )
 @click.option("--user", default="", help="On whose behalf, by id or address; by default the owner of --from.")
-@click.option("--key", default="", help="Idempotency key: a repeat with the same key is the same mail.")
+@click.option("--key", help="Idempotency key: a repeat with the same key is the same mail.")
 @talks
-def send(talk: Talk, eml: Any, user: str, key: str, **given: Any) -> None:
+def send(talk: Talk, eml: Any, user: str, key: str | None, **given: Any) -> None:
     """Queue a mail; it is durable when this returns.
 
     Example: mailrelay message send --from anna@example.org --to bob@customer.example --subject Hello --text Hi
     """
+    if key == "":
+        raise click.UsageError("--key is empty; leave it out, or give a key of its own to each mail")
     headers = {"Idempotency-Key": key} if key else {}
     if eml is not None:
         body, kind = eml.read(), "message/rfc822"
+    elif not (given["from_"] or user):
+        raise click.UsageError("say who sends it: --from, or --user")
     else:
         try:
             body, kind = _fields(given), "application/json"
@@ -244,7 +248,7 @@ def _fields(given: Mapping[str, Any]) -> bytes:
         fields["from"] = given["from_"]
     fields["subject"] = given["subject"]
     if given["text"] is not None:
-        fields["text"] = sys.stdin.read() if given["text"] == "-" else given["text"]
+        fields["text"] = _typed() if given["text"] == "-" else given["text"]
     if given["html"] is not None:
         fields["html"] = given["html"].read_text(encoding="utf-8")
     fields["attachments"] = [
@@ -256,6 +260,13 @@ def _fields(given: Mapping[str, Any]) -> bytes:
         for path in given["attach"]
     ]
     return json.dumps(fields).encode()
+
+
+def _typed() -> str:
+    text = sys.stdin.read()
+    if not text.strip():
+        raise Failed("there is no text on standard input; nothing was sent", EX_NOINPUT)
+    return text
 
 
 def _a_dropbox(talk: Talk) -> str:

@@ -57,17 +57,23 @@ def show(talk: Talk) -> None:
 @click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE…")
 @talks
 def set_(talk: Talk, settings: tuple[str, ...]) -> None:
-    """Change settings of the organisation.
+    """Change settings of the organisation, its name or its time_zone. Its domains: mailrelay domain.
 
     Example: mailrelay organisation set sender_check=authenticated unpermitted=refuse
     """
     given: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise Failed(f"{setting!r} must be name=value, such as sender_check=token", EX_DATAERR)
-        given[name] = value
-    found = talk.patch("/organisation", {"settings": given})
+        if name == "domains":
+            raise Failed(
+                "domains are added and removed one by one: mailrelay domain add NAME, mailrelay domain remove NAME",
+                EX_DATAERR,
+            )
+        (own if name in ("name", "time_zone") else given)[name] = value
+    found = talk.patch("/organisation", {**own, "settings": given})
     talk.show(found, lambda: _described(found))
 
 

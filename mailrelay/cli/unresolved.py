@@ -57,6 +57,10 @@ def file(
 
     Example: mailrelay unresolved file X01JD… --create lead
     """
+    if bool(record) == bool(create):
+        raise click.UsageError("say where to file it: either --record MODULE/ID or --create MODULE")
+    if record and (address or name):
+        raise click.UsageError("--address and --name are for --create")
     given = {"records": list(record), "create": create, "address": address, "name": name}
     found = talk.post(f"/unresolved/{part(entry)}/file", given)
     talk.show(found, lambda: f"Filed on {', '.join(found['records'])}.")

@@ -55,6 +55,15 @@ def after(tx: Tx, org: OrgId, seq: int, *, limit: int) -> Sequence[Event]:
     return [_event(row._mapping) for row in rows]
 
 
+def last(tx: Tx, org: OrgId, number: int, *, before: int | None = None) -> Sequence[Event]:
+    """The newest events, or the newest before one, oldest first."""
+    found = select(event).where(event.c.org == org)
+    if before is not None:
+        found = found.where(event.c.seq < before)
+    rows = tx.execute(found.order_by(event.c.seq.desc()).limit(number)).all()
+    return [_event(row._mapping) for row in reversed(rows)]
+
+
 def _event(row: RowMapping) -> Event:
     return Event(
         seq=EventSeq(row["seq"]),

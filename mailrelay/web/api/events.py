@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from mailrelay.errors import Invalid
 from mailrelay.model.event import Event, EventType
 from mailrelay.store import events
 from mailrelay.web.application import App
@@ -49,7 +50,18 @@ async def after(
     caller: Reader,
     after: Annotated[int, Query(ge=0, le=2**62, description="`seq` of the last event that you have.")] = 0,
     limit: Limit = 100,
+    last: Annotated[int, Query(ge=1, le=1000, description="So many of the newest, in place of what is behind `after`.")]
+    | None = None,
+    before: Annotated[int, Query(ge=1, le=2**62, description="With `last`: only what is before this `seq`.")]
+    | None = None,
 ) -> Sequence[ShownEvent]:
-    """Events behind `after`, oldest first; empty when there are no more yet."""
-    found = await app.store.read(events.after, caller.org, after, limit=limit)
+    """Events behind `after`, or the last ones, oldest first; empty when there are no more yet."""
+    if after and (last or before):
+        raise Invalid("after", "reads on from an event, last and before look back: give one of them")
+    if before and not last:
+        raise Invalid("last", "say how many of those before")
+    if last:
+        found = await app.store.read(events.last, caller.org, last, before=before)
+    else:
+        found = await app.store.read(events.after, caller.org, after, limit=limit)
     return [ShownEvent.of(event) for event in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -17,6 +18,8 @@ from mailrelay.web.shape import Shown
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["exclusions"])
+_REGISTRIES = frozenset({"ac", "co", "com", "edu", "gov", "net", "org"})
+"""What countries without a flat top level register below: `co.uk`, `com.br`."""
 Value = Annotated[str, Path(max_length=320, description="An address, or a domain without `@`.")]
 
 
@@ -37,6 +40,8 @@ async def list_all(app: App, caller: Reader) -> Sequence[Exclusion]:
 async def put(app: App, caller: Administrator, value: Value) -> Exclusion:
     """Put an address or a domain on the list; one that is there already is well."""
     entry = _entry(value)
+    if entry.kind is ExclusionKind.DOMAIN and _is_everybodys(entry.value):
+        raise Invalid("value", f"{entry.value} is nobody's domain, all of {entry.value} is below it; give one below it")
     await app.store.write(organisations.exclude, caller.org, entry)
     return entry
 
@@ -45,6 +50,12 @@ async def put(app: App, caller: Administrator, value: Value) -> Exclusion:
 async def remove(app: App, caller: Administrator, value: Value) -> None:
     """Take an entry off the list; one that is not there is well."""
     await app.store.write(organisations.readmit, caller.org, _entry(value))
+
+
+def _is_everybodys(domain: str) -> bool:
+    """Whether strangers register their domains right below it: an entry covers what is below it, so nobody would match."""
+    first, _, rest = domain.partition(".")
+    return not rest or (first in _REGISTRIES and re.fullmatch("[a-z]{2}", rest) is not None)
 
 
 def _entry(value: str) -> Exclusion:

@@ -157,6 +157,9 @@ async def send(
 
     A body of type message/rfc822 is sent as it is, to the addresses of its To, Cc and Bcc, without Bcc.
     """
+    if not idempotency_key and "idempotency-key" in request.headers:
+        # FastAPI takes an empty field for none, and then a repeat would be another mail.
+        raise Invalid("idempotency-key", "must not be empty; leave it out, or give each mail a key of its own")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == _WHOLE:
         raw = normalise_newlines(await request.body())
@@ -214,7 +217,8 @@ def _author(tx: Tx, caller: Caller, wanted: str, sender: Address | None) -> User
     if wanted:
         return find(tx, caller.org, wanted)
     if sender is None:
-        raise Invalid("from", "is required, because the token acts on behalf of no user")
+        whose = "this asks for nobody in particular" if caller.installation else "the token acts on behalf of no user"
+        raise Invalid("from", f"is required, because {whose}; or say on whose behalf with ?user=")
     return _owner(tx, caller.org, sender)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field, StringConstraints
 
-from mailrelay.errors import Unknown
+from mailrelay.errors import Invalid, Unknown
 from mailrelay.ids import OrgId, UserId
 from mailrelay.inbound.passwords import hash_password
 from mailrelay.model.organisation import Role, User
@@ -18,7 +18,7 @@ from mailrelay.model.settings import UserSettings
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.store import modules, people
 from mailrelay.store.base import Tx
-from mailrelay.web.application import App
+from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Reader
 from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Paged, Shown, paged
 from mailrelay.web.strict import StrictRoute
@@ -99,6 +99,7 @@ async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 1
 @router.post("/users", response_model=ShownUser, status_code=201)
 async def add(app: App, caller: Administrator, given: GivenUser) -> User:
     """A new user."""
+    _check_addresses(app, given)
     new = User(
         id=app.ids.user(),
         org=caller.org,
@@ -122,6 +123,7 @@ async def show(app: App, caller: Reader, who: str) -> User:
 @router.patch("/users/{who}", response_model=ShownUser)
 async def change(app: App, caller: Administrator, who: str, given: UserChange) -> User:
     """Change a user; making one inactive stops their dropbox and submission and keeps their history."""
+    _check_addresses(app, given)
     return await app.store.write(_change, caller.org, who, given)
 
 
@@ -133,6 +135,17 @@ async def set_password(app: App, caller: Administrator, who: str, given: GivenPa
     if given.password is not None:
         stored = await asyncio.to_thread(hash_password, given.password, rounds=app.config.submission.password_rounds)
     await app.store.write(people.set_password, caller.org, user.id, stored)
+
+
+def _check_addresses(app: Application, given: GivenUser | UserChange) -> None:
+    """Raises Invalid for an address at a domain of dropboxes or of returned mail: it would be no person's."""
+    inbound = app.config.inbound
+    service = (*inbound.domains, inbound.bounce_domain)
+    named = [("primary", given.primary)]
+    named += [(f"alternates[{at}]", one) for at, one in enumerate(given.alternates or ())]
+    for field, address in named:
+        if address is not None and address.domain in service:
+            raise Invalid(field, f"{address.domain} is for dropboxes and returned mail; give the user's own address")
 
 
 def _add(tx: Tx, new: User, app: App) -> None:
