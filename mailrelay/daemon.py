@@ -38,7 +38,7 @@ from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.submit import Submitter
-from mailrelay.service import Service, Stopping, supervise
+from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.store import dkim_keys
 from mailrelay.store.base import Store
 from mailrelay.store.schema import migrate
@@ -99,12 +99,12 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         submitter = _submitter(parts)
         listeners = _listeners(parts, submitter, certificate)
         application = _application(parts, submitter)
+        workers = (Watched(_filing(parts)), Watched(_dispatcher(parts)))
         ended = Stopping()
-        http = _http(parts, application, listeners, ended)
+        http = _http(parts, application, listeners, workers, ended)
         services: list[Service] = [
             listeners,
-            _filing(parts),
-            _dispatcher(parts),
+            *workers,
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
             _Announcement(parts, application, listeners, http, ready),
         ]
@@ -304,7 +304,9 @@ def _application(parts: _Parts, submitter: Submitter) -> Application:
     )
 
 
-def _http(parts: _Parts, application: Application, listeners: Listeners, ended: Stopping) -> HttpServer:
+def _http(
+    parts: _Parts, application: Application, listeners: Listeners, workers: Sequence[Watched], ended: Stopping
+) -> HttpServer:
     return HttpServer(
         parts.config.http,
         application,
@@ -312,6 +314,7 @@ def _http(parts: _Parts, application: Application, listeners: Listeners, ended: 
             "store": ops.store_writes(parts.store),
             "disk": ops.has_space(parts.folder.path),
             "listeners": ops.holds(listeners.ready.is_set, "the listeners are not open"),
+            **{one.name: ops.holds(one.works, f"{one.name} does not run; the log says why") for one in workers},
             "started": ops.holds(parts.started.is_set, "the start is not yet complete"),
             "running": ops.not_stopping(parts.stopping),
         },

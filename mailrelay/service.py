@@ -56,6 +56,31 @@ class Service(Protocol):
         ...
 
 
+class Watched:
+    """A service that says whether it works, or has failed and waits to be started again: for readiness (R2)."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._works = False
+
+    @property
+    def name(self) -> str:
+        """See `Service`."""
+        return self._service.name
+
+    def works(self) -> bool:
+        """Whether it runs now."""
+        return self._works
+
+    async def run(self) -> None:
+        """See `Service`."""
+        self._works = True
+        try:
+            await self._service.run()
+        finally:
+            self._works = False
+
+
 async def keep(service: Service, stopping: Stopping, report: Report) -> None:
     """Run a service, and again with growing pauses when it raises; raises only Fatal and cancellation."""
     pause = _FIRST_PAUSE

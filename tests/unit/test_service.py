@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mailrelay.errors import Fatal
-from mailrelay.service import Stopping, keep, supervise
+from mailrelay.service import Stopping, Watched, keep, supervise
 
 
 class Scripted:
@@ -47,6 +47,21 @@ async def test_a_service_that_raises_is_reported_and_started_again() -> None:
     await task
     assert service.runs == 2
     assert reports == [("filing", "boom")]
+
+
+async def test_a_watched_service_works_but_for_the_pause_after_it_raised() -> None:
+    stopping = Stopping()
+    scripted = Scripted("filing", stopping, ValueError("boom"))
+    service = Watched(scripted)
+    worked: list[bool] = [service.works()]
+    task = asyncio.create_task(keep(service, stopping, lambda name, _error, _pause: worked.append(service.works())))
+    async with asyncio.timeout(2):
+        await scripted.waits.wait()
+    worked.append(service.works())
+    stopping.set()
+    await task
+    assert service.name == "filing"
+    assert [*worked, service.works()] == [False, False, True, False]
 
 
 async def test_a_stop_during_the_pause_does_not_wait_for_it() -> None:
