@@ -198,7 +198,6 @@ def main() -> None:
                         "connections_per_destination": options.sessions,
                     },
                     "log": {"level": "warning"},
-                    "submission": {"max_failures": 1000},  # all sessions log in at once from one address
                 }
                 with daemon(folder / name, settings) as relay:
                     _compare(kinds[name](relay, options), server, options)

@@ -129,12 +129,6 @@ class Failures:
         if len(self._noted) > _MOST_ENTRIES:
             del self._noted[next(iter(self._noted))]
 
-    def forgive(self, key: str) -> None:
-        """Take one back: it was no failure."""
-        if key in self._noted:
-            number, at = self._noted[key]
-            self._noted[key] = (max(number - 1, 0.0), at)
-
 
 def client_key(ip: str) -> str:
     """What counts as one client: an IPv4 address, or an IPv6 /64, of which anybody has as many addresses as they like."""

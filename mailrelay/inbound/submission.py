@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Protocol
 
 from mailrelay import log
@@ -56,6 +57,9 @@ class SubmissionDoor:
         self._submitter = submitter
         self._facts = Together(store, one_by_one(_sender_facts))
         self._failures = Failures()
+        self._trying: Counter[str] = Counter()
+        """How many attempts of a client are under way."""
+        self._ended = asyncio.Condition()
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
 
     @property
@@ -74,24 +78,44 @@ class SubmissionDoor:
         Failures count by address, which is put off at once and without hashing, and by user, whom nobody may lock out: an
         attempt for a user under attack is answered later, right or wrong.
         """
-        now = self._clock.monotonic()
         client, account = f"ip {client_key(ip)}", f"user {credentials.user.lower()}"
-        limit = self._settings.max_failures
-        if round(self._failures.count(client, now=now)) >= limit:
+        if not await self._turn(client):
             self._refused(ip, credentials, "too many failures from this address")
             return codes.AUTH_UNAVAILABLE
-        # Noted before the work, so that a hundred attempts at once are as many as a hundred in a row.
-        self._failures.note(client, now=now)
-        attacked = round(self._failures.count(account, now=now)) - limit
-        if attacked >= 0:
-            await asyncio.sleep(min(_SLOWEST, 0.1 * (1 + attacked)))
-        user = await self._authenticate(credentials)
-        if user is None:
-            self._failures.note(account, now=now)
-            self._refused(ip, credentials, "wrong user or password")
-            return codes.AUTH_FAILED
-        self._failures.forgive(client)
-        return user
+        try:
+            attacked = self._count(account) - self._settings.max_failures
+            if attacked >= 0:
+                await asyncio.sleep(min(_SLOWEST, 0.1 * (1 + attacked)))
+            user = await self._authenticate(credentials)
+            if user is None:
+                for key in (client, account):
+                    self._failures.note(key, now=self._clock.monotonic())
+                self._refused(ip, credentials, "wrong user or password")
+                return codes.AUTH_FAILED
+            return user
+        finally:
+            async with self._ended:
+                self._trying[client] -= 1
+                if not self._trying[client]:
+                    del self._trying[client]
+                self._ended.notify_all()
+
+    async def _turn(self, client: str) -> bool:
+        """Wait until this client may try, and count it among those who do; False when its failures are used up.
+
+        So many may try at a time that all of them failing would just reach the limit: a hundred guesses at once are as many as
+        a hundred in a row, and an office that logs in together behind one address only waits a little.
+        """
+        async with self._ended:
+            while (failed := self._count(client)) + self._trying[client] >= self._settings.max_failures:
+                if failed >= self._settings.max_failures:
+                    return False
+                await self._ended.wait()
+            self._trying[client] += 1
+            return True
+
+    def _count(self, key: str) -> int:
+        return round(self._failures.count(key, now=self._clock.monotonic()))
 
     async def begin(
         self, peer: Peer, user: User | None, mail_from: ReversePath, params: MailParams

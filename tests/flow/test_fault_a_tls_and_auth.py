@@ -285,6 +285,15 @@ async def test_fault_a08_guesses_in_parallel_are_counted_like_guesses_in_a_row(h
     assert codes.count(454) == 20
 
 
+async def test_fault_a08_an_office_that_logs_in_together_gets_in(here: Edge) -> None:
+    async def log_in() -> int:
+        async with connected(here.port(ListenerKind.SUBMISSIONS), tls=True) as client:
+            await client.ehlo()
+            return (await client.log_in(USER, PASSWORD)).code
+
+    assert await asyncio.gather(*(log_in() for _ in range(18))) == [235] * 18
+
+
 async def test_fault_a08_a_user_under_attack_from_many_addresses_still_gets_in(here: Edge) -> None:
     for number in range(2, 14):
         async with elsewhere(here, f"127.0.0.{number}") as client:
