@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from mailrelay.ids import NodeId
 from mailrelay.model.organisation import Right
 from mailrelay.model.settings import Unknown, UserSettings
+from mailrelay.store import arrivals
 from tests.support import factory
 from tests.support.filing import Desk, mail, office
 from tests.support.http import Api, Client, serving
@@ -265,6 +267,19 @@ async def test_i02_a_held_mail_is_released_to_the_rules(place: Place) -> None:
     assert (await place.client.post(f"{V1}/unresolved/{entry['id']}/release")).status == 204
     await place.desk.worker.drain()
     assert (await place.client.get(f"{V1}/arrivals/{arrival.id}")).json["state"] == "filed"
+
+
+async def test_only_an_administrator_sees_the_traceback_of_a_failure(place: Place) -> None:
+    queue_id = await place.desk.accept(mail())
+    (claimed,) = await place.api.store.write(
+        arrivals.claim, node=NodeId("n"), now=place.desk.clock.now(), lease=timedelta(minutes=1), limit=1
+    )
+    await place.api.store.write(
+        arrivals.retry, claimed, due_at=place.desk.clock.now(), at=place.desk.clock.now(), failure="Traceback: secret"
+    )
+    _, secret = await factory.api_token(place.api.store, place.api.clock, place.desk.org, Right.READ)
+    assert (await place.client.get(f"{V1}/arrivals/{queue_id}")).json["failure"] == "Traceback: secret"
+    assert (await place.api.web.bearing(secret).get(f"{V1}/arrivals/{queue_id}")).json["failure"] == ""
 
 
 async def test_rules_are_listed_in_order_and_rerun_says_what_would_change(place: Place) -> None:

@@ -14,6 +14,7 @@ from mailrelay.model.decision import Disposition, Finding, FindingKind, Link
 from mailrelay.model.delivery import MessageStatus, message_status
 from mailrelay.model.envelope import Arrival, ArrivalState, Channel
 from mailrelay.model.message import Direction, Message, ParticipantRole, Verdict
+from mailrelay.model.organisation import Right
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.store import arrivals, deliveries, filings, links, messages, unresolved
 from mailrelay.store.base import Tx
@@ -22,7 +23,7 @@ from mailrelay.store.messages import Place
 from mailrelay.web.api.events import ShownEvent
 from mailrelay.web.api.queue import DeliveryHistory, ShownAttempt, ShownDelivery
 from mailrelay.web.application import App
-from mailrelay.web.identity import Administrator, Reader
+from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.shape import After, Limit, MailAddress, Page, Ref, Shown, paged
 from mailrelay.web.strict import StrictRoute
 
@@ -190,6 +191,7 @@ class ShownArrival(Shown):
     state: ArrivalState
     reason: str
     failure: str
+    """The traceback of our last failure on it; for administrators, "" for others."""
     received_at: datetime
     size: int
     attempts: int
@@ -275,13 +277,13 @@ async def raw(app: App, caller: Reader, id: str) -> Response:  # noqa: A002
 @router.get("/arrivals/latest")
 async def show_newest_arrival(app: App, caller: Reader) -> ShownArrival:
     """The reception that was answered last."""
-    return await app.store.read(_newest_arrival, caller.org)
+    return await app.store.read(_newest_arrival, caller)
 
 
 @router.get("/arrivals/{id}")
 async def show_arrival(app: App, caller: Reader, id: str) -> ShownArrival:  # noqa: A002
     """One reception, by the queue id of the 250 reply."""
-    return await app.store.read(_arrival, caller.org, QueueId(id))
+    return await app.store.read(_arrival, caller, QueueId(id))
 
 
 @router.get("/arrivals/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
@@ -339,26 +341,26 @@ def _own(tx: Tx, org: OrgId, name: QueueId) -> Arrival:
     return arrival
 
 
-def _newest_arrival(tx: Tx, org: OrgId) -> ShownArrival:
-    newest = arrivals.newest(tx, org)
+def _newest_arrival(tx: Tx, caller: Caller) -> ShownArrival:
+    newest = arrivals.newest(tx, caller.org)
     if newest is None:
         raise Unknown("There is no arrival yet")
-    return _arrival(tx, org, newest)
+    return _arrival(tx, caller, newest)
 
 
-def _arrival(tx: Tx, org: OrgId, name: QueueId) -> ShownArrival:
-    one = _own(tx, org, name)
+def _arrival(tx: Tx, caller: Caller, name: QueueId) -> ShownArrival:
+    one = _own(tx, caller.org, name)
     reason, failure = arrivals.why(tx, name)
-    known = messages.of_arrival(tx, org, name) or ((MessageId(one.message),) if one.message else ())
+    known = messages.of_arrival(tx, caller.org, name) or ((MessageId(one.message),) if one.message else ())
     return ShownArrival(
         id=one.id,
         channel=one.channel,
         state=one.state,
         reason=reason,
-        failure=failure,
+        failure=failure if caller.may(Right.ADMIN) else "",
         received_at=one.received_at,
         size=one.raw.size,
         attempts=one.attempts,
         messages=known,
-        unresolved=tuple(entry.id for entry in unresolved.of_arrival(tx, org, name)),
+        unresolved=tuple(entry.id for entry in unresolved.of_arrival(tx, caller.org, name)),
     )
