@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from mailrelay.crm.lines import BadLine, BadText, Row, read_csv, read_ndjson
+from mailrelay.crm.lines import read_csv, read_ndjson
+from mailrelay.crm.row import BadLine, BadText, Row
 from mailrelay.ids import OrgId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.record import Module, Record, RecordAddress
