@@ -137,7 +137,7 @@ def status_counts(tx: Tx) -> tuple[StatusCount, ...]:
     return tuple(
         StatusCount(status, number, None if oldest is None else from_micros(oldest))
         for status in DeliveryStatus
-        if status is DeliveryStatus.DEFERRED or status in IN_FLIGHT_DELIVERIES
+        if status is DeliveryStatus.DEFERRED or DeliveryState(status) in IN_FLIGHT_DELIVERIES
         for number, oldest in [found.get(status, (0, None))]
     )
 
