@@ -200,6 +200,7 @@ def _submitter(parts: _Parts) -> Submitter:
         parts.config.delivery,
         hostname=parts.config.hostname,
         max_recipients=parts.config.submission.max_recipients,
+        domains=parts.config.inbound.domains,
         has_room=lambda size: space_of(parts.folder.path).takes(size, largest=parts.config.inbound.max_size),
     )
 

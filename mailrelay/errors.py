@@ -9,7 +9,8 @@
     │   ├── Conflict            it is there already, or it changed meanwhile
     │   ├── TooLarge            over a limit, with the limit and the size
     │   ├── TooMany             over a count, with the limit and the count
-    │   └── Suppressed          the address is on the suppression list
+    │   ├── Suppressed          the address is on the suppression list
+    │   └── NoSuchDropbox       a recipient at our own domain that is nobody's dropbox
     ├── Unavailable             ours or passing; try again
     │   ├── StoreBusy
     │   ├── DiskFull
@@ -145,6 +146,14 @@ class Suppressed(Refusal):
         self.address = address
         self.reason = reason
         self.since = since
+
+
+class NoSuchDropbox(Refusal):
+    """A recipient at a domain of dropboxes that is none, or none any more (I1). The edge says the same in the dialogue."""
+
+    enhanced = "5.1.1"
+    status = 422
+    problem = "no-such-dropbox"
 
 
 class Unavailable(MailrelayError):

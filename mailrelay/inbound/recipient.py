@@ -11,6 +11,7 @@ from mailrelay.mail import return_path
 from mailrelay.mail.return_path import NoReturnPath
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import ArrivalTarget, Channel
+from mailrelay.model.organisation import dropbox_token
 from mailrelay.model.reply import Reply
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.smtp import codes
@@ -19,8 +20,6 @@ from mailrelay.store import deliveries, dropboxes, organisations
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.together import Together
 
-_PREFIX = "bcc-"
-_LONGEST_TOKEN = 64
 _POSTMASTER = "postmaster"
 
 
@@ -74,10 +73,8 @@ class Recipients:
         return codes.RELAY_DENIED
 
     async def _dropbox(self, address: Address) -> Target | Reply:
-        local = address.local.lower()
         # What is no dropbox address at all asks the same question, with a token that nobody has.
-        token = local.removeprefix(_PREFIX)[:_LONGEST_TOKEN] if local.startswith(_PREFIX) else ""
-        found = await self._opened.ask(token)
+        found = await self._opened.ask(dropbox_token(address.local))
         if found is None:
             return codes.NO_SUCH_DROPBOX
         return Target(

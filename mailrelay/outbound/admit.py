@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailrelay.errors import Conflict, StoreBusy, Suppressed
 from mailrelay.filing.bodies import KeptBody
-from mailrelay.ids import QueueId
+from mailrelay.ids import DropboxId, MessageId, QueueId
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import Arrival, ArrivalState, ArrivalTarget, Envelope
@@ -17,7 +17,17 @@ from mailrelay.model.message import BlobRef, Message, ParticipantRole
 from mailrelay.model.organisation import Organisation
 from mailrelay.outbound.policy import sender
 from mailrelay.outbound.submission import Submission, Submitted
-from mailrelay.store import arrivals, deliveries, idempotency, messages, organisations, people, queue, suppressions
+from mailrelay.store import (
+    arrivals,
+    deliveries,
+    dropboxes,
+    idempotency,
+    messages,
+    organisations,
+    people,
+    queue,
+    suppressions,
+)
 from mailrelay.store.base import Tx
 
 
@@ -28,6 +38,8 @@ class Standing:
     known: idempotency.Known | None
     organisation: Organisation
     sender: sender.SenderFacts
+    opened: Mapping[str, dropboxes.Opened | None]
+    """What each of the tokens asked for opens."""
 
 
 def as_arrival(submission: Submission, queue_id: QueueId, raw: BlobRef, now: datetime) -> Arrival:
@@ -48,8 +60,19 @@ def as_arrival(submission: Submission, queue_id: QueueId, raw: BlobRef, now: dat
     )
 
 
-def standing(tx: Tx, submission: Submission, header: tuple[Address, ...]) -> Standing:
-    """What is known of a submission whose From and Sender name `header`. Raises Unknown without such a user."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A submission to be judged at `now`: whom its From and Sender name, and the tokens of the dropboxes it is to."""
+
+    submission: Submission
+    header: tuple[Address, ...]
+    tokens: tuple[str, ...]
+    now: datetime
+
+
+def standing(tx: Tx, asked: Asked) -> Standing:
+    """What is known of a submission. Raises Unknown without such a user."""
+    submission, header = asked.submission, asked.header
     key = submission.idempotency_key
     organisation = organisations.get(tx, submission.org)
     user = people.get(tx, submission.org, submission.user)
@@ -60,12 +83,17 @@ def standing(tx: Tx, submission: Submission, header: tuple[Address, ...]) -> Sta
         known=None if key is None else idempotency.find(tx, submission.org, key),
         organisation=organisation,
         sender=sender.SenderFacts(user=user, domains=organisation.domains, others=others),
+        opened=_opened(tx, asked.tokens, asked.now),
     )
 
 
-def standings(tx: Tx, asked: Sequence[tuple[Submission, tuple[Address, ...]]]) -> list[Standing]:
+def standings(tx: Tx, asked: Sequence[Asked]) -> list[Standing]:
     """`standing` for each of several submissions."""
-    return [standing(tx, submission, header) for submission, header in asked]
+    return [standing(tx, one) for one in asked]
+
+
+def _opened(tx: Tx, tokens: Sequence[str], now: datetime) -> dict[str, dropboxes.Opened | None]:
+    return dict(zip(tokens, dropboxes.opened_by(tx, tokens, now=now), strict=True)) if tokens else {}
 
 
 def repeated(tx: Tx, known: idempotency.Known, request_sha256: str) -> Submitted:
@@ -75,11 +103,21 @@ def repeated(tx: Tx, known: idempotency.Known, request_sha256: str) -> Submitted
             f"This idempotency key was used for another submission ({known.queue_id}); take a new key for a new mail"
         )
     made = deliveries.of_queue_id(tx, known.queue_id)
+    arrival = arrivals.get(tx, known.queue_id)
+    if arrival is None or arrival.message is None:
+        raise Conflict(
+            "This idempotency key was used for a mail that is not kept any more; take a new key for a new mail"
+        )
+    return _submitted(known.queue_id, MessageId(arrival.message), made, repeated=True)
+
+
+def _submitted(queue_id: QueueId, message: MessageId, made: Sequence[Delivery], *, repeated: bool) -> Submitted:
     return Submitted(
-        queue_id=known.queue_id,
-        message=made[0].message,
+        queue_id=queue_id,
+        message=message,
         deliveries=tuple(one.id for one in made),
-        repeated=True,
+        sent_to=tuple(one.address for one in made),
+        repeated=repeated,
     )
 
 
@@ -89,13 +127,17 @@ def admit(
     message: Message,
     kept: KeptBody,
     new: tuple[Delivery, ...],
+    copies: Sequence[Arrival],
+    used: Collection[DropboxId],
     *,
     request_sha256: str,
     now: datetime,
     abandoned: threading.Event,
 ) -> Submitted:
-    """Key, body, message, arrival and deliveries: all of it or nothing. Raises Suppressed, Conflict.
+    """Key, body, message, arrivals and deliveries: all of it or nothing. Raises Suppressed, Conflict.
 
+    `copies` are the mail as it came to colleagues' dropboxes; the sender's own needs no arrival beside that of the mail itself.
+    `used` are all of these dropboxes.
     Once `abandoned` is set nobody waits for it any more, and it raises StoreBusy.
     """
     if abandoned.is_set():
@@ -105,7 +147,7 @@ def admit(
         known = idempotency.take(tx, submission.org, submission.idempotency_key, request, now=now)
         if known is not None:
             return repeated(tx, known, request_sha256)
-    keys = {one.address.key: one.address for one in submission.recipients}
+    keys = {one.address.key: one.address for one in new}
     for found in suppressions.holding(tx, submission.org, sorted(keys)):
         raise Suppressed(str(keys[found.key]), found.reason, found.since)
     kept.put(tx)
@@ -122,5 +164,9 @@ def admit(
             message=stored,
         ),
     )
+    for copy in copies:
+        arrivals.add(tx, copy)
+    for one in used:
+        dropboxes.touch(tx, one, now=now)
     queue.enqueue(tx, [replace(one, message=stored) for one in new])
-    return Submitted(queue_id=message.queue_id, message=stored, deliveries=tuple(one.id for one in new))
+    return _submitted(message.queue_id, stored, new, repeated=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId, UserId
-from mailrelay.model.address import ReversePath
+from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams
 
 
@@ -29,9 +29,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """What became of a submission: one delivery for each recipient, in their order. `repeated`: it was there already (O19)."""
+    """What became of a submission: a delivery for each recipient that it is sent to, in their order.
+
+    Dropboxes of the organisation are not among them. `repeated`: it was there already (O19).
+    """
 
     queue_id: QueueId
     message: MessageId
     deliveries: tuple[DeliveryId, ...]
+    sent_to: tuple[Address, ...]
+    """The address of each delivery."""
     repeated: bool = False

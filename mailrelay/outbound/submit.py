@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
@@ -26,7 +26,7 @@ from mailrelay.mail.trace import without_forged
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Delivery, DeliveryState
 from mailrelay.model.message import BlobRef, Direction, Message
-from mailrelay.outbound import admit
+from mailrelay.outbound import admit, own_dropboxes
 from mailrelay.outbound.policy import limits, sender
 from mailrelay.outbound.submission import Submission, Submitted
 from mailrelay.store.base import Store
@@ -56,9 +56,13 @@ class Submitter:
         *,
         hostname: str,
         max_recipients: int,
+        domains: Collection[str] = (),
         has_room: Callable[[int], bool] = lambda size: True,
     ) -> None:
-        """`hostname` stands in a Message-ID that we make; `has_room` says whether the disk may take so many bytes."""
+        """`hostname` stands in a Message-ID that we make, `domains` are those of the dropboxes.
+
+        `has_room` says whether the disk may take so many bytes.
+        """
         self._store = store
         self._standings = Together(store, admit.standings)
         self._bodies = bodies
@@ -68,13 +72,16 @@ class Submitter:
         self._relayed = settings.route is Route.SMART_HOST
         self._hostname = hostname
         self._max_recipients = max_recipients
+        self._domains = frozenset(domains)
         self._has_room = has_room
 
     async def submit(self, submission: Submission) -> Submitted:
         """Queue a submission; durable on return.
 
-        Raises Invalid, NotPermitted, TooLarge, TooMany, Suppressed or Conflict, each with the sentence for its author, and
-        nothing is queued then; Unavailable when it may be tried again.
+        What is to dropboxes of the organisation is filed as their users' at once, and does not leave (I1).
+
+        Raises Invalid, NotPermitted, TooLarge, TooMany, Suppressed, NoSuchDropbox or Conflict, each with the sentence for its
+        author, and nothing is queued then; Unavailable when it may be tried again.
         """
         began = self._clock.monotonic()
         if not self._has_room(len(submission.raw)):
@@ -83,11 +90,15 @@ class Submitter:
         self._check_recipients(submission)
         request = await _off_loop(submission.raw, _sha256, submission) if submission.idempotency_key else ""
         header = await _off_loop(submission.raw, _authors, submission.raw)
-        standing = await self._standings.ask((submission, header))
+        now = self._clock.now()
+        tokens = own_dropboxes.tokens(submission.recipients, self._domains)
+        standing = await self._standings.ask(
+            admit.Asked(submission=submission, header=header, tokens=tuple(tokens.values()), now=now)
+        )
         if standing.known is not None:
             return await self._store.read(admit.repeated, standing.known, request)
         sender.check(standing.sender, header=header, mail_from=submission.mail_from)
-        now = self._clock.now()
+        opened = own_dropboxes.of_the_house(tokens, standing.opened, org=submission.org)
         queue_id = self._ids.queue()
         raw, message = await _off_loop(submission.raw, self._read, submission, queue_id, now)
         limits.check(
@@ -98,6 +109,7 @@ class Submitter:
         )
         kept = await self._bodies.keep(raw)
         message = replace(message, raw=kept.ref)
+        copies = own_dropboxes.arrivals(submission, message.raw, opened, now=now, new_id=self._ids.queue)
         abandoned = threading.Event()
         try:
             submitted = await self._store.write(
@@ -105,7 +117,9 @@ class Submitter:
                 submission,
                 message,
                 kept,
-                self._deliveries(submission, message, now),
+                self._deliveries(submission, message, now, apart_from=opened),
+                copies,
+                {box.dropbox for box in opened.values()},
                 request_sha256=request,
                 now=now,
                 abandoned=abandoned,
@@ -127,6 +141,13 @@ class Submitter:
             size=len(raw),
             repeated=submitted.repeated,
         )
+        if not submitted.repeated:
+            for copy in copies:
+                metrics.accepted.labels(copy.channel).inc()
+                metrics.accepted_bytes.labels(copy.channel).observe(len(raw))
+                _logger.info(
+                    "arrival.accepted", queue_id=copy.id, org=copy.org, channel=copy.channel.value, size=len(raw)
+                )
         return submitted
 
     def _check_recipients(self, submission: Submission) -> None:
@@ -150,9 +171,12 @@ class Submitter:
         case = reading.read(raw, admit.as_arrival(submission, queue_id, unknown, now), new_id=self._ids.message).case
         return raw, replace(case.message, direction=Direction.OUT)
 
-    def _deliveries(self, submission: Submission, message: Message, now: datetime) -> tuple[Delivery, ...]:
+    def _deliveries(
+        self, submission: Submission, message: Message, now: datetime, *, apart_from: Collection[Address]
+    ) -> tuple[Delivery, ...]:
+        recipients = [one for one in submission.recipients if one.address not in apart_from]
         # Sorted, so that their order by id is that of the recipients.
-        ids = sorted(self._ids.delivery() for _ in submission.recipients)
+        ids = sorted(self._ids.delivery() for _ in recipients)
         return tuple(
             Delivery(
                 id=id_,
@@ -172,7 +196,7 @@ class Submitter:
                 last_reply="",
                 lease=None,
             )
-            for id_, recipient in zip(ids, submission.recipients, strict=True)
+            for id_, recipient in zip(ids, recipients, strict=True)
         )
 
 

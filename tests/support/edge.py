@@ -164,6 +164,7 @@ async def edge(
                 Delivery(),
                 hostname="mx.test",
                 max_recipients=submissions.max_recipients,
+                domains=(DOMAIN,),
             ),
         )
         stopping = Stopping()

@@ -27,6 +27,7 @@ from mailrelay.web.server import HttpServer
 from tests.support.answers import Zone
 from tests.support.clock import FakeClock
 from tests.support.factory import open_store
+from tests.support.filing import DOMAIN
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,14 @@ async def serving(
             clock=clock,
             ids=ids,
             submitter=Submitter(
-                store, bodies, ids, clock, config.delivery, hostname="relay.example", max_recipients=100
+                store,
+                bodies,
+                ids,
+                clock,
+                config.delivery,
+                hostname="relay.example",
+                max_recipients=100,
+                domains=(DOMAIN, *config.inbound.domains),
             ),
             resolver=resolver or ZoneResolver(Zone({})),
         )

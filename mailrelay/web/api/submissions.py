@@ -120,7 +120,10 @@ class QueuedDelivery(Shown):
 
 
 class Queued(Shown):
-    """A queued message; `repeated` when this Idempotency-Key had queued it before."""
+    """A queued message; `repeated` when this Idempotency-Key had queued it before.
+
+    Dropboxes of the organisation are no deliveries: what is sent to them is filed at once.
+    """
 
     id: str
     queue_id: str
@@ -196,7 +199,7 @@ async def send(
         queue_id=submitted.queue_id,
         deliveries=tuple(
             QueuedDelivery(id=delivery, recipient=address)
-            for delivery, address in zip(submitted.deliveries, recipients, strict=True)
+            for delivery, address in zip(submitted.deliveries, submitted.sent_to, strict=True)
         ),
         repeated=submitted.repeated,
     )
