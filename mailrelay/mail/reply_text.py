@@ -14,8 +14,8 @@ from mailrelay.mail import blocks, phrases, text
 from mailrelay.mail.blocks import Mark
 from mailrelay.mail.message import ParsedMessage
 
-MAX_CHARS = 250_000
-MAX_LINES = 20_000
+MAX_CHARS = 120_000
+MAX_LINES = 5_000
 """Characters and lines that are read; a reply longer than this is cut here."""
 _INTRO_LINES = 6
 _INTRO_CHARS = 600
@@ -100,7 +100,7 @@ def _without_embedded(lines: Sequence[str]) -> list[str]:
             at = ends.get(at, at + 1)  # a mail that is nothing but a forward: its text, without the block
             continue
         if end := _intro_end(lines, at):
-            following = next((after for after in lines[end:] if after.strip()), "")
+            following = next((lines[after] for after in range(end, len(lines)) if lines[after].strip()), "")
             if begun and not _is_quoted(following):
                 break
             at = end
