@@ -50,7 +50,9 @@ TOO_LARGE = reply(
 )
 NO_SPACE = reply(452, "4.3.1", "This server is short of disk space; try again later")
 HEADER_TOO_LARGE = reply(
-    552, "5.3.4", "The header of the message is larger than this server takes; send it with fewer or shorter header fields"
+    552,
+    "5.3.4",
+    "The header of the message is larger than this server takes; send it with fewer or shorter header fields",
 )
 BARE_NEWLINE = reply(
     550, "5.5.2", "The message holds a CR or LF that is not part of CRLF; the sending program must end lines with CRLF"

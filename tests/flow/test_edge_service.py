@@ -37,13 +37,19 @@ async def test_fault_s18_new_connections_in_a_minute_are_limited(tmp_path: Path)
 
 
 async def test_trusted_networks_have_no_limit_of_their_own_but_share_the_total(tmp_path: Path) -> None:
-    async with edge(
-        tmp_path,
-        max_connections=3,
-        max_connections_per_ip=1,
-        max_connections_per_ip_per_minute=1,
-        trusted_networks=("127.0.0.0/31",),
-    ) as here, connected(here.port()), connected(here.port()), connected(here.port()), connected(here.port(), banner=False) as fourth:
+    async with (
+        edge(
+            tmp_path,
+            max_connections=3,
+            max_connections_per_ip=1,
+            max_connections_per_ip_per_minute=1,
+            trusted_networks=("127.0.0.0/31",),
+        ) as here,
+        connected(here.port()),
+        connected(here.port()),
+        connected(here.port()),
+        connected(here.port(), banner=False) as fourth,
+    ):
         assert str(await fourth.reply())[:9] == "421 4.3.2"
 
 
