@@ -73,3 +73,19 @@ async def test_an_attached_mail_that_also_came_by_itself_is_one_message(tmp_path
         await desk.post(attach(original, to=desk.dropbox_address(), subject="Fwd: Offer"))
         assert len(await desk.messages()) == 2
         assert len((await desk.journey(alone)).sources) == 2
+
+
+async def test_a_colleague_who_forwards_it_attached_adds_links_to_the_same_message(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await desk.record("contact/1", "bob@customer.test")
+        await desk.record("lead/1", "bob@customer.test")
+        ben = await desk.user("ben@example.com", settings=UserSettings(modules=("lead",)))
+        raw = mail()
+        filed = await desk.post(raw)
+        held = await desk.post(raw, user=ben)
+        assert held.state is ArrivalState.UNRESOLVED
+        assert await desk.links(filed) == {"contact/1"}
+        forward = attach(raw, from_="ben@example.com", to=desk.dropbox_address(ben), subject="Fwd: Offer")
+        await desk.post(forward, user=ben, mail_from="ben@example.com")
+        assert await desk.links(filed) == {"contact/1", "lead/1"}
+        assert await desk.waiting() == ()
