@@ -86,10 +86,13 @@ async def test_a_mail_to_the_senders_dropbox_alone_is_filed_and_sent_to_nobody(t
 
 
 @pytest.mark.parametrize(
-    ("settings", "state"), [(None, ArrivalState.UNRESOLVED), (_ANYBODY, ArrivalState.DUPLICATE)], ids=["own", "anybody"]
+    ("settings", "states"),
+    # Which of the two arrivals a worker takes first is chance, and only the second is a duplicate.
+    [(None, {ArrivalState.UNRESOLVED}), (_ANYBODY, {ArrivalState.FILED, ArrivalState.DUPLICATE})],
+    ids=["own", "anybody"],
 )
 async def test_a_colleagues_dropbox_gets_the_same_message_by_the_colleagues_rules(
-    tmp_path: Path, settings: OrganisationSettings | None, state: ArrivalState
+    tmp_path: Path, settings: OrganisationSettings | None, states: set[ArrivalState]
 ) -> None:
     async with edge(tmp_path, settings=settings) as here:
         box, cleo = await here.second_dropbox()
@@ -97,14 +100,15 @@ async def test_a_colleagues_dropbox_gets_the_same_message_by_the_colleagues_rule
         assert answer.code == 250, str(answer)
         await _file(here)
         sent, copy = sorted(await here.arrivals(), key=lambda one: one.channel is Channel.DROPBOX)
-        assert (copy.channel, copy.state, copy.message) == (Channel.DROPBOX, state, sent.message)
+        assert (copy.channel, copy.message) == (Channel.DROPBOX, sent.message)
+        assert copy.state in states
         assert copy.target is not None
         assert (copy.target.user, copy.target.dropbox) == (cleo.id, box.id)
         assert await _leaving(here.store, sent.id) == ["bob@customer.test"]
         assert answer.text == f"queued as {sent.id}"
         waiting = await here.store.read(unresolved.list_open, here.organisation.id)
         assert [(one.user, one.reason) for one in waiting] == (
-            [(cleo.id, "unpermitted_sender")] if state is ArrivalState.UNRESOLVED else []
+            [(cleo.id, "unpermitted_sender")] if copy.state is ArrivalState.UNRESOLVED else []
         )
         assert await _balanced(here.store)
 

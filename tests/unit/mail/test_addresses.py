@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from mailrelay.mail import addresses, parameters
+from tests.support.cost import cpu
 
 
 def entries(value):
@@ -102,9 +101,8 @@ def test_fault_p08_a_display_name_is_never_an_address():
     ],
 )
 def test_fault_p01_p07_hostile_lists_cost_linear_time(value):
-    began = time.process_time()
-    found = addresses.read(value)
-    assert time.process_time() - began < 0.2
+    found, seconds = cpu(lambda: addresses.read(value))
+    assert seconds < 0.2
     assert len(found.mailboxes) <= addresses.MAX_MAILBOXES
     assert found.defects
 
@@ -143,7 +141,6 @@ def test_fault_p01_sixteen_thousand_parameters():
         "a/b;" + " " * 60_000,
         "a/b;" + "a" * 60_000,
     ):
-        began = time.process_time()
-        _, found, _ = parameters.read(value)
-        assert time.process_time() - began < 0.2
+        (_, found, _), seconds = cpu(lambda value=value: parameters.read(value))
+        assert seconds < 0.2
         assert len(found) <= parameters.MAX_PARAMETERS

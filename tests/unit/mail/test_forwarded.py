@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from mailrelay.mail.forwarded import attached, forwarded, is_forward, subject_kind
 from mailrelay.mail.message import parse
+from tests.support.cost import cpu
 
 # language: (subject prefix, from, date, subject, to, cc, Gmail or Thunderbird mark, Apple mark, Outlook text mark)
 LANGUAGES = {
@@ -309,6 +308,5 @@ def test_the_mail_in_a_bounce_is_not_forwarded():
 )
 def test_fault_p07_hostile_text_costs_linear_time(line):
     parsed = parse(mail("Fwd: x", line * (5_000_000 // len(line))))
-    began = time.process_time()
-    forwarded(parsed)
-    assert time.process_time() - began < 1
+    _, seconds = cpu(lambda: forwarded(parsed))
+    assert seconds < 1

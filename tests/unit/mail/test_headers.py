@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from mailrelay.errors import Invalid
 from mailrelay.mail import words
 from mailrelay.mail.headers import MAX_FIELDS, Field, HeaderBlock, encode_field
+from tests.support.cost import cpu
 
 MAIL = b"Received: from a\r\n\tby b;\r\n  today\r\nSubject:  one\r\n two\r\nX-Odd : \r\nsubject: other\r\n\r\nbody\r\n"
 
@@ -119,9 +118,8 @@ def test_a_word_that_cannot_be_folded_is_refused():
 
 def test_fault_p01_many_and_long_fields_cost_little_and_are_flagged():
     for raw in (b"A: b\r\n" * 20_000 + b"\r\nbody", b"A: b\r\n" + b" c\r\n" * 80_000 + b"B: c\r\n\r\nbody"):
-        began = time.process_time()
-        block = HeaderBlock.parse(raw)
-        assert time.process_time() - began < 0.2
+        block, seconds = cpu(lambda raw=raw: HeaderBlock.parse(raw))
+        assert seconds < 0.2
         assert len(block.fields) <= MAX_FIELDS + 1
         assert block.defects == ("header too large",)
         assert raw[block.end :] == b"body"
@@ -160,6 +158,5 @@ def test_fault_p09_an_encoded_line_end_never_becomes_one():
 
 def test_fault_p01_thousands_of_encoded_words_are_linear():
     for value in ("=?utf-8?q?a?= " * 20_000, "=?" * 200_000, "=?utf-8?q?" * 40_000, "=?a?b?" * 50_000 + "?="):
-        began = time.process_time()
-        words.decode(value)
-        assert time.process_time() - began < 0.2
+        _, seconds = cpu(lambda value=value: words.decode(value))
+        assert seconds < 0.2

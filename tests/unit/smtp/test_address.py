@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -22,6 +20,7 @@ from mailrelay.smtp.address import (
     relay_disguise,
 )
 from mailrelay.smtp.reply import to_wire
+from tests.support.cost import cpu
 
 US = "crm.example"
 LABELS = ".".join(["d" * 63] * 4)  # 255 octets
@@ -409,9 +408,11 @@ def test_fault_s14_what_no_path_can_carry_is_never_written(address: Address) -> 
     ids=lambda text: text[:6],
 )
 def test_a_megabyte_is_refused_at_once(text: str) -> None:
-    began = time.process_time()
-    with pytest.raises(BadAddress):
-        parse_address(text)
-    with pytest.raises(BadAddress):
-        forward(f"<{text}>", smtputf8=True)
-    assert time.process_time() - began < 0.5
+    def refuse() -> None:
+        with pytest.raises(BadAddress):
+            parse_address(text)
+        with pytest.raises(BadAddress):
+            forward(f"<{text}>", smtputf8=True)
+
+    _, seconds = cpu(refuse)
+    assert seconds < 0.5
