@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -136,3 +138,25 @@ def test_an_alert_names_series_that_exist_and_one_command(rule: dict[str, object
     assert isinstance(annotations, dict)
     assert annotations.keys() == {"summary", "runbook"}
     assert re.fullmatch(r"mailrelay [a-z]+( [a-z]+)?( --[a-z]+)?", annotations["runbook"])
+
+
+def test_the_dashboard_asks_for_series_that_there_are_and_promtool_reads_its_questions(tmp_path: Path) -> None:
+    dashboard = json.loads((ROOT / "config/dashboard.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    series = {sample.name for family in metrics.REGISTRY.collect() for sample in family.samples}
+    series |= {family.name for family in metrics.REGISTRY.collect()}  # one has no sample before the daemon runs
+    named = {name for expression in asked for name in re.findall(r"mailrelay_\w+", expression)}
+    assert named
+    assert named <= series
+    rules = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(asked)]
+    # Grafana puts the interval in; promtool wants one.
+    text = yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}).replace("$__rate_interval", "5m")
+    (tmp_path / "rules.yaml").write_text(text, encoding="utf-8")
+    command = [need("promtool"), "check", "rules", tmp_path / "rules.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboard_shows_every_series() -> None:
+    text = (ROOT / "config/dashboard.json").read_text(encoding="utf-8")
+    assert {family.name for family in metrics.REGISTRY.collect() if family.name not in text} == set()
