@@ -102,9 +102,15 @@ class _Walk:
 
     def ensure(self) -> None:
         """It runs, and has finished what was left."""
-        if self.relay.process is None or self.relay.exit_status is not None:
-            self.relay.start()
-        until(lambda: not self.relay.in_flight(), "everything is filed and sent", pause=0.02)
+        while True:
+            if self.relay.process is None or self.relay.exit_status is not None:
+                self.relay.start()
+            try:
+                until(lambda: not self.relay.in_flight(), "everything is filed and sent", pause=0.02)
+                break
+            except OSError:  # the call to be killed at came after the mail's own life, and only now
+                assert self.relay.wait() == -signal.SIGKILL, self.relay.log[-3000:]
+                self.kills += 1
         self._seen = len(self.relay.log)
 
     def _finish(self) -> None:

@@ -30,7 +30,7 @@ USER = "anna@example.com"
 
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[Edge]:
-    async with edge(tmp_path, tls_timeout=0.5) as running:
+    async with edge(tmp_path, tls_timeout=1.5) as running:
         yield running
 
 
