@@ -1,0 +1,18 @@
+"""DragonFly Mail Agent: one recipient in its first sentence."""
+
+from __future__ import annotations
+
+import re
+
+from mailrelay.mail.bounce import lines
+from mailrelay.mail.bounce.report import Trouble
+from mailrelay.mail.message import ParsedMessage
+
+_SIGNS = ("This is the DragonFly Mail Agent",)
+_ENTRY = re.compile(rf"^There was an error delivering your mail to <{lines.ADDRESS}>", re.MULTILINE)
+
+
+def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:
+    """The recipients of a report of this kind; None for any other mail."""
+    text = lines.said(parsed, *_SIGNS)
+    return lines.troubles(text, _ENTRY) if text is not None else None

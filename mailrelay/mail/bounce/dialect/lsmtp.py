@@ -1,0 +1,18 @@
+"""L-Soft LSMTP: fields that LISTSERV reads."""
+
+from __future__ import annotations
+
+import re
+
+from mailrelay.mail.bounce import lines
+from mailrelay.mail.bounce.report import Trouble
+from mailrelay.mail.message import ParsedMessage
+
+_SIGNS = ("Error-for:",)
+_ENTRY = re.compile(rf"^Error-for:[ \t]{{1,8}}<?{lines.ADDRESS}", re.MULTILINE)
+
+
+def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:
+    """The recipients of a report of this kind; None for any other mail."""
+    text = lines.said(parsed, *_SIGNS)
+    return lines.troubles(text, _ENTRY) if text is not None else None

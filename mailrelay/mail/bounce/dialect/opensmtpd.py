@@ -1,0 +1,18 @@
+"""OpenSMTPD: `address: reason`, one a line."""
+
+from __future__ import annotations
+
+import re
+
+from mailrelay.mail.bounce import lines
+from mailrelay.mail.bounce.report import Trouble
+from mailrelay.mail.message import ParsedMessage
+
+_SIGNS = ("This is the MAILER-DAEMON, please DO NOT REPLY",)
+_ENTRY = re.compile(rf"^[ \t]{{0,8}}{lines.ADDRESS}:[ \t]", re.MULTILINE)
+
+
+def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:
+    """The recipients of a report of this kind; None for any other mail."""
+    text = lines.said(parsed, *_SIGNS)
+    return lines.troubles(text, _ENTRY) if text is not None else None
