@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from mailrelay.mail.bounce.report import BouncedRecipient
 from mailrelay.mail.inspect import Inspection
 from mailrelay.mail.inspect import inspect as inspect_mail
 
@@ -51,7 +52,7 @@ def _as_json(name: str, found: Inspection | None, error: str | None, millis: flo
         row |= {
             "kind": found.kind,
             "may_reply": found.may_reply,
-            "results": [],
+            "results": [_result(one) for one in found.results],
             "subject": found.subject,
             "from": [{"name": one.name, "address": one.address} for one in found.from_],
             "to": [{"name": one.name, "address": one.address} for one in found.to],
@@ -70,6 +71,19 @@ def _as_json(name: str, found: Inspection | None, error: str | None, millis: flo
     return json.dumps(row)
 
 
+def _result(one: BouncedRecipient) -> dict[str, object]:
+    return {
+        "recipient": one.recipient or None,
+        "status": str(one.status) if one.status else None,
+        "code": one.code,
+        "diagnostic": one.diagnostic,
+        "category": one.category,
+        "hard": one.hard,
+        "action": one.action,
+        "fault": one.fault,
+    }
+
+
 def _as_text(name: str, found: Inspection | None, error: str | None) -> str:
     if found is None:
         return f"{_plain(name)}: {error}"
@@ -82,6 +96,10 @@ def _as_text(name: str, found: Inspection | None, error: str | None) -> str:
     lines.extend(
         f"  {'Attached:':<12}{one.name or '(no name)'}, {one.type}, {one.size} bytes" for one in found.attachments
     )
+    for row in found.results:
+        said = " ".join(str(part) for part in (row.code, row.status, row.diagnostic) if part)
+        verdict = f"{row.action}, {row.category}, {'hard' if row.hard else 'soft'}, fault: {row.fault}"
+        lines.append(f"  {'Reports:':<12}{row.recipient or '(nobody named)'}: {verdict}; {said}".rstrip("; "))
     lines.extend(f"  {'Odd:':<12}{defect}" for defect in found.defects)
     lines.extend(f"  | {line}" for line in found.reply.split("\n"))
     return "\n".join(_plain(line) for line in lines)

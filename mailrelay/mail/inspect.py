@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mailrelay.mail import automatic, message, reply_text
+from mailrelay.mail import automatic, bounce, message, reply_text
 from mailrelay.mail.addresses import AddressList, Mailbox
+from mailrelay.mail.bounce.report import BouncedRecipient
 from mailrelay.model.message import AttachmentInfo
 
 
@@ -24,6 +25,8 @@ class Inspection:
 
     kind: str
     may_reply: bool
+    results: tuple[BouncedRecipient, ...]
+    """Of whom it reports what, when it is a mail that came back (I10)."""
     subject: str
     message_id: str
     from_: tuple[Named, ...]
@@ -40,9 +43,11 @@ class Inspection:
 def inspect(raw: bytes) -> Inspection:
     """Read a mail; never raises, whatever the bytes."""
     parsed = message.parse(raw)
+    report = bounce.classify(parsed)
     return Inspection(
-        kind=automatic.kind(parsed),
-        may_reply=automatic.may_reply(parsed),
+        kind=report.kind if report else automatic.kind(parsed),
+        may_reply=report is None and automatic.may_reply(parsed),
+        results=report.recipients if report else (),
         subject=parsed.subject,
         message_id=parsed.message_id or "",
         from_=_named(parsed.addresses("From")),

@@ -1,1 +1,127 @@
 """What came back, read and judged: bounces, delays, receipts, complaints, automatic answers (I10)."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+from mailrelay.mail import arf, automatic, dsn
+from mailrelay.mail.automatic import Kind
+from mailrelay.mail.bounce import category, dialect
+from mailrelay.mail.bounce.report import Action, BouncedRecipient, BounceReport, Category, Fault, Trouble
+from mailrelay.mail.bounce.returned import returned_headers
+from mailrelay.mail.message import ParsedMessage
+
+Recognise = Callable[[ParsedMessage], tuple[Trouble, ...] | None]
+
+_RETURNED = (Kind.BOUNCE, Kind.DELAY, Kind.DELIVERED)
+_PASSED_ON = ("re:", "aw:", "fw:", "fwd:", "wg:", "sv:", "tr:", "rv:")
+_MAX_NOTICE = 2_000
+
+
+def classify(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> BounceReport | None:
+    """What a mail reports of whom, or None when it is not one that came back. Never raises, whatever the bytes.
+
+    Asked in this order: the fields of RFC 3464, a complaint, an automatic reply, the dialect of the mail system that wrote it, the
+    returned mail's own header. `envelope_from_null`: whether MAIL FROM was `<>`. A report that names nobody has one recipient "".
+    """
+    kind = automatic.kind(parsed)
+    by_machine = envelope_from_null or kind is not Kind.NORMAL
+    if troubles := dsn.read(parsed, in_text=by_machine):
+        return _report(parsed, _completed(parsed, troubles))
+    if complaint := arf.read(parsed):
+        return BounceReport(Kind.FEEDBACK, _complained(complaint))
+    if kind is Kind.AUTO_REPLY:
+        return BounceReport(Kind.AUTO_REPLY, _answered(parsed))
+    if kind is Kind.CHALLENGE:
+        return BounceReport(kind, ())
+    if by_machine or not parsed.subject.lower().startswith(_PASSED_ON):
+        for _, recognise in DIALECTS:
+            if troubles := recognise(parsed) or ():
+                return _report(parsed, troubles)
+    if kind in _RETURNED:
+        action = Action.DELAYED if kind is Kind.DELAY else Action.FAILED
+        return _report(parsed, _from_returned(parsed, action))
+    return None
+
+
+def _report(parsed: ParsedMessage, troubles: tuple[Trouble, ...]) -> BounceReport:
+    # Of several recipients the text does not say which it is about.
+    beside = _notice(parsed) if len(troubles) == 1 else ""
+    recipients = tuple(category.of_trouble(trouble, beside) for trouble in troubles)
+    actions = {one.action for one in recipients}
+    if Action.FAILED in actions:
+        return BounceReport(Kind.BOUNCE, recipients)
+    return BounceReport(Kind.DELAY if Action.DELAYED in actions else Kind.DELIVERED, recipients)
+
+
+def _completed(parsed: ParsedMessage, troubles: tuple[Trouble, ...]) -> tuple[Trouble, ...]:
+    """The troubles of a report with fields, an address from elsewhere where it names exactly one recipient without one."""
+    named = tuple(trouble for trouble in troubles if trouble.recipient)
+    if named:
+        return named
+    only = _names_in(parsed)
+    if len(only) != 1:
+        return troubles[:1]
+    first = troubles[0]
+    return (Trouble(only[0], first.status, first.code, first.diagnostic, first.action),)
+
+
+def _from_returned(parsed: ParsedMessage, action: Action) -> tuple[Trouble, ...]:
+    notice = _notice(parsed)
+    status, code = dsn.status_in(notice), dsn.code_in(notice)
+    names = _names_in(parsed) or ("",)
+    return tuple(Trouble(name, status, code, "", action) for name in names)
+
+
+def _names_in(parsed: ParsedMessage) -> tuple[str, ...]:
+    """Who a mail that came back went to: X-Failed-Recipients (Exim), else the only one the returned mail was addressed to."""
+    failed = [str(address) for address in parsed.addresses("X-Failed-Recipients").addresses]
+    if failed:
+        return tuple(dict.fromkeys(failed))
+    headers = returned_headers(parsed)
+    if headers is None:
+        return ()
+    found = [dsn.address_in(value) for name in ("X-Actual-Recipient", "To") for value in headers.all(name)[:1]]
+    single = {name for name in found if name}
+    # A mail to several people does not say which of them failed.
+    several = "," in (headers.get("To") or "") or "Cc" in headers
+    return tuple(single) if len(single) == 1 and not several else ()
+
+
+def _notice(parsed: ParsedMessage) -> str:
+    """The beginning of what the mail system tells people, without the mail that it returns."""
+    for part in parsed.text_parts:
+        if text := part.text()[: 4 * _MAX_NOTICE].strip():
+            return text[:_MAX_NOTICE]
+    return parsed.text[:_MAX_NOTICE]
+
+
+def _complained(complaint: arf.Complaint) -> tuple[BouncedRecipient, ...]:
+    names = complaint.recipients or ("",)
+    return tuple(
+        BouncedRecipient(
+            name, None, None, complaint.type, Action.DELIVERED, Category.FEEDBACK, hard=False, fault=Fault.NEITHER
+        )
+        for name in names
+    )
+
+
+def _answered(parsed: ParsedMessage) -> tuple[BouncedRecipient, ...]:
+    addresses = parsed.addresses("From").addresses[:1]
+    name = str(addresses[0]) if addresses else ""
+    return (
+        BouncedRecipient(name, None, None, "", Action.DELIVERED, Category.AUTO_REPLY, hard=False, fault=Fault.NEITHER),
+    )
+
+
+def _load() -> tuple[tuple[str, Recognise], ...]:
+    names = sorted(info.name for info in pkgutil.iter_modules(dialect.__path__))
+    modules = ((name, importlib.import_module(f"{dialect.__name__}.{name}")) for name in names)
+    found = ((name, getattr(module, "recognise", None)) for name, module in modules)
+    return tuple((name, recognise) for name, recognise in found if recognise is not None)
+
+
+DIALECTS = _load()
+"""Every file of `dialect/` that has `recognise`, by name: the order in which they are asked. Loaded here, or the first mail would wait."""
