@@ -32,7 +32,7 @@ _DIVIDER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?!\.?\d)")
-_CODE = re.compile(r"(?:^|(?<=[\s:>(\[#\"'-]))([45][0-5]\d)(?=[\s:,;)\]'-]|\Z)", re.MULTILINE)
+_CODE = re.compile(r"(?:^|(?<=[\s:;>(\[#\"'-]))([45][0-5]\d)(?=[\s:,;)\]'-]|\Z)", re.MULTILINE)
 _DELAYED = re.compile(
     r"warning (?:message )?only|will be retried|will (?:continue|retry|keep trying)|has been (?:delayed|postponed)|not yet been delivered"
     r"|is delayed|only a temporary failure|attempts will continue|do not need to re-?send|transient non-fatal|still being retried",

@@ -9,6 +9,7 @@ from mailrelay.mail.bounce.report import Trouble
 from mailrelay.mail.message import ParsedMessage
 
 _OLD_SIGN = "id not reach the following recipient"
+_HEADLINE = "Delivery has failed to these recipients"
 _SIGNS = (
     _OLD_SIGN,
     "Generating server:",
@@ -21,7 +22,7 @@ _SIGNS = (
     "Servidor de geração",
     "生成服务器",
     "生成サーバー",
-    "Delivery has failed to these recipients",
+    _HEADLINE,
 )
 _OLD = re.compile(
     rf"(?:^[ \t]{{0,12}}['\"]?|\A(?:\(s\))?:[ \t]{{0,8}}){lines.ADDRESS}['\"]?(?= on |[ \t]{{0,8}}$)",
@@ -32,7 +33,7 @@ _NEW = re.compile(
     rf"^[ \t]{{0,8}}{lines.ADDRESS}[ \t]{{0,8}}\n{{1,2}}(?=[ \t]{{0,8}}(?:#|[^\n<]{{0,120}}['<#][45]\d\d))",
     re.MULTILINE,
 )
-_GROUPS = re.compile(rf"^[^\n<(]{{0,120}}[<(](?:mailto:)?{lines.ADDRESS}[>)]", re.MULTILINE)
+_NAMED = re.compile(rf"^(?!>)[^\n<(]{{0,120}}[<(](?:mailto:)?{lines.ADDRESS}[>)]", re.MULTILINE)
 _BARE = re.compile(rf"^[ \t]{{0,8}}{lines.ADDRESS}[ \t]{{0,8}}$", re.MULTILINE)
 
 
@@ -44,4 +45,9 @@ def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:
     _, sign, listed = text.partition(_OLD_SIGN)
     if sign:
         return lines.troubles(listed, _OLD)
-    return lines.troubles(text, _NEW) or lines.troubles(text, _GROUPS) or lines.troubles(text, _BARE)
+    if found := lines.troubles(text, _NEW):
+        return found
+    # Without the administrators' half: names with addresses under the headline, the reason in prose below.
+    _, _, listed = text.partition(_HEADLINE)
+    listed, _, _ = listed.partition("Diagnostic information")
+    return lines.with_words(lines.troubles(listed, _NAMED) or lines.troubles(listed, _BARE), text)
