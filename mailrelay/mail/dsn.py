@@ -13,7 +13,7 @@ from mailrelay.mail.bounce.report import Action, Trouble
 from mailrelay.mail.message import ParsedMessage
 from mailrelay.model.reply import EnhancedStatus
 
-MAX_CHARS = 500_000
+MAX_CHARS = 200_000
 MAX_RECIPIENTS = 1_000
 MAX_DIAGNOSTIC = 4_000
 
@@ -46,9 +46,8 @@ def read(parsed: ParsedMessage, *, in_text: bool = True) -> tuple[Trouble, ...]:
 
     `in_text`: look for the fields in other parts too when no part declares them.
     """
-    declared = [
-        part for part in parsed.root.walk() if part.type in _STATUS_TYPES and not _is_inside_mail(part.path, parsed)
-    ]
+    # `parts` leaves out a mail inside: a report about a report says nothing of its own recipients, unless it is all there is.
+    declared = [part for part in parsed.parts if part.type in _STATUS_TYPES]
     if not declared and in_text:
         declared = [part for part in parsed.root.walk() if part.type in _STATUS_TYPES]
     texts = [part.text() for part in declared]
@@ -58,8 +57,10 @@ def read(parsed: ParsedMessage, *, in_text: bool = True) -> tuple[Trouble, ...]:
         )
         texts = [part.text() for part in leaves if not part.type.startswith(("image/", "audio/", "video/"))]
         texts = [one for one in texts if _RECIPIENT.search(one) and _SAYS.search(one)]
-    found = [trouble for one in texts for trouble in _troubles(one[:MAX_CHARS])]
-    return tuple({(one.recipient.lower(), one.action): one for one in reversed(found)}.values())[::-1][:MAX_RECIPIENTS]
+    found = _troubles("\n\n".join(texts)[:MAX_CHARS])
+    return tuple({(one.recipient.lower(), one.action): one for one in reversed(tuple(found))}.values())[::-1][
+        :MAX_RECIPIENTS
+    ]
 
 
 def status_in(text: str) -> EnhancedStatus | None:
@@ -86,12 +87,6 @@ def address_in(text: str) -> str:
 def _unescape(match: re.Match[str]) -> str:
     number = int(match[1], 16)
     return chr(number) if 0x20 <= number < 0xD800 or 0xE000 <= number <= 0x10FFFF else ""
-
-
-def _is_inside_mail(path: str, parsed: ParsedMessage) -> bool:
-    """Whether a part belongs to a mail inside: a report about a report says nothing of its own recipients."""
-    mails = (part.path for part in parsed.parts if part.type in ("message/rfc822", "message/global") and part.path)
-    return any(path.startswith(f"{mail}.") for mail in mails)
 
 
 def _troubles(text: str) -> Iterator[Trouble]:
