@@ -96,8 +96,8 @@ def _troubles(text: str) -> Iterator[Trouble]:
         status = status_in(fields.get("status", "")) or status_in(diagnostic)
         said = status_in(diagnostic)
         # RFC 3463 §2: x.0.0 says nothing; what the remote host said does.
-        if status is not None and said is not None and (status.subject, status.detail) == (0, 0) and said.subject:
-            status = said if said.klass == status.klass else status
+        if status is not None and said is not None and status == EnhancedStatus(said.klass, 0, 0):
+            status = said
         action = _action(fields.get("action", ""), status)
         yield Trouble(addresses[0] if addresses else "", status, code_in(diagnostic), diagnostic, action)
 

@@ -992,7 +992,7 @@ GROUPS: tuple[Group, ...] = (
         access refused
         not allowed
         not permitted
-        prohibited
+        prohibit
         forbidden
         """,
     ),
