@@ -10,6 +10,7 @@ import re
 from itertools import islice
 
 from mailrelay.mail.bounce.report import Action, Trouble
+from mailrelay.mail.bounce.returned import returned_headers
 from mailrelay.mail.message import ParsedMessage
 from mailrelay.model.reply import EnhancedStatus
 
@@ -31,6 +32,7 @@ _DIVIDER = re.compile(
     r"|received:[ \t]{0,4}(?:from|by|\()|return-path:[ \t]{0,4}<)",
     re.IGNORECASE | re.MULTILINE,
 )
+_ONE = re.compile(rf"(?:[^<>@,]{{0,80}}<)?{ADDRESS}>?")
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?!\.?\d)")
 _CODE = re.compile(r"(?:^|(?<=[\s:;>(\[#\"'-]))([45][0-5]\d)(?=[\s:,;)\]'-]|\Z)", re.MULTILINE)
 _DELAYED = re.compile(
@@ -88,6 +90,15 @@ def troubles(text: str, opening: re.Pattern[str], *, action: Action | None = Non
         one = trouble(match["to"], words, overall)
         found.setdefault(one.recipient.lower(), one)
     return tuple(found.values()) or None
+
+
+def only_recipient(parsed: ParsedMessage) -> str:
+    """Whom the returned mail was for, "" unless that is certain: a mail to several does not say which of them failed."""
+    headers = returned_headers(parsed)
+    if headers is None or "Cc" in headers:
+        return ""
+    match = _ONE.fullmatch((headers.get("To") or "").strip())
+    return match["to"] if match else ""
 
 
 def trouble(recipient: str, words: str, action: Action) -> Trouble:

@@ -14,7 +14,7 @@ _LINK = re.compile(
 
 
 def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:
-    """One Trouble, its recipient that of X-Failed-Recipients or none; None for any other mail."""
+    """One Trouble, its recipient that of X-Failed-Recipients or the returned mail's; None for any other mail."""
     if "daemon" not in (parsed.headers.get("From") or "").lower():
         return None
     text = lines.said(parsed, "google.com")
@@ -22,4 +22,4 @@ def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:
         return None
     named = parsed.addresses("X-Failed-Recipients").addresses
     # The group's name alone stands in the text; the returned mail says the address.
-    return (lines.trouble(str(named[0]) if named else "", text, Action.FAILED),)
+    return (lines.trouble(str(named[0]) if named else lines.only_recipient(parsed), text, Action.FAILED),)

@@ -15,4 +15,8 @@ _ENTRY = re.compile(rf"^Unable to deliver message to:? <{lines.ADDRESS}>", re.MU
 def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:
     """The recipients of a report of this kind; None for any other mail."""
     text = lines.said(parsed, *_SIGNS)
-    return lines.troubles(text, _ENTRY) if text is not None else None
+    if text is None:
+        return None
+    # What follows is the same under every reason.
+    reasons, _, _ = text.partition("This has been a permanent failure")
+    return lines.troubles(reasons, _ENTRY)

@@ -24,20 +24,21 @@ _ANSWERED = re.compile(
     rf"<?{lines.ADDRESS}>?\.\.\. [^\n]{{0,400}}",
     re.MULTILINE,
 )
+_OWN_WORDS = re.compile(r"^421 [^\n]*\n|Remote protocol error[^\n]*", re.MULTILINE)
 _NAMELESS = re.compile(r"^[45]\d\d [^\n]{0,200}\.\.\. Deferred[^\n]{0,400}", re.MULTILINE)
 _GIVEN_UP = re.compile(r"cannot send message (?:for|within)", re.IGNORECASE)
 _QUOTED_AS = re.compile(r"\((?:reason|expanded from):", re.IGNORECASE)
 
 
 def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:
-    """The recipients of a report of this kind; None for any other mail. One that names none: a Trouble without recipient."""
+    """The recipients of a report of this kind; None for any other mail. One that names none is the returned mail's, or without."""
     text = lines.said(parsed, *_SIGNS)
     if text is None:
         return None
     action = Action.FAILED if _GIVEN_UP.search(parsed.subject) else lines.action_of(text)
     transcript = _TRANSCRIPT.search(text)
     session = text[transcript.end() :] if transcript else ""
-    answers = lines.troubles("\n".join(match[0] for match in _ANSWERED.finditer(session)), _ANSWERED, action=action)
+    answers = lines.troubles(_answered(session), _ANSWERED, action=action)
     if listing := _LIST.search(text):
         listed = text[
             listing.end() : transcript.start() if transcript and transcript.start() > listing.end() else len(text)
@@ -46,7 +47,16 @@ def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:
     if answers:
         return answers
     nameless = _NAMELESS.search(text)
-    return (lines.trouble("", nameless[0], action),) if nameless else None
+    return (lines.trouble(lines.only_recipient(parsed), nameless[0], action),) if nameless else None
+
+
+def _answered(session: str) -> str:
+    """The answers to named recipients, and nothing of what the dialogue said between them.
+
+    Where the remote server's words stand above, Sendmail's about a broken connection are only what became of them.
+    """
+    found = [match[0] for match in _ANSWERED.finditer(session)]
+    return "\n".join(_OWN_WORDS.sub("", one) if one.startswith("<<<") else one for one in found)
 
 
 def _joined(
