@@ -14,7 +14,7 @@ from mailrelay.mail.bounce.report import BouncedRecipient
 from mailrelay.mail.inspect import Inspection
 from mailrelay.mail.inspect import inspect as inspect_mail
 
-_FIRST = "From: Zoë <zoe@münchen.example>\r\n\r\n".encode()
+_FIRST = "From: Zoë <zoe@münchen.example>\r\n\r\n".encode() + "grüße, größer, übermäßig, süß".encode("cp1252")
 
 
 @click.command("inspect")
@@ -26,7 +26,9 @@ def inspect(files: tuple[str, ...], as_json: bool) -> None:
     Without FILE the names are read from standard input, one a line. Exit status 1 when a file could not be read.
     """
     failed = False
-    inspect_mail(_FIRST)  # what is loaded at its first use (the tables of IDNA) is no mail's own time
+    inspect_mail(
+        _FIRST
+    )  # what is loaded at its first use (the tables of IDNA, the guesser of charsets) is no mail's own time
     for name in files or _names(sys.stdin):
         began = time.perf_counter()
         found: Inspection | None = None
