@@ -42,7 +42,6 @@ GROUPS: tuple[Group, ...] = (
         Category.POLICY,
         Fault.NEITHER,
         """
-        groups.google.com/support
         """,
     ),
     _group(
@@ -51,8 +50,6 @@ GROUPS: tuple[Group, ...] = (
         """
         host not found, try again
         connection reset by peer
-        delivery failed * attempts
-        could not find a gateway
         """,
     ),
     _group(
@@ -66,7 +63,6 @@ GROUPS: tuple[Group, ...] = (
         mailer error
         internal system error
         ldap
-        duplicated message-id
         """,
     ),
     _group(
@@ -79,7 +75,6 @@ GROUPS: tuple[Group, ...] = (
         uribl
         surbl
         virus detected
-        ofr_506
         """,
     ),
     _group(
@@ -109,7 +104,6 @@ GROUPS: tuple[Group, ...] = (
         not listed in * directory
         recipientnotfound
         recipnotfound
-        check if * address is correct
         mailbox does not exist
         """,
     ),
@@ -377,7 +371,6 @@ GROUPS: tuple[Group, ...] = (
         message content
         blocked content
         blacklisted url
-        headers too large
         malformed header
         malformed message
         malformed mime
@@ -581,8 +574,6 @@ GROUPS: tuple[Group, ...] = (
         Fault.RECIPIENT,
         """
         null mx
-        indicated no smtp service
-        no smtp service
         couldn't find a mail exchanger
         nullmx
         does not accept mail
@@ -685,7 +676,6 @@ GROUPS: tuple[Group, ...] = (
         mailbox unavailable or access denied
         restricted address
         message filtered
-        recipients was rejected by a remote
         message was filtered
         filtered by
         """,
