@@ -147,6 +147,7 @@ async def test_fault_d03_kill_at_every_write(tmp_path: Path, channel: Channel) -
         walk.ensure()
         assert one.stop() == 0
         books = await read_books(one.data_folder)
+    check(walk.ledger, books, around.sink)
     print(channel, walk.steps, walk.kills, walked)
     # The walk is worth its name: the writer syncs, a body's file is synced and renamed, the loop answers.
     assert walked["store-writer", "fsync"] + walked["store-writer", "fdatasync"] >= 3
@@ -155,4 +156,3 @@ async def test_fault_d03_kill_at_every_write(tmp_path: Path, channel: Channel) -
     assert walked["beside_0", "/^rename"] == 1
     assert walked["MainThread", "write"] >= 4
     assert walk.kills >= walk.steps * 0.8, "most kill points were not reached"
-    check(walk.ledger, books, around.sink)
