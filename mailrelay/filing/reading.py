@@ -12,7 +12,7 @@ from mailrelay.mail.message import ParsedMessage, parse
 from mailrelay.mail.participants import header_sender, participants
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import Arrival, Channel
-from mailrelay.model.message import AuthVerdicts, BlobRef, Direction, Message, Participant, ParticipantRole
+from mailrelay.model.message import AuthVerdicts, BlobRef, Direction, Kind, Message, Participant, ParticipantRole
 from mailrelay.rules import domains
 from mailrelay.rules.facts import Original
 
@@ -55,7 +55,7 @@ class Reading:
 
     case: Case
     attached: tuple[Attached, ...]
-    kind: automatic.Kind
+    kind: Kind
 
 
 def read(raw: bytes, arrival: Arrival, *, new_id: Callable[[], MessageId]) -> Reading:

@@ -6,25 +6,10 @@ By header fields and structure alone; what a bounce says about whom is another f
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 
 from mailrelay.mail.message import ParsedMessage
 from mailrelay.mail.structure import Part
-
-
-class Kind(StrEnum):
-    """What a mail is."""
-
-    BOUNCE = "bounce"
-    DELAY = "delay"
-    DELIVERED = "delivered"
-    FEEDBACK = "feedback"
-    AUTO_REPLY = "auto_reply"
-    AUTO_GENERATED = "auto_generated"
-    CHALLENGE = "challenge"
-    LIST = "list"
-    NORMAL = "normal"
-
+from mailrelay.model.message import Kind
 
 # RFC 2142, RFC 3834 §2, RFC 5321 §4.5.5 and what services write; the whole local part, or ended by a separator or digits.
 _MACHINE = re.compile(

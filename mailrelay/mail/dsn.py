@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mailrelay.mail.bounce.report import Action, Trouble
+from mailrelay.mail.bounce.report import Trouble
 from mailrelay.mail.message import ParsedMessage
+from mailrelay.model.feedback import Action
 from mailrelay.model.reply import EnhancedStatus
 
 MAX_CHARS = 200_000

@@ -17,6 +17,20 @@ class Direction(StrEnum):
     OUT = "out"
 
 
+class Kind(StrEnum):
+    """What a mail is, by its structure and its fields (I10)."""
+
+    BOUNCE = "bounce"
+    DELAY = "delay"
+    DELIVERED = "delivered"
+    FEEDBACK = "feedback"
+    AUTO_REPLY = "auto_reply"
+    AUTO_GENERATED = "auto_generated"
+    CHALLENGE = "challenge"
+    LIST = "list"
+    NORMAL = "normal"
+
+
 class ParticipantRole(StrEnum):
     """Where in a message a participant stands."""
 
@@ -119,3 +133,6 @@ class Message:
     automatic: str
     """Why this is automatic mail ("" when a person wrote it): `mail.automatic.reason` (I6)."""
     attachments: tuple[AttachmentInfo, ...]
+    kind: Kind = Kind.NORMAL
+    reply: str = ""
+    """Of a reply-mail: what it says, without quotes and signature (I12)."""

@@ -7,11 +7,12 @@ import pkgutil
 from collections.abc import Callable
 
 from mailrelay.mail import arf, automatic, dsn
-from mailrelay.mail.automatic import Kind
 from mailrelay.mail.bounce import category, dialect
-from mailrelay.mail.bounce.report import Action, BouncedRecipient, BounceReport, Category, Fault, Trouble
+from mailrelay.mail.bounce.report import BouncedRecipient, BounceReport, Trouble
 from mailrelay.mail.bounce.returned import returned_headers
 from mailrelay.mail.message import ParsedMessage
+from mailrelay.model.feedback import Action, Category, Fault
+from mailrelay.model.message import Kind
 
 Recognise = Callable[[ParsedMessage], tuple[Trouble, ...] | None]
 

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 
 from mailrelay.mail.bounce.phrases import GROUPS
-from mailrelay.mail.bounce.report import Action, BouncedRecipient, Category, Fault, Trouble
+from mailrelay.mail.bounce.report import BouncedRecipient, Trouble
+from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.reply import EnhancedStatus, Reply
 
 MAX_CHARS = 2_000

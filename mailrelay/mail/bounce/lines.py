@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from mailrelay.mail.bounce.report import Action, Trouble
+from mailrelay.mail.bounce.report import Trouble
 from mailrelay.mail.bounce.returned import returned_headers
 from mailrelay.mail.message import ParsedMessage
+from mailrelay.model.feedback import Action
 from mailrelay.model.reply import EnhancedStatus
 
 MAX_CHARS = 64_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailrelay.mail.bounce.report import Category, Fault
+from mailrelay.model.feedback import Category, Fault
 
 
 @dataclass(frozen=True, slots=True)

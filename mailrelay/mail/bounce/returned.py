@@ -1,9 +1,17 @@
-"""The header of the mail that came back: attached whole, as its header alone, or quoted in the text."""
+"""The header of the mail that came back, and what in it and in the notice ties it to a mail of ours (I10).
+
+A returned mail is attached whole, as its header alone, or quoted in the text.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
 
+from mailrelay.mail import message_ids
+from mailrelay.mail.addresses import read as read_addresses
 from mailrelay.mail.headers import HeaderBlock
 from mailrelay.mail.message import ParsedMessage
 
@@ -14,7 +22,92 @@ _HEADERS = ("text/rfc822-headers", "text/rfc822-header", "message/global-headers
 _FIRST = re.compile(
     rb"(?:\A|\n)(?=[>| \t]{0,4}(?:Return-Path|Received|Message-ID|From|To|Date|Subject|MIME-Version):)", re.IGNORECASE
 )
+_MAX_EACH = 20
+_MAX_VALUE = 1_000
+_REPORTS = (
+    "message/delivery-status",
+    "message/global-delivery-status",
+    "message/feedback-report",
+    "message/disposition-notification",
+)
+# RFC 3464 §2.2.1, RFC 5965 §3.2, RFC 8098 §3.2.5; Gmail writes the X- form into its delivery status.
+_OF_REPORT = re.compile(
+    r"^(original-envelope-id|original-mail-from|(?:x-)?original-message-id)[ \t]{0,8}:([^\n]{0,1000}(?:\n[ \t][^\n]{0,1000})?)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MAIL_FROM = re.compile(r"\bmail from:[ \t]{0,4}<([^<>\s]{3,320})>", re.IGNORECASE)
+_ENVELOPE_FROM = re.compile(r"\benvelope-(?:from|sender)[ \t]{0,4}:?[ \t]{0,4}<?([^<>()\s;]{3,320})", re.IGNORECASE)
+_XTEXT = re.compile(r"\+([0-9A-F]{2})")
+_OF_NOTICE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
+_OF_RETURNED = ("Return-Path", "X-Envelope-From", "X-Original-Return-Path", "X-Original-Mail-From")
+_IDS = ("Message-ID", "X-Original-Message-ID", "Original-Message-ID", "X-Google-Original-Message-ID")
+DELIVERY_FIELD = "Mailrelay-Delivery"
+"""Our own field, which names the delivery in every mail that we send."""
+
 _KNOWN = ("From", "To", "Date", "Subject", "Message-ID", "Received", "Return-Path", "MIME-Version")
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What a mail that came back says about which mail of ours it is about; surest first, each value once, at most 20 a kind.
+
+    All of it is a stranger's word: only a signed return path proves anything.
+    """
+
+    return_paths: tuple[str, ...]
+    """Addresses that may be our return path: the notice's recipient, the returned mail's sender."""
+    envelope_ids: tuple[str, ...]
+    """Original-Envelope-Id, as written and, where that differs, with its xtext undone (RFC 3461 §4.4)."""
+    message_ids: tuple[str, ...]
+    """Without angle brackets, as `ParsedMessage.message_id`."""
+    delivery_ids: tuple[str, ...]
+
+
+def traces(parsed: ParsedMessage) -> Traces:
+    """What ties a mail that came back to what we sent (I10). Never raises; linear in the mail's length."""
+    returned = returned_headers(parsed)
+    fields = _report_fields(parsed)
+    paths = [value for name in _OF_NOTICE for value in parsed.headers.all(name)]
+    paths += _named(fields, "original-mail-from")
+    envelope_ids = [form for value in _named(fields, "original-envelope-id") for form in (value, _plain(value))]
+    ids = _named(fields, "original-message-id") + _named(fields, "x-original-message-id")
+    deliveries: list[str] = []
+    if returned is not None:
+        paths += [value for name in _OF_RETURNED for value in returned.all(name)]
+        paths += [match[1] for value in returned.all("Received")[:_MAX_EACH] if (match := _ENVELOPE_FROM.search(value))]
+        ids += [value for name in _IDS for value in returned.all(name)]
+        deliveries = [value.strip() for value in returned.all(DELIVERY_FIELD)]
+    paths += [match[1] for match in islice(_MAIL_FROM.finditer(parsed.text[:_MAX_BYTES]), _MAX_EACH)]
+    return Traces(
+        _first(address for value in paths for address in _addresses(value)),
+        _first(envelope_ids),
+        _first([*(one for value in ids for one in message_ids.ids(value[:_MAX_VALUE])), *parsed.parents]),
+        _first(deliveries),
+    )
+
+
+def _report_fields(parsed: ParsedMessage) -> list[tuple[str, str]]:
+    """The fields of the report's machine-readable part, or of its text where it has lost that part's type."""
+    texts = [part.text()[:_MAX_BYTES] for part in parsed.parts if part.type in _REPORTS][:_MAX_EACH]
+    found = (match for text in texts or [parsed.text[:_MAX_BYTES]] for match in _OF_REPORT.finditer(text))
+    return [(match[1].lower(), " ".join(match[2].split())) for match in islice(found, _MAX_EACH)]
+
+
+def _named(fields: list[tuple[str, str]], wanted: str) -> list[str]:
+    return [value for name, value in fields if name == wanted]
+
+
+def _plain(value: str) -> str:
+    return _XTEXT.sub(lambda match: chr(int(match[1], 16)) if match[1] < "7F" and match[1] > "1F" else "", value)
+
+
+def _addresses(value: str) -> list[str]:
+    return [str(address) for address in read_addresses(value[:_MAX_VALUE]).addresses]
+
+
+def _first(values: Iterable[str]) -> tuple[str, ...]:
+    """The first few values, each once, without what is empty or too long to be one."""
+    return tuple(islice(dict.fromkeys(value for value in values if 0 < len(value) <= _MAX_VALUE), _MAX_EACH))
 
 
 def returned_headers(parsed: ParsedMessage) -> HeaderBlock | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mailrelay.mail.automatic import Kind, kind, may_reply, reason
+from mailrelay.mail.automatic import kind, may_reply, reason
 from mailrelay.mail.message import parse
+from mailrelay.model.message import Kind
 
 PERSON = "From: Ann <ann@customer.example>\r\nTo: bob@ours.example\r\nSubject: An order\r\n"
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mailrelay.cli.message_inspect import inspect
 from mailrelay.mail import bounce, message
-from mailrelay.mail.automatic import Kind
-from mailrelay.mail.bounce.report import Action, Category, Fault
+from mailrelay.model.feedback import Action, Category, Fault
+from mailrelay.model.message import Kind
 
 DAEMON = "From: MAILER-DAEMON@mx.example\nTo: us@crm.example\nReturn-Path: <>\n"
 RETURNED = "--b\nContent-Type: message/rfc822\n\nFrom: us@crm.example\nTo: Ann <ann@shop.example>\nSubject: Offer\n\nHi\n--b--\n"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mailrelay.mail.bounce import category
 from mailrelay.mail.bounce.phrases import GROUPS
-from mailrelay.mail.bounce.report import Action, Category, Fault, Trouble
+from mailrelay.mail.bounce.report import Trouble
+from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.reply import EnhancedStatus, Reply
 
 CASES = [

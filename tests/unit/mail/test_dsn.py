@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailrelay.mail import dsn, message
-from mailrelay.mail.bounce.report import Action
+from mailrelay.model.feedback import Action
 from mailrelay.model.reply import EnhancedStatus
 
 FIELDS = """Reporting-MTA: dns; mx.relay.example

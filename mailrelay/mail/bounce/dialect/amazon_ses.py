@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from mailrelay.mail.bounce import lines
-from mailrelay.mail.bounce.report import Action, Trouble
+from mailrelay.mail.bounce.report import Trouble
 from mailrelay.mail.message import ParsedMessage
+from mailrelay.model.feedback import Action
 
 
 def recognise(parsed: ParsedMessage) -> tuple[Trouble, ...] | None:

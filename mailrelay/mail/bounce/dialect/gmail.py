@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from mailrelay.mail.bounce import lines
-from mailrelay.mail.bounce.report import Action, Trouble
+from mailrelay.mail.bounce.report import Trouble
 from mailrelay.mail.message import ParsedMessage
+from mailrelay.model.feedback import Action
 
 _OLD_SIGN = "Delivery to the following recipient"
 _NEW_SIGNS = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from mailrelay.mail.bounce import lines
-from mailrelay.mail.bounce.report import Action, Trouble
+from mailrelay.mail.bounce.report import Trouble
 from mailrelay.mail.message import ParsedMessage
+from mailrelay.model.feedback import Action
 
 _LINK = re.compile(
     r"https?://(?:groups\.google\.com/support|support\.google\.com/a/[^\s]{1,80}/bin/topic\.py|support\.google\.com/groups)"

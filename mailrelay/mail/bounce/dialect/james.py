@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from mailrelay.mail.bounce import lines
-from mailrelay.mail.bounce.report import Action, Trouble
+from mailrelay.mail.bounce.report import Trouble
 from mailrelay.mail.message import ParsedMessage
+from mailrelay.model.feedback import Action
 
 _SIGNS = ("Error message below:", "Failed recipient(s):")
 _ENTRY = re.compile(rf"^[ \t]{{0,8}}(?:RCPT TO:[ \t]{{1,4}})?<?{lines.ADDRESS}>?[ \t]{{0,8}}$", re.MULTILINE)
