@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from mailrelay.mail import message_ids
 from mailrelay.mail.addresses import read as read_addresses
 from mailrelay.mail.headers import HeaderBlock
 from mailrelay.mail.message import ParsedMessage
@@ -37,6 +36,7 @@ _OF_REPORT = re.compile(
 )
 _MAIL_FROM = re.compile(r"\bmail from:[ \t]{0,4}<([^<>\s]{3,320})>", re.IGNORECASE)
 _ENVELOPE_FROM = re.compile(r"\benvelope-(?:from|sender)[ \t]{0,4}:?[ \t]{0,4}<?([^<>()\s;]{3,320})", re.IGNORECASE)
+_BRACKETED = re.compile(r"<([^<>]{1,998})>")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _OF_NOTICE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
 _OF_RETURNED = ("Return-Path", "X-Envelope-From", "X-Original-Return-Path", "X-Original-Mail-From")
@@ -81,7 +81,7 @@ def traces(parsed: ParsedMessage) -> Traces:
     return Traces(
         _first(address for value in paths for address in _addresses(value)),
         _first(envelope_ids),
-        _first([*(one for value in ids for one in message_ids.ids(value[:_MAX_VALUE])), *parsed.parents]),
+        _first([*(_id(value) for value in ids), *parsed.parents]),
         _first(deliveries),
     )
 
@@ -99,6 +99,11 @@ def _named(fields: list[tuple[str, str]], wanted: str) -> list[str]:
 
 def _plain(value: str) -> str:
     return _XTEXT.sub(lambda match: chr(int(match[1], 16)) if match[1] < "7F" and match[1] > "1F" else "", value)
+
+
+def _id(value: str) -> str:
+    bracketed = _BRACKETED.search(value)
+    return "".join((bracketed[1] if bracketed else value).split())
 
 
 def _addresses(value: str) -> list[str]:
