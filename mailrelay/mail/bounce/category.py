@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mailrelay.mail.bounce.phrases import GROUPS
 from mailrelay.mail.bounce.report import BouncedRecipient, Trouble
+from mailrelay.model.delivery import Stage
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.reply import EnhancedStatus, Reply
 
@@ -29,6 +30,7 @@ class Verdict:
 
 _DEAD = frozenset((Category.USER_UNKNOWN, Category.HOST_UNKNOWN, Category.NO_MAIL_HOST))
 _RECIPIENT = _DEAD | {Category.INACTIVE, Category.MAILBOX_FULL, Category.FILTERED}
+_BEFORE_RCPT = frozenset((Stage.CONNECT, Stage.TLS, Stage.AUTH, Stage.MAIL))
 
 # RFC 7372 §3 (20 to 25), Gmail (25 to 29, 40), Outlook.com (509, 515, 606 and on): the sender's set-up or name.
 _SENDER_STATUS = frozenset(
@@ -59,7 +61,7 @@ _STATUS: dict[tuple[int, int], Category] = {
     (4, 0): Category.TIMEOUT,
     (4, 1): Category.TIMEOUT,
     (4, 2): Category.TIMEOUT,
-    (4, 3): Category.SYSTEM,
+    (4, 3): Category.TIMEOUT,
     (4, 4): Category.HOST_UNKNOWN,
     (4, 5): Category.RATE_LIMITED,
     (4, 6): Category.TIMEOUT,
@@ -115,11 +117,28 @@ def judge(status: EnhancedStatus | None, code: int | None, text: str, *, action:
     return Verdict(category, hard, fault)
 
 
-def of_reply(reply: Reply) -> Verdict:
-    """What an answer in the dialogue means (I11). A transient one is never hard, a positive one is `delivered`."""
+def of_outcome(reply: Reply, *, stage: Stage, by_us: bool = False) -> Verdict:
+    """What an answer in the dialogue means (I11). Never raises; a positive one is `delivered`, a transient one never hard.
+
+    Before RCPT only the sender is spoken of: such an answer is never hard and never the recipient's fault. `by_us`: our own words,
+    of which the status alone counts; a domain that DNS denies, or that takes no mail (RFC 7505), is hard.
+    """
     if reply.is_positive:
         return Verdict(Category.DELIVERED, hard=False, fault=Fault.NEITHER)
-    return judge(reply.status, reply.code, reply.text)
+    if by_us:
+        verdict = judge(reply.status, reply.code, "")
+        # A name without any address (5.4.4) may be a slip in its zone; one that is not there, or says no, is dead.
+        dead = stage is Stage.RESOLVE and reply.status is not None and reply.status.subject == 1
+        return Verdict(verdict.category, verdict.hard and dead, verdict.fault)
+    verdict = judge(reply.status, reply.code, reply.text)
+    if stage not in _BEFORE_RCPT or verdict.category not in _RECIPIENT:
+        return verdict
+    # RFC 5321 §4.2.2: 452 to MAIL is about the server's disk, not about a mailbox; 521 and 556 are about its whole host.
+    if verdict.category is Category.MAILBOX_FULL:
+        return Verdict(Category.SYSTEM, hard=False, fault=Fault.NEITHER)
+    if verdict.category is Category.NO_MAIL_HOST:
+        return Verdict(Category.NO_MAIL_HOST, hard=False, fault=Fault.NEITHER)
+    return Verdict(Category.POLICY, hard=False, fault=Fault.SENDER)
 
 
 def of_trouble(trouble: Trouble, beside: str = "") -> BouncedRecipient:

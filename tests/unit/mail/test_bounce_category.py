@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mailrelay.mail.bounce import category
 from mailrelay.mail.bounce.phrases import GROUPS
 from mailrelay.mail.bounce.report import Trouble
+from mailrelay.model.delivery import Stage
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.reply import EnhancedStatus, Reply
 
@@ -64,7 +65,43 @@ def reply(line: str) -> Reply:
 
 @pytest.mark.parametrize(("line", "meaning", "hard", "fault"), CASES, ids=[case[0][:60] for case in CASES])
 def test_an_answer_means(line, meaning, hard, fault):
-    assert category.of_reply(reply(line)) == category.Verdict(meaning, hard, fault)
+    assert category.of_outcome(reply(line), stage=Stage.RCPT) == category.Verdict(meaning, hard, fault)
+
+
+BEFORE_RCPT = [Stage.CONNECT, Stage.TLS, Stage.AUTH, Stage.MAIL]
+
+
+@pytest.mark.parametrize("stage", BEFORE_RCPT)
+@pytest.mark.parametrize("line", [case[0] for case in CASES])
+def test_before_rcpt_an_answer_is_never_about_the_recipient(line, stage):
+    verdict = category.of_outcome(reply(line), stage=stage)
+    assert not verdict.hard
+    assert verdict.fault is not Fault.RECIPIENT
+
+
+def test_a_sender_who_is_unknown_at_mail_is_the_senders_fault():
+    verdict = category.of_outcome(reply("550 5.1.8 <me@ours.example>: user unknown"), stage=Stage.MAIL)
+    assert verdict == category.Verdict(Category.POLICY, False, Fault.SENDER)
+
+
+def test_a_full_disk_at_mail_is_no_full_mailbox():
+    verdict = category.of_outcome(reply("452 4.2.2 Insufficient storage"), stage=Stage.MAIL)
+    assert verdict == category.Verdict(Category.SYSTEM, False, Fault.NEITHER)
+
+
+@pytest.mark.parametrize(
+    ("line", "meaning", "hard"),
+    [
+        ("550 5.1.2 The domain x.example does not exist; check the address", Category.HOST_UNKNOWN, True),
+        ("550 5.4.4 No server takes mail for x.example: its name has no address", Category.HOST_UNKNOWN, False),
+        ("556 5.1.10 The recipient's domain takes no mail at all", Category.NO_MAIL_HOST, True),
+        ("451 4.4.3 DNS gave no answer", Category.TIMEOUT, False),
+        ("554 5.4.6 Mail for user-unknown.example would come back to this server", Category.TIMEOUT, False),
+    ],
+)
+def test_what_we_found_out_ourselves_is_read_by_its_status(line, meaning, hard):
+    verdict = category.of_outcome(reply(line), stage=Stage.RESOLVE, by_us=True)
+    assert (verdict.category, verdict.hard) == (meaning, hard)
 
 
 def test_a_delay_is_never_hard_and_a_receipt_is_no_trouble():
