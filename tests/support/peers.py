@@ -10,6 +10,8 @@ from typing import NoReturn
 import pytest
 
 PACKAGES = {
+    "dovecot": "dovecot-lmtpd",
+    "exim4": "exim4-daemon-light",
     "opendkim": "opendkim",
     "opendkim-testmsg": "opendkim-tools",
     "postfix": "postfix",
@@ -18,7 +20,7 @@ PACKAGES = {
 }
 """Tool → the Debian package that brings it."""
 
-_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/opt/mailrelay-peers/exim/usr/sbin"])
 
 
 def need(tool: str) -> Path:
