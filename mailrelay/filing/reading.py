@@ -12,7 +12,7 @@ from mailrelay.mail.message import ParsedMessage, parse
 from mailrelay.mail.participants import header_sender, participants
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import Arrival, Channel
-from mailrelay.model.message import AuthVerdicts, BlobRef, Direction, Kind, Message, Participant, ParticipantRole
+from mailrelay.model.message import AuthVerdicts, BlobRef, Direction, Message, Participant, ParticipantRole
 from mailrelay.rules import domains
 from mailrelay.rules.facts import Original
 
@@ -55,7 +55,6 @@ class Reading:
 
     case: Case
     attached: tuple[Attached, ...]
-    kind: Kind
 
 
 def read(raw: bytes, arrival: Arrival, *, new_id: Callable[[], MessageId]) -> Reading:
@@ -67,7 +66,6 @@ def read(raw: bytes, arrival: Arrival, *, new_id: Callable[[], MessageId]) -> Re
     alone.
     """
     parsed = parse(raw)
-    kind = automatic.kind(parsed)
     inline: tuple[Original, ...] = ()
     inner: tuple[bytes, ...] = ()
     if arrival.channel in _FORWARDS:
@@ -92,7 +90,7 @@ def read(raw: bytes, arrival: Arrival, *, new_id: Callable[[], MessageId]) -> Re
         Attached(case=_attached_case(mail, case, new_id(), part), raw=mail.raw)
         for part, mail in enumerate(mails, start=1)
     )
-    return Reading(case=case, attached=attached, kind=kind)
+    return Reading(case=case, attached=attached)
 
 
 def stored(message: Message, arrival: Arrival) -> Case:
@@ -157,6 +155,7 @@ def _message(
         part=0,
         automatic=automatic.reason(parsed, envelope_from_null=envelope_from_null),
         attachments=parsed.attachments,
+        kind=automatic.kind(parsed),
     )
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId
 from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailParams
+from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.message import BlobRef
 from mailrelay.model.reply import Reply
 
@@ -173,6 +174,14 @@ class Attempt:
     outcome: Outcome | None
 
 
+class Notice(StrEnum):
+    """What an author is told of a delivery by a DSN (RFC 3461 §4.1, RFC 3464 §2.3.3)."""
+
+    NONE = ""
+    DELAYED = "delayed"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One recipient of one outgoing message."""
@@ -194,6 +203,24 @@ class Delivery:
     attempts: int
     last_reply: str
     lease: Lease | None
+    job: str = ""
+    """What its author calls the mass of mail that it is part of; "" for single mail (O18)."""
+    held_by: str = ""
+    """Why it is held: `scope:name` of a suspension."""
+    category: Category | None = None
+    """What its last bad answer means, in the dialogue or by a report; `hard` and `fault` with it (I10)."""
+    hard: bool = False
+    fault: Fault | None = None
+    replied_at: datetime | None = None
+    complained_at: datetime | None = None
+    notice: Notice = Notice.NONE
+    """What its author is still owed; `noticed` is the last that was queued for them (O11)."""
+    noticed: Notice = Notice.NONE
+
+    @property
+    def sender_domain(self) -> str:
+        """The domain that it is sent for, which brakes and suspensions are about; "" for a notice of our own."""
+        return "" if self.mail_from is None else self.mail_from.domain
 
     @property
     def address(self) -> Address:

@@ -22,9 +22,10 @@ class Channel(StrEnum):
     API = "api"
     MASS = "mass"
     AUTORESPONDER = "autoresponder"
+    NOTICE = "notice"  # DSNs of our own to authors, and automatic answers: from the null reverse-path
 
 
-OUTGOING_CHANNELS = frozenset({Channel.SUBMISSION, Channel.API, Channel.MASS, Channel.AUTORESPONDER})
+OUTGOING_CHANNELS = frozenset({Channel.SUBMISSION, Channel.API, Channel.MASS, Channel.AUTORESPONDER, Channel.NOTICE})
 """What we send ourselves: stored by its submission, filed like any mail, never held."""
 
 

@@ -30,7 +30,14 @@ class EventType(StrEnum):
     DELIVERY_FAILED = "delivery.failed"
     DELIVERY_SUPPRESSED = "delivery.suppressed"
     DELIVERY_CANCELLED = "delivery.cancelled"
-    DELIVERY_RETURNED = "delivery.returned"  # something came back to its return path
+    DELIVERY_DELIVERED = "delivery.delivered"  # a success notice says that it arrived
+    DELIVERY_RETURNED = "delivery.returned"  # something came back about it, judged
+    DELIVERY_COMPLAINED = "delivery.complained"
+    AUTHOR_NOTIFIED = "author.notified"  # a DSN of ours was queued for its author
+    SENDER_BLAMED = "sender.blamed"  # an answer blames the sender, not the recipient (O17)
+    SENDING_WARNED = "sending.warned"  # a job or domain comes near its brake (O18)
+    SENDING_SUSPENDED = "sending.suspended"
+    SENDING_RESUMED = "sending.resumed"
     ADDRESS_SUPPRESSED = "address.suppressed"
     SUPPRESSION_LIFTED = "suppression.lifted"
 

@@ -47,6 +47,10 @@ class OrganisationSettings:
     """I5: file mail among colleagues, to the records that it names."""
     match_account_by_domain: bool = True
     """I4: an account without the address may match by its domain; never by a public mail domain."""
+    soft_bounces: int = 5
+    """I11: so many soft bounces in a row suppress an address; 0: they never do."""
+    soft_bounce_days: int = 30
+    """I11: within so many days."""
     alternates_limit: int = 5
     """I2: how many alternate addresses a user may have."""
 

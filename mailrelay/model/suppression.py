@@ -30,4 +30,6 @@ class Suppression:
     reason: SuppressionReason
     since: datetime
     evidence: str
+    by: str
+    """The user who did it, or the id of the delivery or arrival that did."""
     lifted_at: datetime | None

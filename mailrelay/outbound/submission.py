@@ -23,6 +23,8 @@ class Submission:
     params: MailParams = field(default_factory=MailParams)
     idempotency_key: str | None = None
     """O19: the same key and the same request is the same message; the same key and another request is refused."""
+    job: str = ""
+    """What the author calls the mass of mail that it is part of: its rates are watched together (O18)."""
     documents: int = 0
     """Links to documents of cloud stores among the attachments (O4)."""
 

@@ -195,6 +195,7 @@ class Submitter:
                 attempts=0,
                 last_reply="",
                 lease=None,
+                job=submission.job,
             )
             for id_, recipient in zip(ids, recipients, strict=True)
         )

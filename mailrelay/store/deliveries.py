@@ -18,11 +18,13 @@ from mailrelay.model.delivery import (
     DeliveryState,
     DeliveryStatus,
     MessageStatus,
+    Notice,
     TlsProof,
     delivery_status,
     message_status,
 )
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailParams
+from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.message import BlobRef
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
@@ -180,6 +182,15 @@ def from_row(row: RowMapping) -> Delivery:
         attempts=row["attempts"],
         last_reply=row["last_reply"],
         lease=lease,
+        job=row["job"],
+        held_by=row["held_by"],
+        category=Category(row["category"]) if row["category"] else None,
+        hard=row["hard"],
+        fault=Fault(row["fault"]) if row["fault"] else None,
+        replied_at=None if row["replied_at"] is None else from_micros(row["replied_at"]),
+        complained_at=None if row["complained_at"] is None else from_micros(row["complained_at"]),
+        notice=Notice(row["notice"]),
+        noticed=Notice(row["noticed"]),
     )
 
 

@@ -20,6 +20,7 @@ from mailrelay.model.message import (
     AuthVerdicts,
     BlobRef,
     Direction,
+    Kind,
     Message,
     Participant,
     ParticipantRole,
@@ -78,6 +79,8 @@ def insert(tx: Tx, new: Message) -> bool:
         "part": new.part,
         "automatic": new.automatic,
         "attachments": rows.encode(new.attachments),
+        "kind": new.kind,
+        "reply": new.reply,
     }
     written = tx.execute(_INSERT[tx.dialect], row).first()
     if written is None:
@@ -259,6 +262,8 @@ def _read(tx: Tx, wanted: Select[Any]) -> tuple[Message, ...]:
             part=row.part,
             automatic=row.automatic,
             attachments=rows.decode(tuple[AttachmentInfo, ...], row.attachments),
+            kind=Kind(row.kind),
+            reply=row.reply,
         )
         for row in found
     )

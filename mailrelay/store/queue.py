@@ -99,6 +99,8 @@ def enqueue(tx: Tx, new: Sequence[Delivery]) -> None:
                 "expires_at": to_micros(one.expires_at),
                 "attempts": one.attempts,
                 "last_reply": one.last_reply,
+                "job": one.job,
+                "sender_domain": one.sender_domain,
             }
             for one in new
         ],

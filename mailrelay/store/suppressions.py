@@ -20,7 +20,9 @@ from mailrelay.store.base import Tx
 from mailrelay.store.tables import suppression
 
 
-def suppress(tx: Tx, *, org: OrgId, key: str, reason: SuppressionReason, evidence: str, now: datetime) -> bool:
+def suppress(
+    tx: Tx, *, org: OrgId, key: str, reason: SuppressionReason, evidence: str, now: datetime, by: str = ""
+) -> bool:
     """Suppress an address (by key); False when it is already, for this reason. `evidence` says what was seen."""
     standing = holding(tx, org, [key])
     if any(one.reason is reason for one in standing):
@@ -30,13 +32,13 @@ def suppress(tx: Tx, *, org: OrgId, key: str, reason: SuppressionReason, evidenc
     last = tx.execute(latest.order_by(suppression.c.since.desc()).limit(1)).scalar()
     if last is not None:
         since = max(since, last + 1)  # two reasons at the same moment are two rows
-    tx.execute(suppression.insert().values(org=org, key=key, reason=reason, since=since, evidence=evidence))
+    tx.execute(suppression.insert().values(org=org, key=key, reason=reason, since=since, evidence=evidence, by=by))
     events.append(
         tx,
         org=org,
         at=now,
         type=EventType.ADDRESS_SUPPRESSED,
-        data={"address": key, "reason": reason, "evidence": evidence},
+        data={"address": key, "reason": reason, "evidence": evidence, "by": by},
     )
     return True
 
@@ -103,5 +105,6 @@ def _suppression(row: Row[*tuple[Any, ...]]) -> Suppression:
         reason=SuppressionReason(row.reason),
         since=from_micros(row.since),
         evidence=row.evidence,
+        by=row.by,
         lifted_at=None if row.lifted_at is None else from_micros(row.lifted_at),
     )

@@ -250,6 +250,8 @@ message = Table(
     Column("part", Integer, nullable=False),
     Column("automatic", Text, nullable=False),
     Column("attachments", Json, nullable=False),
+    Column("kind", Text, nullable=False, server_default="normal"),
+    Column("reply", Text, nullable=False, server_default=""),  # I12: the new text of a reply-mail
     UniqueConstraint("org", "message_id", "digest"),
     Index("ix_message_org_received", "org", "received_at", "id"),
     Index("ix_message_raw", "raw_digest"),
@@ -359,7 +361,21 @@ delivery = Table(
     Column("lease_until", BigInteger),
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("ended_at", BigInteger),
+    Column("job", Text, nullable=False, server_default=""),  # what its author calls the mass of mail that it is part of
+    Column("sender_domain", Text, nullable=False, server_default=""),  # of `mail_from`; "" for <>
+    Column("held_by", Text, nullable=False, server_default=""),  # why it is held: a suspension, `scope:name`
+    Column("category", Text, nullable=False, server_default=""),  # what its last bad answer means (I10)
+    Column("hard", Boolean, nullable=False, server_default=text("false")),
+    Column("fault", Text, nullable=False, server_default=""),
+    Column("replied_at", BigInteger),
+    Column("complained_at", BigInteger),
+    Column("notice", Text, nullable=False, server_default=""),  # the DSN that its author is still owed
+    Column("noticed", Text, nullable=False, server_default=""),  # the last one that was queued for them
     Index("ix_delivery_message", "message"),
+    Index("ix_delivery_recipient", "org", "recipient_key", "id"),
+    _partial("ix_delivery_job", "org", "job", "state", where="job <> ''"),
+    _partial("ix_delivery_held", "org", "held_by", where="state = 'held'"),
+    _partial("ix_delivery_notice", "queue_id", where="notice <> ''"),
     Index("ix_delivery_queue_id", "queue_id"),
     Index("ix_delivery_org", "org", "id"),
     _partial("ix_delivery_due", "due_at", where="state = 'queued'"),
@@ -415,6 +431,7 @@ suppression = Table(
     Column("reason", Text, nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("evidence", Text, nullable=False),
+    Column("by", Text, nullable=False, server_default=""),  # the user who did it, or what did: a delivery, a report
     Column("lifted_at", BigInteger),
     Column("lifted_by", Text),
     PrimaryKeyConstraint("org", "key", "since"),
@@ -444,4 +461,93 @@ dkim_key = Table(
     Column("active_from", BigInteger, nullable=False),
     Column("retired_at", BigInteger),  # no longer signs; its DNS line stays until mail in flight is verified
     PrimaryKeyConstraint("domain", "selector"),
+)
+
+feedback = Table(  # what a mail that came back says of each recipient (I10)
+    "feedback",
+    metadata,
+    Column("message", Text, ForeignKey("message.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("org", Text, nullable=False),
+    Column("arrival", Text, nullable=False),
+    Column("delivery", Text),
+    Column("kind", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("recipient_key", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("code", Integer),
+    Column("diagnostic", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("hard", Boolean, nullable=False),
+    Column("fault", Text, nullable=False),
+    Column("tie", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("message", "position"),
+    Index("ix_feedback_delivery", "delivery"),
+    Index("ix_feedback_recipient", "org", "recipient_key", "at"),
+    Index("ix_feedback_org", "org", "at"),
+)
+
+suspension = Table(  # a job or a sending domain whose mail is held until somebody resumes it (O17, O18)
+    "suspension",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("resumed_at", BigInteger),
+    Column("resumed_by", Text),
+    PrimaryKeyConstraint("org", "scope", "name", "since"),
+    _partial("ix_suspension_standing", "org", "scope", "name", where="resumed_at IS NULL"),
+)
+
+tally = Table(  # what became of the mail of a job or a sending domain, by day (O18)
+    "tally",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("day", Integer, nullable=False),  # days since 1970, UTC
+    Column("sent", BigInteger, nullable=False, server_default="0"),
+    Column("hard", BigInteger, nullable=False, server_default="0"),
+    Column("soft", BigInteger, nullable=False, server_default="0"),
+    Column("complaints", BigInteger, nullable=False, server_default="0"),
+    Column("unsubscribed", BigInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("org", "scope", "name", "day"),
+)
+
+warning = Table(  # brakes that were said to be near, so that it is said once a day (O18)
+    "warning",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("day", Integer, nullable=False),
+    PrimaryKeyConstraint("org", "scope", "name", "measure", "day"),
+)
+
+relay_id = Table(  # what a relay called a mail in its 250, since some put it in the place of the Message-ID (I12)
+    "relay_id",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("delivery", Text, nullable=False),
+    PrimaryKeyConstraint("org", "name", "delivery"),
+)
+
+answer = Table(  # automatic answers that were sent, so that nobody gets two within the window (RFC 3834 §2)
+    "answer",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("answerer", Text, nullable=False),  # key of the address that answers
+    Column("key", Text, nullable=False),  # of the address that is answered
+    Column("at", BigInteger, nullable=False),
+    Column("message", Text, nullable=False),  # that was answered
+    PrimaryKeyConstraint("org", "answerer", "key"),
+    Index("ix_answer_at", "org", "at"),
 )
