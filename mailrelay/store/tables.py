@@ -42,9 +42,9 @@ ARRIVALS_IN_FLIGHT = text("state IN ('accepted', 'working', 'unresolved')")
 DELIVERIES_IN_FLIGHT = text("state IN ('scheduled', 'held', 'queued', 'sending')")
 
 
-def _partial(name: str, *columns: str | Column[object], where: str) -> Index:
+def _partial(name: str, *columns: str | Column[object], where: str, unique: bool = False) -> Index:
     """An index over the few rows that are in flight, so that its size does not grow with history."""
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 organisation = Table(
@@ -434,8 +434,10 @@ suppression = Table(
     Column("by", Text, nullable=False, server_default=""),  # the user who did it, or what did: a delivery, a report
     Column("lifted_at", BigInteger),
     Column("lifted_by", Text),
+    Column("note", Text, nullable=False, server_default=""),  # why it was lifted
     PrimaryKeyConstraint("org", "key", "since"),
     _partial("ix_suppression_holding", "org", "key", where="lifted_at IS NULL"),
+    _partial("uq_suppression_standing", "org", "key", "reason", where="lifted_at IS NULL", unique=True),
 )
 
 idempotency = Table(  # O19

@@ -139,6 +139,22 @@ def upgrade() -> None:
     op.add_column("message", sa.Column("kind", sa.Text(), server_default="normal", nullable=False))
     op.add_column("message", sa.Column("reply", sa.Text(), server_default="", nullable=False))
     op.add_column("suppression", sa.Column("by", sa.Text(), server_default="", nullable=False))
+    op.add_column("suppression", sa.Column("note", sa.Text(), server_default="", nullable=False))
+    # Two nodes at once could write one reason down twice; what follows lets no more than one stand.
+    op.execute(
+        "UPDATE suppression SET lifted_at = since, lifted_by = 'upgrade', note = 'it was there twice'"
+        " WHERE lifted_at IS NULL AND EXISTS (SELECT 1 FROM suppression AS one WHERE one.org = suppression.org"
+        " AND one.key = suppression.key AND one.reason = suppression.reason AND one.lifted_at IS NULL"
+        " AND one.since < suppression.since)"
+    )
+    op.create_index(
+        "uq_suppression_standing",
+        "suppression",
+        ["org", "key", "reason"],
+        unique=True,
+        sqlite_where=sa.text("lifted_at IS NULL"),
+        postgresql_where=sa.text("lifted_at IS NULL"),
+    )
     # What waits already can be held like what comes.
     domain = _SENDER_DOMAIN[op.get_bind().dialect.name]
     op.execute(
