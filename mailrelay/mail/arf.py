@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mailrelay.mail import ses
 from mailrelay.mail.addresses import parse as parse_address
 from mailrelay.mail.bounce.returned import returned_headers
 from mailrelay.mail.headers import HeaderBlock
@@ -34,6 +35,33 @@ class Complaint:
     user_agent: str
 
 
+# RFC 5965 §7.3, RFC 6430 (not-spam), RFC 6591 (auth-failure), and what providers write besides. `other` is RFC 5965's own word for
+# a report that fits no type: somebody did report the mail.
+_BY_PEOPLE = frozenset(
+    (
+        "abuse",
+        "fraud",
+        "opt-out",
+        "opt-out-list",
+        "other",
+        "complaint",
+        "spam",
+        "junk",
+        "phishing",
+        "miscategorized",
+        "unsubscribe",
+    )
+)
+
+
+def is_complaint(feedback_type: str) -> bool:
+    """Whether a report of this type says that a person does not want the mail; what none has defined is none (RFC 5965 §7.3).
+
+    `not-spam` says the opposite; `auth-failure`, `dmarc` and `virus` are what machines found.
+    """
+    return feedback_type.strip().lower() in _BY_PEOPLE
+
+
 def read(parsed: ParsedMessage) -> Complaint | None:
     """The complaint in a mail, or None when it is none. Never raises; linear in the mail's length."""
     texts = [part.text()[:_MAX_CHARS] for part in parsed.parts if part.type == "message/feedback-report"]
@@ -43,6 +71,10 @@ def read(parsed: ParsedMessage) -> Complaint | None:
         texts = [text for part in leaves if _TYPE.search(text := part.text()[:_MAX_CHARS])]
     returned = returned_headers(parsed)
     if not texts:
+        told = ses.read(parsed)
+        if told is not None and told.complaint:
+            names = (address for one in told.recipients for address in _addresses(one.recipient))
+            return Complaint(told.complaint[:40], tuple(dict.fromkeys(names)), "", told.user_agent[:200])
         added = [address for name in _ADDED if returned for address in _addresses(returned.get(name) or "")]
         return Complaint("abuse", tuple(dict.fromkeys(added)), "", "") if added else None
     fields = [(match[1].lower(), match[2].strip()) for text in texts for match in _FIELD.finditer(text)]

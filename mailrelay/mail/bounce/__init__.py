@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Callable
 
 from mailrelay.mail import arf, automatic, dsn
-from mailrelay.mail.bounce import category, dialect
+from mailrelay.mail.bounce import category, dialect, passed_on, unknown
 from mailrelay.mail.bounce.report import BouncedRecipient, BounceReport, Trouble
 from mailrelay.mail.bounce.returned import returned_headers
 from mailrelay.mail.message import ParsedMessage
@@ -27,6 +27,16 @@ def classify(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> Boun
     Asked in this order: the fields of RFC 3464, a complaint, an automatic reply, the dialect of the mail system that wrote it, the
     returned mail's own header. `envelope_from_null`: whether MAIL FROM was `<>`. A report that names nobody has one recipient "".
     """
+    report = _of_one(parsed, envelope_from_null=envelope_from_null)
+    if report is None:
+        inner = passed_on.whole_report(parsed)
+        return None if inner is None else _of_one(inner, envelope_from_null=False)
+    more = [found for other in passed_on.others(parsed) if (found := _of_one(other, envelope_from_null=False))]
+    rows = (row for found in (report, *more) if found.kind is report.kind for row in found.recipients)
+    return BounceReport(report.kind, tuple(rows)) if more else report
+
+
+def _of_one(parsed: ParsedMessage, *, envelope_from_null: bool) -> BounceReport | None:
     kind = automatic.kind(parsed)
     by_machine = envelope_from_null or kind is not Kind.NORMAL
     if troubles := dsn.read(parsed, in_text=by_machine):
@@ -41,9 +51,9 @@ def classify(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> Boun
         for _, recognise in DIALECTS:
             if troubles := recognise(parsed) or ():
                 return _report(parsed, troubles)
-    if kind in _RETURNED:
-        action = Action.DELAYED if kind is Kind.DELAY else Action.FAILED
-        return _report(parsed, _from_returned(parsed, action))
+    if kind in _RETURNED or (kind is not Kind.NORMAL and unknown.returns(parsed)):
+        action = Action.DELAYED if kind is Kind.DELAY else None
+        return _report(parsed, unknown.recognise(parsed, action) or _from_returned(parsed, action or Action.FAILED))
     return None
 
 

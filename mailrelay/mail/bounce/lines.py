@@ -54,17 +54,25 @@ def said(parsed: ParsedMessage, *signs: str) -> str | None:
     None also for what a person answers or forwards: words of a mail system inside are then a quotation.
     """
     # Plain words first: they cost next to nothing on the mails, nearly all, that another system wrote.
-    text = parsed.text[:MAX_CHARS] or _unread(parsed)
+    text = text_of(parsed)
     if not any(sign in text for sign in signs):
         return None
-    if _REPLY.match(parsed.subject) and not _MACHINE.search(parsed.headers.get("From") or ""):
+    if passed_on(parsed):
         return None
     text = before_returned(text)
     return text if any(sign in text for sign in signs) else None
 
 
-def _unread(parsed: ParsedMessage) -> str:
-    """What stands in a mail whose structure is too broken to find a text in it."""
+def passed_on(parsed: ParsedMessage) -> bool:
+    """Whether a person answers or forwards: words of a mail system in it are then a quotation."""
+    return bool(_REPLY.match(parsed.subject)) and not _MACHINE.search(parsed.headers.get("From") or "")
+
+
+def text_of(parsed: ParsedMessage) -> str:
+    """The beginning of a mail's text; where its structure is too broken to find one, of what stands there."""
+    text = parsed.text[:MAX_CHARS]
+    if text.strip():
+        return text
     return bytes(parsed.root.body[:MAX_CHARS]).decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
