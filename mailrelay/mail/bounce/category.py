@@ -172,7 +172,9 @@ def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> tupl
     # Exchange Online refuses unknown recipients at its edge with this and no other word.
     if status is not None and (status.subject, status.detail) == (4, 1) and "recipient address rejected" in text:
         return Category.USER_UNKNOWN, Fault.RECIPIENT
-    if found := _by_text(text):
+    # Postfix puts "Recipient address rejected" before whatever a rule of the host says: with a status of policy, nobody is unknown.
+    said = text.replace("recipient address rejected", "") if by_status is Category.POLICY else text
+    if found := _by_text(said):
         return found
     category = by_status or _CODE.get(code or 0, Category.UNKNOWN)
     if status is not None and (status.subject, status.detail) in ((1, 7), (1, 8)):

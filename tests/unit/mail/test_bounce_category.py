@@ -30,6 +30,7 @@ CASES = [
     ),
     ("550 5.4.1 Recipient address rejected: Access denied", Category.USER_UNKNOWN, True, Fault.RECIPIENT),
     ("550 5.7.1 Recipient address rejected: Access denied", Category.POLICY, False, Fault.NEITHER),
+    ("550 5.7.1 <ann@shop.example>: Recipient address rejected: Not from you", Category.POLICY, False, Fault.NEITHER),
     ("550 5.1.1 IP address blacklisted by us", Category.POLICY, False, Fault.SENDER),
     ("552 5.2.2 Mailbox is full", Category.MAILBOX_FULL, False, Fault.RECIPIENT),
     ("552 5.3.4 Message size exceeds fixed limit", Category.TOO_LARGE, False, Fault.NEITHER),
