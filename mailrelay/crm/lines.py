@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, BinaryIO, NoReturn
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from mailrelay.crm.row import (
     NEEDED,
@@ -23,30 +23,22 @@ from mailrelay.crm.row import (
 from mailrelay.errors import Invalid
 from mailrelay.smtp.escape import HIDDEN, shown
 
+T = TypeVar("T")
+
 MAX_LINE = 1_000_000
 """Bytes of the longest line that is read."""
 _DELIMITERS = ",;\t"
 
 
 def read_csv(stream: BinaryIO) -> Iterator[Row | BadLine]:
-    """The records of a CSV file with a header line: RFC 4180, or with semicolons or tabs; UTF-8, a byte order mark or none.
+    """The records of a CSV file, see `csv_lines`. Raises Invalid when the header does not tell what the columns are."""
 
-    Raises Invalid when the header does not tell what the columns are.
-    """
-    lines = _Lines(stream)
-    header, delimiter = _header(lines)
-    while lines:
-        start = lines.number + 1
-        try:
-            cells = lines.record(delimiter)
-            if not any(cells):
-                continue
-            if len(cells) != len(header):
-                raise BadText(f"has {len(cells)} columns, and the header has {len(header)}")
-            values = {name: cell for name, cell in zip(header, cells, strict=True) if name}
-            yield flat(start, values, links_of_text(values.pop("links", "")))
-        except BadText as bad:
-            yield BadLine(start, str(bad))
+    def needed(header: Collection[str]) -> None:
+        for name in NEEDED:
+            if name not in header:
+                raise Invalid("line 1", f"there is no column {name}")
+
+    return csv_lines(stream, needed, lambda line, cells: flat(line, cells, links_of_text(cells.pop("links", ""))))
 
 
 def read_ndjson(stream: BinaryIO) -> Iterator[Row | BadLine]:
@@ -56,19 +48,49 @@ def read_ndjson(stream: BinaryIO) -> Iterator[Row | BadLine]:
     `module` and `id`, and with `addresses` and `fields` of its own. `links` is a list of `"role=module/id"`, of
     `{"role": …, "to": "module/id"}` or of `{"role": …, "module": …, "id": …}`. Numbers are kept as they are written.
     """
+    return json_lines(stream, _record)
+
+
+def _record(line: int, values: dict[str, Any]) -> Row:
+    links = links_of_json(values.pop("links", None))
+    if is_whole(values):
+        return whole(line, values, links)
+    return flat(line, {name: text_of_json(value) for name, value in values.items()}, links)
+
+
+def csv_lines(
+    stream: BinaryIO, check: Callable[[Collection[str]], None], read: Callable[[int, dict[str, str]], T]
+) -> Iterator[T | BadLine]:
+    """What `read` makes of each line of a CSV file with a header line; where it raises BadText, a BadLine.
+
+    RFC 4180, or with semicolons or tabs; UTF-8, a byte order mark or none. `check` gets the columns' names; it and the header
+    itself may raise Invalid.
+    """
+    lines = _Lines(stream)
+    header, delimiter = _header(lines)
+    check(header)
+    while lines:
+        start = lines.number + 1
+        try:
+            cells = lines.record(delimiter)
+            if not any(cells):
+                continue
+            if len(cells) != len(header):
+                raise BadText(f"has {len(cells)} columns, and the header has {len(header)}")
+            yield read(start, {name: cell for name, cell in zip(header, cells, strict=True) if name})
+        except BadText as bad:
+            yield BadLine(start, str(bad))
+
+
+def json_lines(stream: BinaryIO, read: Callable[[int, dict[str, Any]], T]) -> Iterator[T | BadLine]:
+    """What `read` makes of the object on each line of a file; where it raises BadText, a BadLine."""
     lines = _Lines(stream)
     while lines:
         start = lines.number + 1
         try:
             text = lines.next().rstrip()
-            if not text:
-                continue
-            values = _object(text)
-            links = links_of_json(values.pop("links", None))
-            if is_whole(values):
-                yield whole(start, values, links)
-            else:
-                yield flat(start, {name: text_of_json(value) for name, value in values.items()}, links)
+            if text:
+                yield read(start, _object(text))
         except BadText as bad:
             yield BadLine(start, str(bad))
 
@@ -158,9 +180,6 @@ def _header(lines: _Lines) -> tuple[list[str], str]:
             raise Invalid("line 1", f"two columns are named {shown(name)}")
         if HIDDEN.search(name):
             raise Invalid("line 1", f"the column name {shown(name)} holds control characters")
-    for name in NEEDED:
-        if name not in header:
-            raise Invalid("line 1", f"there is no column {name}")
     return header, delimiter
 
 

@@ -21,6 +21,10 @@ class SuppressionReason(StrEnum):
     BY_HAND = "by_hand"
 
 
+BOUNCED = frozenset({SuppressionReason.HARD_BOUNCE, SuppressionReason.SOFT_BOUNCES})
+"""What an address starts clean from when its record changes (I11): nobody's wish, only what its server said."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
     """One suppressed address; `lifted_at` None while it holds. `key` is `Address.key`."""
@@ -33,3 +37,7 @@ class Suppression:
     by: str
     """The user who did it, or the id of the delivery or arrival that did."""
     lifted_at: datetime | None
+    lifted_by: str | None = None
+    """The user who lifted it, or a word for what did."""
+    note: str = ""
+    """Why it was lifted."""

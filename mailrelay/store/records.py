@@ -7,7 +7,7 @@ address each is.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
@@ -21,7 +21,7 @@ from mailrelay.ids import OrgId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.event import EventType
 from mailrelay.model.record import AddressField, AddressKind, Record, RecordAddress, RecordLink, RecordRef
-from mailrelay.store import events, modules, rows
+from mailrelay.store import events, modules, rows, suppressions
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import created_address, record, record_address, record_link
 
@@ -44,13 +44,15 @@ def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
 
     A record that is there keeps its `source` and `created_at`; one that is the same keeps its `updated_at` too. Where one is
     given twice the last one stays. The `kind` of addresses is that of the module's field. Links may point to records that
-    come later. Raises Invalid for a module or address field that the organisation has not.
+    come later. An address that a record gains starts clean: what bounces put against it is lifted (I11). Raises Invalid for a
+    module or address field that the organisation has not.
     """
     if not new:
         return ()
     org = new[0].org
     fields = {module.name: {f.name: f for f in module.address_fields} for module in modules.list_modules(tx, org)}
-    known = {old.ref: old for old in _get(tx, org, {one.ref for one in new}, lock=True)}
+    before = {old.ref: old for old in _get(tx, org, {one.ref for one in new}, lock=True)}
+    known = dict(before)
     changes: list[Change] = []
     writes: dict[RecordRef, Record] = {}
     for one in new:
@@ -66,7 +68,19 @@ def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
             changes.append(Change.UPDATED)
         known[one.ref] = writes[one.ref] = one
     _write(tx, org, [writes[ref] for ref in sorted(writes)], fields)
+    suppressions.start_clean(tx, org, _gained(before, writes), now=max(one.updated_at for one in new))
     return tuple(changes)
+
+
+def _gained(before: Mapping[RecordRef, Record], after: Mapping[RecordRef, Record]) -> dict[str, RecordRef]:
+    """Keys of the addresses that records which were there have now and had not, with the record; a new record gains none."""
+    return {
+        one.address.key: ref
+        for ref, old in before.items()
+        if ref in after
+        for one in after[ref].addresses
+        if one.address.key not in {had.address.key for had in old.addresses}
+    }
 
 
 def remove(tx: Tx, org: OrgId, ref: RecordRef) -> None:

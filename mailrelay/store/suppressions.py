@@ -5,19 +5,35 @@ An address may be suppressed for several reasons at once, a row each: lifting a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, select, tuple_, update
+from sqlalchemy import Row, Select, bindparam, select, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import OrgId
 from mailrelay.model.event import EventType
-from mailrelay.model.suppression import Suppression, SuppressionReason
+from mailrelay.model.record import RecordRef
+from mailrelay.model.suppression import BOUNCED, Suppression, SuppressionReason
 from mailrelay.store import events
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import suppression
+
+RECORD_CHANGED = "record changed"
+"""What lifted a suppression, where a user would stand."""
+_MOMENT = timedelta(microseconds=1)
+
+
+class Taken(StrEnum):
+    """What became of a suppression that was brought in from elsewhere."""
+
+    ADDED = "added"
+    UNCHANGED = "unchanged"
+    LIFTED = "lifted"  # it was lifted here since, and stays so
 
 
 def suppress(
@@ -44,46 +60,137 @@ def suppress(
 
 
 def lift(
-    tx: Tx, org: OrgId, key: str, *, by: str, now: datetime, reason: SuppressionReason | None = None
+    tx: Tx,
+    org: OrgId,
+    key: str,
+    *,
+    by: str,
+    now: datetime,
+    reason: SuppressionReason | None = None,
+    note: str = "",
 ) -> tuple[Suppression, ...]:
     """Let an address (by key) be sent to again, from every reason or this one; what was lifted, empty when nothing held.
 
-    `by` is the user who did it, or a word for what did.
+    `by` is the user who did it, or a word for what did; `note` says why.
     """
-    lifted = tuple(one for one in holding(tx, org, [key]) if reason in (None, one.reason))
-    for one in lifted:
-        tx.execute(
-            update(suppression)
-            .where(suppression.c.org == org, suppression.c.key == key, suppression.c.since == to_micros(one.since))
-            .values(lifted_at=to_micros(now), lifted_by=by)
+    found = tuple(one for one in _standing(tx, org, [key]) if reason in (None, one.reason))
+    return _lift(tx, [(one, note) for one in found], by=by, now=now)
+
+
+def start_clean(tx: Tx, org: OrgId, gained: Mapping[str, RecordRef], *, now: datetime) -> tuple[Suppression, ...]:
+    """Lift what bounces put against addresses (by key) that records gained, and nothing else (I11); what was lifted."""
+    if not gained:
+        return ()
+    found = (one for one in _standing(tx, org, sorted(gained)) if one.reason in BOUNCED)
+    return _lift(tx, [(one, f"{gained[one.key]} has this address now") for one in found], by=RECORD_CHANGED, now=now)
+
+
+def take(tx: Tx, org: OrgId, given: Sequence[Suppression], *, by: str, now: datetime) -> tuple[Taken, ...]:
+    """Keep suppressions that come from elsewhere with their own dates, and say of each what became of it.
+
+    What stands already for the same reason is left as it is, so the same again changes nothing. What was lifted here after the
+    date that is given stays lifted: the lift is the later word. One that is given as lifted is kept as history only.
+    """
+    known: defaultdict[str, list[Suppression]] = defaultdict(list)
+    keys = sorted({one.key for one in given})
+    for row in tx.execute(select(suppression).where(suppression.c.org == org, suppression.c.key.in_(keys))):
+        known[row.key].append(_suppression(row))
+    taken: list[Taken] = []
+    new: list[Suppression] = []
+    for one in given:
+        became = _became(one, known[one.key])
+        taken.append(became)
+        if became is not Taken.ADDED:
+            continue
+        dates = {old.since for old in known[one.key]}
+        since = one.since
+        while since in dates:  # two reasons at the same moment are two rows
+            since += _MOMENT
+        new.append(replace(one, org=org, since=since))
+        known[one.key].append(new[-1])
+    if new:
+        tx.execute(suppression.insert(), [_row(one) for one in new])
+    for one in new:
+        if one.lifted_at is None:
+            data = {
+                "address": one.key,
+                "reason": one.reason,
+                "evidence": one.evidence,
+                "by": by,
+                "since": str(one.since),
+            }
+            events.append(tx, org=org, at=now, type=EventType.ADDRESS_SUPPRESSED, data=data)
+    return tuple(taken)
+
+
+def _became(one: Suppression, known: Sequence[Suppression]) -> Taken:
+    same = [old for old in known if old.reason is one.reason]
+    if one.lifted_at is not None:
+        return Taken.UNCHANGED if any(old.lifted_at == one.lifted_at for old in same) else Taken.ADDED
+    if any(old.lifted_at is None for old in same):
+        return Taken.UNCHANGED
+    return Taken.LIFTED if any(old.lifted_at and old.lifted_at > one.since for old in same) else Taken.ADDED
+
+
+def _standing(tx: Tx, org: OrgId, keys: Sequence[str]) -> tuple[Suppression, ...]:
+    """As `holding`, the rows locked until the transaction ends."""
+    return tuple(_suppression(row) for row in tx.execute(_held(org, keys).with_for_update()))
+
+
+def _lift(tx: Tx, found: Sequence[tuple[Suppression, str]], *, by: str, now: datetime) -> tuple[Suppression, ...]:
+    """Lift these, each with its note; as they are then."""
+    if not found:
+        return ()
+    tx.execute(
+        update(suppression)
+        .where(
+            suppression.c.org == bindparam("b_org"),
+            suppression.c.key == bindparam("b_key"),
+            suppression.c.since == bindparam("b_since"),
         )
-        events.append(
-            tx,
-            org=org,
-            at=now,
-            type=EventType.SUPPRESSION_LIFTED,
-            data={"address": key, "reason": one.reason, "by": by},
-        )
-    return lifted
+        .values(lifted_at=to_micros(now), lifted_by=by, note=bindparam("b_note")),
+        [{"b_org": one.org, "b_key": one.key, "b_since": to_micros(one.since), "b_note": note} for one, note in found],
+    )
+    for one, note in found:
+        data = {"address": one.key, "reason": one.reason, "by": by, "note": note}
+        events.append(tx, org=one.org, at=now, type=EventType.SUPPRESSION_LIFTED, data=data)
+    return tuple(replace(one, lifted_at=now, lifted_by=by, note=note) for one, note in found)
 
 
 def holding(tx: Tx, org: OrgId, keys: Sequence[str]) -> tuple[Suppression, ...]:
     """What stands against sending to these addresses (by key), by key and time; empty for none."""
-    found = tx.execute(
+    return tuple(_suppression(row) for row in tx.execute(_held(org, keys)))
+
+
+def _held(org: OrgId, keys: Sequence[str]) -> Select[*tuple[Any, ...]]:
+    return (
         select(suppression)
         .where(suppression.c.org == org, suppression.c.key.in_(keys), suppression.c.lifted_at.is_(None))
         .order_by(suppression.c.key, suppression.c.since)
     )
-    return tuple(_suppression(row) for row in found)
 
 
 def list_suppressions(
-    tx: Tx, org: OrgId, *, after: tuple[str, datetime] | None = None, search: str = "", limit: int = 100
+    tx: Tx,
+    org: OrgId,
+    *,
+    after: tuple[str, datetime] | None = None,
+    search: str = "",
+    reason: SuppressionReason | None = None,
+    lifted: bool = False,
+    limit: int = 100,
 ) -> tuple[Suppression, ...]:
-    """A page of what holds, by key and time, of keys that contain `search`; `after` is (key, since) of the last one seen."""
-    page = select(suppression).where(suppression.c.org == org, suppression.c.lifted_at.is_(None))
+    """A page of what holds, and with `lifted` of what was lifted too, by key and time; `after` is (key, since) of the last one seen.
+
+    Of keys that contain `search`, and of this reason, where they are given.
+    """
+    page = select(suppression).where(suppression.c.org == org)
+    if not lifted:
+        page = page.where(suppression.c.lifted_at.is_(None))
     if search:
         page = page.where(suppression.c.key.contains(search.lower(), autoescape=True))
+    if reason is not None:
+        page = page.where(suppression.c.reason == reason)
     if after is not None:
         page = page.where(tuple_(suppression.c.key, suppression.c.since) > (after[0], to_micros(after[1])))
     found = tx.execute(page.order_by(suppression.c.key, suppression.c.since).limit(limit))
@@ -107,4 +214,20 @@ def _suppression(row: Row[*tuple[Any, ...]]) -> Suppression:
         evidence=row.evidence,
         by=row.by,
         lifted_at=None if row.lifted_at is None else from_micros(row.lifted_at),
+        lifted_by=row.lifted_by,
+        note=row.note,
     )
+
+
+def _row(one: Suppression) -> dict[str, Any]:
+    return {
+        "org": one.org,
+        "key": one.key,
+        "reason": one.reason,
+        "since": to_micros(one.since),
+        "evidence": one.evidence,
+        "by": one.by,
+        "lifted_at": None if one.lifted_at is None else to_micros(one.lifted_at),
+        "lifted_by": one.lifted_by,
+        "note": one.note,
+    }
