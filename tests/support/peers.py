@@ -16,11 +16,14 @@ PACKAGES = {
     "opendkim-testmsg": "opendkim-tools",
     "postfix": "postfix",
     "promtool": "prometheus",
+    "smtp-sink": "postfix",
     "swaks": "swaks",
 }
 """Tool → the Debian package that brings it."""
 
-_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/opt/mailrelay-peers/exim/usr/sbin"])
+_PATH = os.pathsep.join(
+    [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/opt/mailrelay-peers/exim/usr/sbin"]
+)
 
 
 def need(tool: str) -> Path:
