@@ -1,0 +1,205 @@
+"""What a notice says of a delivery: from what is known of it to a sentence, the words that were said, and what the author can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailrelay.mail.dsn_write import Told
+from mailrelay.model.delivery import Attempt, Deferred, Delivery, DeliveryState, Interrupted, Notice, Refused, Stage
+from mailrelay.model.feedback import Action, Category, Fault
+from mailrelay.model.reply import EnhancedStatus, Reply
+
+_OURS = frozenset({Stage.RESOLVE, Stage.TLS, Stage.AUTH})
+"""Stages at which the words of a deferral are our own."""
+_EXPIRED = EnhancedStatus(4, 4, 7)  # RFC 3463 §3.5
+_INTERRUPTED = EnhancedStatus(4, 4, 2)
+_NOT_TRIED = EnhancedStatus(4, 4, 1)
+_SUPPRESSED = EnhancedStatus(5, 7, 1)
+_BLAMED = (
+    "Nothing is wrong with the address: what sends for you is refused there. Show this notice to your administrator."
+)
+_ADVICE = {
+    Category.USER_UNKNOWN: "Check the address for mistakes, or ask the person for the one they use now.",
+    Category.HOST_UNKNOWN: "Check what stands behind the @ for mistakes.",
+    Category.NO_MAIL_HOST: "Nobody at this domain can be written to by e-mail; use another way.",
+    Category.INACTIVE: "The address is not in use; ask the person for another one.",
+    Category.MAILBOX_FULL: "There is no room left for mail to this person; send it again in some days, or tell them another way.",
+    Category.TOO_LARGE: "Send it again with smaller attachments, or with a link to them.",
+    Category.FILTERED: "Ask the person to let mail from your address through.",
+    Category.POLICY: "Show this notice to your administrator: the other side has a rule against this mail.",
+    Category.CONTENT: "Something in the mail is not wanted there; leave out what may be it, links and attachments first.",
+    Category.RATE_LIMITED: "Send it again later.",
+    Category.TIMEOUT: "Check what stands behind the @ for mistakes; if it is right, send it again later.",
+    Category.SYSTEM: "The trouble is on the other side; send it again later.",
+}
+_ASK = "If these words do not say enough, show this notice to your administrator."
+_LIFT = "Ask your administrator to lift the suppression if mail to this address is wanted."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameBack:
+    """What a believed report said of a delivery that the next hop had taken."""
+
+    status: EnhancedStatus | None
+    diagnostic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a delivery that its author is owed a notice of."""
+
+    delivery: Delivery
+    attempt: Attempt | None
+    """The last one; None when nobody was asked."""
+    came_back: CameBack | None
+
+
+def told(facts: Facts) -> Told:
+    """What the notice says of this recipient: of a delay where `delivery.notice` is DELAYED, else that it failed."""
+    if facts.delivery.notice is Notice.DELAYED:
+        return _delayed(facts)
+    match facts.delivery.state:
+        case DeliveryState.SUPPRESSED:
+            return _suppressed(facts)
+        case DeliveryState.BOUNCED if facts.came_back is not None:
+            return _returned(facts, facts.came_back)
+        case DeliveryState.EXPIRED:
+            return _expired(facts)
+        case _:
+            return _refused(facts)
+
+
+def _refused(facts: Facts) -> Told:
+    reply, by_remote = _reply(facts)
+    remote = _remote(facts, by_remote=by_remote)
+    who = f"The mail server {remote}" if remote else "The mail server there"
+    happened = f"{who} refused it, and said:" if by_remote else "It could not be sent, because:"
+    return _told(facts, happened, reply, by_remote=by_remote, fallback=EnhancedStatus(5, 0, 0))
+
+
+def _expired(facts: Facts) -> Told:
+    delivery = facts.delivery
+    reply, by_remote = _reply(facts)
+    begun = f"It was tried from {_day(delivery.created_at)} to {_day(delivery.expires_at)} without success. "
+    return _told(facts, begun + _last_said(facts, by_remote=by_remote), reply, by_remote=by_remote, fallback=_EXPIRED)
+
+
+def _delayed(facts: Facts) -> Told:
+    reply, by_remote = _reply(facts)
+    until = facts.delivery.expires_at
+    happened = f"It could not be sent yet, and is tried again until {_day(until)}. "
+    return _told(
+        facts,
+        happened + _last_said(facts, by_remote=by_remote),
+        reply,
+        by_remote=by_remote,
+        fallback=_NOT_TRIED,
+        retry_until=until,
+    )
+
+
+def _suppressed(facts: Facts) -> Told:
+    delivery = facts.delivery
+    happened = "It was not sent, because:"
+    return Told(
+        recipient=delivery.recipient,
+        action=Action.FAILED,
+        status=_SUPPRESSED,
+        happened=happened,
+        said=(delivery.last_reply,) if delivery.last_reply else (),
+        advice=_LIFT,
+    )
+
+
+def _returned(facts: Facts, came_back: CameBack) -> Told:
+    remote = _remote(facts, by_remote=True)
+    taker = f"The mail server {remote}" if remote else "The next mail server"
+    return Told(
+        recipient=facts.delivery.recipient,
+        action=Action.FAILED,
+        status=came_back.status or EnhancedStatus(5, 0, 0),
+        happened=f"{taker} had taken it, and it came back with this report:",
+        said=(came_back.diagnostic,) if came_back.diagnostic else (),
+        by_remote=True,
+        advice=_advice(facts.delivery),
+        last_attempt=None if facts.attempt is None else facts.attempt.began_at,
+    )
+
+
+def _told(
+    facts: Facts,
+    happened: str,
+    reply: Reply | str,
+    *,
+    by_remote: bool,
+    fallback: EnhancedStatus,
+    retry_until: datetime | None = None,
+) -> Told:
+    delivery, attempt = facts.delivery, facts.attempt
+    status = fallback
+    if isinstance(reply, Reply):
+        # RFC 3464 §2.3.4 wants a status; where the remote gave none, its code says no more than the class.
+        status = reply.status or (EnhancedStatus(reply.code // 100, 0, 0) if reply.code >= 400 else fallback)
+    elif attempt is not None and isinstance(attempt.outcome, Interrupted):
+        status = _INTERRUPTED
+    failed = retry_until is None
+    return Told(
+        recipient=delivery.recipient,
+        action=Action.FAILED if failed else Action.DELAYED,
+        status=status,
+        happened=happened,
+        said=_lines(reply),
+        by_remote=by_remote,
+        remote=_remote(facts, by_remote=by_remote),
+        advice=_advice(delivery) if failed else "",
+        last_attempt=None if attempt is None else attempt.began_at,
+        retry_until=retry_until,
+    )
+
+
+def _reply(facts: Facts) -> tuple[Reply | str, bool]:
+    """What was said last, and whether a mail server said it."""
+    outcome = None if facts.attempt is None else facts.attempt.outcome
+    match outcome:
+        case Refused(reply=reply, by_us=by_us):
+            return reply, not by_us
+        case Deferred(reply=reply, stage=stage):
+            return reply, stage not in _OURS
+        case Interrupted(detail=detail):
+            return detail, False
+        case _:
+            return facts.delivery.last_reply, False
+
+
+def _lines(reply: Reply | str) -> tuple[str, ...]:
+    if isinstance(reply, str):
+        return (reply,) if reply else ()
+    head = f"{reply.code} {reply.status}" if reply.status else str(reply.code)
+    first, *more = reply.lines or ("",)
+    return (f"{head} {first}".rstrip(), *more)
+
+
+def _last_said(facts: Facts, *, by_remote: bool) -> str:
+    remote = _remote(facts, by_remote=by_remote)
+    if by_remote:
+        return f"The mail server {remote or 'there'} said last:"
+    return "What stood in the way last:"
+
+
+def _remote(facts: Facts, *, by_remote: bool) -> str:
+    """The host of the last attempt as a notice names it: `mx.b.test`, `[192.0.2.1]`; "" when nobody there said anything."""
+    if not by_remote or facts.attempt is None:
+        return ""
+    name, bracket, rest = facts.attempt.host.partition("[")
+    return name or (bracket + rest.partition("]")[0] + "]" if bracket else "")
+
+
+def _advice(delivery: Delivery) -> str:
+    if delivery.fault is Fault.SENDER:
+        return _BLAMED
+    return _ADVICE.get(delivery.category or Category.UNKNOWN, _ASK)
+
+
+def _day(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
