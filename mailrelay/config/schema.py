@@ -19,6 +19,7 @@ from mailrelay.config.secret import Secret
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Bytes = Annotated[int, Field(gt=0)]
 DomainName = Annotated[str, AfterValidator(form.domain)]
 HostName = Annotated[str, AfterValidator(form.host)]
@@ -115,6 +116,14 @@ class Inbound(Section):
     domains: tuple[DomainName, ...] = Field(("inbound.localhost",), description="Domains of the dropbox addresses.")
     bounce_domain: DomainName = Field(
         "bounce.localhost", description="Domain of the return paths; its MX must be this daemon."
+    )
+    feedback_address: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = Field(
+        "feedback",
+        description="Local part at bounce_domain that takes the complaints of feedback loops one has signed up for.",
+    )
+    complaint_sources: tuple[DomainName, ...] = Field(
+        (),
+        description="Signing domains (DKIM d=) of providers whose complaints count even where they hide our signed id.",
     )
     max_size: Bytes = Field(26_214_400, description="Largest mail taken on the edge, in bytes; announced in EHLO.")
     max_recipients: Annotated[int, Field(ge=1)] = Field(
@@ -287,6 +296,35 @@ class Delivery(Section):
             yield "first_retry", "is longer than longest_retry"
 
 
+class Brake(Section):
+    """The levels of one measure, as shares from 0 to 1."""
+
+    warn: Share = Field(description="Share from which a warning is given.")
+    stop: Share = Field(description="Share from which the job or domain is suspended.")
+    sample: Annotated[int, Field(ge=1)] = Field(description="Deliveries below which nothing is said.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """A warning comes before the stop."""
+        if self.warn > self.stop:
+            yield "warn", "is higher than stop"
+
+
+class BrakeLevels(Section):
+    """When sending warns and stops by itself: the rates of a job over all its days, of a sending domain over seven."""
+
+    bounces: Brake = Field(
+        Brake(warn=0.05, stop=0.10, sample=100), description="Bounces, hard and soft, of what was tried."
+    )
+    complaints: Brake = Field(Brake(warn=0.001, stop=0.003, sample=1000), description="Complaints of what was sent.")
+    unsubscribes: Brake = Field(
+        Brake(warn=0.01, stop=0.03, sample=500), description="Unsubscriptions of what was sent."
+    )
+    blames: Annotated[int, Field(ge=1)] = Field(
+        1,
+        description="Refusals within an hour that blame the sender (authentication, PTR, TLS, reputation) that suspend its job, or its domain.",
+    )
+
+
 class Dkim(Section):
     """Signing."""
 
@@ -360,6 +398,7 @@ class Config(Section):
     submission: Submission = Field(Submission(), description="SMTP submission.")
     filing: Filing = Field(Filing(), description="Filing arrivals.")
     delivery: Delivery = Field(Delivery(), description="Sending mail out.")
+    brakes: BrakeLevels = Field(BrakeLevels(), description="When sending warns and stops by itself.")
     dkim: Dkim = Field(Dkim(), description="Signing.")
     dns: Dns = Field(Dns(), description="Asking DNS.")
     http: Http = Field(Http(), description="HTTP.")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 
 from mailrelay.ids import DeliveryId
 from mailrelay.model.address import Address
@@ -26,7 +27,10 @@ _ID_CHARS, _DAY_CHARS, _HMAC_CHARS = 20, 3, 16
 _FIRST_DAY = date(2025, 1, 1).toordinal()
 _READ = str.maketrans("ilo", "110")  # Crockford: what people read for 1 and 0
 _PURPOSE = b"mailrelay return path 1\0"
-_SHAPE = re.compile(rf"(?:b?[+=_-]|b)?([0-9a-z]{{{_ID_CHARS + _DAY_CHARS}}})\.([0-9a-z]{{{_HMAC_CHARS}}})")
+_TOKEN = rf"([0-9a-z]{{{_ID_CHARS + _DAY_CHARS}}})\.([0-9a-z]{{{_HMAC_CHARS}}})"
+_SHAPE = re.compile(rf"(?:b?[+=_-]|b)?{_TOKEN}")
+_ANYWHERE = re.compile(rf"(?<![0-9a-z])b?{_TOKEN}(?![0-9a-z])", re.ASCII)
+_MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,14 @@ class NoReturnPath(StrEnum):
 
 def make(delivery: DeliveryId, secret: bytes, domain: str, *, now: datetime) -> Address:
     """The return path of `delivery`, issued on the UTC day of `now`; `domain` in A-labels. The same for the same day."""
+    return Address(f"b+{token(delivery, secret, now=now)}", domain)
+
+
+def token(delivery: DeliveryId, secret: bytes, *, now: datetime) -> str:
+    """What names `delivery` in its return path, its ENVID (RFC 3461 §4.4) and its own header field: `OPAQUE.HMAC`."""
     day = now.astimezone(UTC).date().toordinal() - _FIRST_DAY
     opaque = delivery[1:].lower() + _base32(day, _DAY_CHARS)
-    return Address(f"b+{opaque}.{_mac(opaque, secret)}", domain)
+    return f"{opaque}.{_mac(opaque, secret)}"
 
 
 def read(local: str, secrets: Sequence[bytes], *, now: datetime) -> ReturnPathToken | NoReturnPath:
@@ -58,8 +67,20 @@ def read(local: str, secrets: Sequence[bytes], *, now: datetime) -> ReturnPathTo
     Either case is read, and `b+` may be missing or written otherwise: some remotes rewrite the address.
     """
     match = _SHAPE.fullmatch(local.lower()) if local.isascii() else None
-    if match is None:
-        return NoReturnPath.UNSIGNED
+    return NoReturnPath.UNSIGNED if match is None else _judged(match, secrets, now)
+
+
+def find(text: str, secrets: Sequence[bytes], *, now: datetime) -> ReturnPathToken | NoReturnPath:
+    """As `read`, of a token that stands anywhere in `text`: forwarders wrap a return path in their own (SRS, BATV)."""
+    found: ReturnPathToken | NoReturnPath = NoReturnPath.UNSIGNED
+    for match in islice(_ANYWHERE.finditer(text.lower()), _MOST):
+        found = _judged(match, secrets, now)
+        if isinstance(found, ReturnPathToken):
+            break
+    return found
+
+
+def _judged(match: re.Match[str], secrets: Sequence[bytes], now: datetime) -> ReturnPathToken | NoReturnPath:
     opaque, mac = (part.translate(_READ) for part in match.groups())
     fits = [hmac.compare_digest(mac, _mac(opaque, secret)) for secret in secrets]  # all, so that time tells nothing
     if not any(fits):

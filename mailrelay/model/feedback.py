@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+
+from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId
+from mailrelay.model.message import Kind
 
 
 class Action(StrEnum):
@@ -42,3 +47,47 @@ class Fault(StrEnum):
     RECIPIENT = "recipient"
     SENDER = "sender"
     NEITHER = "neither"
+
+
+class Tie(StrEnum):
+    """What makes a mail that came back one about a delivery of ours, surest first (I10)."""
+
+    RETURN_PATH = "return_path"  # it was sent to the signed return path
+    TOKEN = "token"  # noqa: S105 (our signature, inside the mail that came back)
+    SOURCE = "source"  # a provider that is trusted to complain names our Message-ID and the recipient
+    MESSAGE_ID = "message_id"  # it names our Message-ID and the recipient, which every recipient could
+    NONE = "none"
+
+
+BELIEVED = frozenset({Tie.RETURN_PATH, Tie.TOKEN, Tie.SOURCE})
+"""The ties that nobody can guess: only what hangs by one of them changes anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What a mail that came back says of one recipient, judged."""
+
+    org: OrgId
+    message: MessageId
+    """The mail that came back."""
+    position: int
+    arrival: QueueId
+    delivery: DeliveryId | None
+    """The delivery that it is about, as far as `tie` says."""
+    kind: Kind
+    recipient: str
+    """Whom it names, as written; "" for nobody."""
+    key: str
+    """The recipient's `Address.key`; "" where it names nobody or no address."""
+    status: str
+    code: int | None
+    diagnostic: str
+    """One line, what would act on a screen spelled out, at most 500 characters."""
+    action: Action
+    category: Category
+    hard: bool
+    fault: Fault
+    tie: Tie
+    believed: bool
+    """Whether it was acted on: tied by what cannot be guessed, and about the delivery's own recipient."""
+    at: datetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import replace
 
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
@@ -11,6 +12,7 @@ from mailrelay.errors import Fatal
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import OrgId
 from mailrelay.mail import return_path
+from mailrelay.mail.bounce.returned import DELIVERY_FIELD
 from mailrelay.model.delivery import Deferred, Delivery, Refused
 from mailrelay.outbound.courier.base import OUR_FAULT, Parcel
 from mailrelay.outbound.prepare import Leave, Prepared, Trace, author_domain, prepare
@@ -75,11 +77,18 @@ class LetterMaker:
         prepared = await self._prepared(first, raw, leave, offers)
         if isinstance(prepared, Refused):
             return prepared
+        mail_from, params, content = parcels[0].mail_from, first.params, prepared.content
+        if mail_from is not None:
+            # What comes back often has lost the return path, and shows the mail's header or its ENVID (RFC 3464 §2.2.1) instead.
+            token = mail_from.local.rpartition("+")[2]
+            # Above the signatures, which are the same for all recipients.
+            content = f"{DELIVERY_FIELD}: {token}\r\n".encode() + content
+            params = replace(params, envid=params.envid or token)
         return Letter(
-            mail_from=parcels[0].mail_from,
+            mail_from=mail_from,
             recipients=tuple(parcel.delivery.recipient for parcel in parcels),
-            params=first.params,
-            content=prepared.content,
+            params=params,
+            content=content,
             utf8=prepared.utf8 or not all(parcel.delivery.address.local.isascii() for parcel in parcels),
         )
 

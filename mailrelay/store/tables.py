@@ -373,6 +373,7 @@ delivery = Table(
     Column("noticed", Text, nullable=False, server_default=""),  # the last one that was queued for them
     Index("ix_delivery_message", "message"),
     Index("ix_delivery_recipient", "org", "recipient_key", "id"),
+    _partial("ix_delivery_blamed", "org", "ended_at", where="fault = 'sender'"),
     _partial("ix_delivery_job", "org", "job", "state", where="job <> ''"),
     _partial("ix_delivery_held", "org", "held_by", where="state = 'held'"),
     _partial("ix_delivery_notice", "queue_id", where="notice <> ''"),
@@ -484,6 +485,7 @@ feedback = Table(  # what a mail that came back says of each recipient (I10)
     Column("hard", Boolean, nullable=False),
     Column("fault", Text, nullable=False),
     Column("tie", Text, nullable=False),
+    Column("believed", Boolean, nullable=False),
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("message", "position"),
     Index("ix_feedback_delivery", "delivery"),
@@ -503,6 +505,7 @@ suspension = Table(  # a job or a sending domain whose mail is held until somebo
     Column("by", Text, nullable=False),
     Column("resumed_at", BigInteger),
     Column("resumed_by", Text),
+    Column("before", Json),  # what its tally said of the day of its resumption until then, which no brake counts again
     PrimaryKeyConstraint("org", "scope", "name", "since"),
     _partial("ix_suspension_standing", "org", "scope", "name", where="resumed_at IS NULL"),
 )
@@ -515,6 +518,7 @@ tally = Table(  # what became of the mail of a job or a sending domain, by day (
     Column("name", Text, nullable=False),
     Column("day", Integer, nullable=False),  # days since 1970, UTC
     Column("sent", BigInteger, nullable=False, server_default="0"),
+    Column("refused", BigInteger, nullable=False, server_default="0"),  # of the bounces, those that were never sent
     Column("hard", BigInteger, nullable=False, server_default="0"),
     Column("soft", BigInteger, nullable=False, server_default="0"),
     Column("complaints", BigInteger, nullable=False, server_default="0"),

@@ -70,7 +70,9 @@ async def watched(store: AnyStore) -> AsyncIterator[Watch]:
 
     def note(_c: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, executemany: bool) -> None:
         if statement.lstrip().upper().startswith(_PLANNED):
-            ran.setdefault(statement, parameters[0] if executemany else parameters)
+            # One INSERT of many rows counts as many executions, and yet has one set of parameters.
+            several = executemany and isinstance(parameters, list)
+            ran.setdefault(statement, parameters[0] if several else parameters)
 
     event.listen(store.engine, "before_cursor_execute", note)
     watch = Watch(store.engine.dialect.name)

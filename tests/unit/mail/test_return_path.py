@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailrelay.ids import DeliveryId, IdFactory
-from mailrelay.mail.return_path import LIFETIME, NoReturnPath, ReturnPathToken, make, read
+from mailrelay.mail.return_path import LIFETIME, NoReturnPath, ReturnPathToken, find, make, read, token
 from tests.support.clock import START
 
 SECRET, OLD = b"s" * 32, b"o" * 32
@@ -31,6 +31,28 @@ def test_i10_a_return_path_says_its_delivery_and_day() -> None:
 )  # fmt: skip
 def test_fault_b01_a_rewritten_return_path_is_still_read(rewritten: str) -> None:
     assert read(rewritten, [SECRET], now=START) == ReturnPathToken(DELIVERY, date(2026, 11, 2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        token(DELIVERY, SECRET, now=START),
+        f"{LOCAL}@bounce.example.com",
+        f"{LOCAL[:1]}{LOCAL[2:]}@bounce.example.com",
+        f"SRS0=Zx1y=TT=bounce.example.com={LOCAL}@forwarder.test",
+        f"prvs=1234567890={LOCAL.upper()}@bounce.example.com",
+        f"{LOCAL[:-1]}x {LOCAL}",
+    ],
+)
+def test_i10_a_token_is_found_in_whatever_a_forwarder_makes_of_it(text: str) -> None:
+    assert find(text, [SECRET], now=START) == ReturnPathToken(DELIVERY, date(2026, 11, 2))
+
+
+def test_fault_b01_a_token_inside_a_text_is_judged_as_an_address_is() -> None:
+    assert find("no token", [SECRET], now=START) is NoReturnPath.UNSIGNED
+    assert find(f"x{LOCAL[2:]}", [SECRET], now=START) is NoReturnPath.UNSIGNED
+    assert find(f"{LOCAL}@b.test", [b"x" * 32], now=START) is NoReturnPath.FORGED
+    assert find(LOCAL, [SECRET], now=START + LIFETIME + timedelta(days=1)) is NoReturnPath.EXPIRED
 
 
 def test_fault_b01_every_changed_character_is_a_forgery() -> None:

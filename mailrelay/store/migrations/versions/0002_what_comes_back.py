@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0002"
 down_revision = "0001"
 
+_JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _SENDER_DOMAIN = {
     "sqlite": "substr(mail_from, instr(mail_from, '@') + 1)",
     "postgresql": "substr(mail_from, strpos(mail_from, '@') + 1)",
@@ -44,6 +46,7 @@ def upgrade() -> None:
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("resumed_at", sa.BigInteger(), nullable=True),
         sa.Column("resumed_by", sa.Text(), nullable=True),
+        sa.Column("before", _JSON, nullable=True),
         sa.PrimaryKeyConstraint("org", "scope", "name", "since", name=op.f("pk_suspension")),
     )
     op.create_index(
@@ -61,6 +64,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("day", sa.Integer(), nullable=False),
         sa.Column("sent", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("refused", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("hard", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("soft", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("complaints", sa.BigInteger(), server_default="0", nullable=False),
@@ -94,6 +98,7 @@ def upgrade() -> None:
         sa.Column("hard", sa.Boolean(), nullable=False),
         sa.Column("fault", sa.Text(), nullable=False),
         sa.Column("tie", sa.Text(), nullable=False),
+        sa.Column("believed", sa.Boolean(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["message"], ["message.id"], name=op.f("fk_feedback_message")),
         sa.PrimaryKeyConstraint("message", "position", name=op.f("pk_feedback")),
@@ -111,6 +116,14 @@ def upgrade() -> None:
     op.add_column("delivery", sa.Column("complained_at", sa.BigInteger(), nullable=True))
     op.add_column("delivery", sa.Column("notice", sa.Text(), server_default="", nullable=False))
     op.add_column("delivery", sa.Column("noticed", sa.Text(), server_default="", nullable=False))
+    op.create_index(
+        "ix_delivery_blamed",
+        "delivery",
+        ["org", "ended_at"],
+        unique=False,
+        sqlite_where=sa.text("fault = 'sender'"),
+        postgresql_where=sa.text("fault = 'sender'"),
+    )
     op.create_index(
         "ix_delivery_held",
         "delivery",
