@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
-from itertools import islice
 from typing import IO, Annotated, BinaryIO, cast
 
 from fastapi import APIRouter, Path, Request
 from pydantic import Field, StringConstraints
-from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
 from mailrelay import log
@@ -23,6 +18,7 @@ from mailrelay.model.decision import Link
 from mailrelay.model.record import AddressKind, Record, RecordAddress, RecordLink, RecordRef
 from mailrelay.store import links, modules, records
 from mailrelay.store.base import Tx
+from mailrelay.web import upload
 from mailrelay.web.api.users import find
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Caller, Reader
@@ -33,8 +29,6 @@ router = APIRouter(route_class=StrictRoute, tags=["records"])
 ModuleName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 RecordId = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/]+$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
-_CHUNK = 500
-_IN_MEMORY = 1_000_000
 _READERS = {"text/csv": read_csv, "application/x-ndjson": read_ndjson, "application/ndjson": read_ndjson}
 
 
@@ -149,17 +143,11 @@ async def bulk(app: App, caller: Administrator, request: Request) -> StreamingRe
     Answers NDJSON: `{"line": 7, "because": "…"}` for each line that was left out, at last `{"created": …, "updated": …,
     "unchanged": …, "bad": …}`; without that last line the file was not read to its end, and to send it again is safe.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    reader = _READERS.get(kind)
-    if reader is None:
-        raise HTTPException(415, f"Send {' or '.join(sorted(_READERS))}, not {kind or 'nothing'}")
-    file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 (closed by whoever reads it to its end)
+    reader = upload.kind_of(request, _READERS)
+    file = await upload.spooled(request)
     try:
-        async for piece in request.stream():
-            await asyncio.to_thread(file.write, piece)
-        file.seek(0)
         rows = reader(cast("BinaryIO", file))
-        first = await asyncio.to_thread(_next, rows)  # the header's faults are the answer's status
+        first = await upload.chunk(rows)  # the header's faults are the answer's status
     except BaseException:
         file.close()
         raise
@@ -253,10 +241,6 @@ def _names(kinds: Mapping[str, AddressKind]) -> str:
     return ", ".join(sorted(kinds)) or "none"
 
 
-def _next(rows: Iterator[Row | BadLine]) -> tuple[Row | BadLine, ...]:
-    return tuple(islice(rows, _CHUNK))
-
-
 async def _load(
     app: Application,
     caller: Caller,
@@ -274,18 +258,14 @@ async def _load(
                 sums[name] += getattr(result, name)
             sums["bad"] += len(result.bad)
             for bad in result.bad:
-                yield _line({"line": bad.line, "because": bad.because})
-            lines = await asyncio.to_thread(_next, rows)
+                yield upload.line({"line": bad.line, "because": bad.because})
+            lines = await upload.chunk(rows)
     except Unavailable as error:
-        yield _line({"error": str(error)})
+        yield upload.line({"error": str(error)})
     except MailrelayError:
         logger.exception("request.failed", method="POST", path="/records/bulk")
-        yield _line({"error": "the file was not read to its end; the reason is in the log"})
+        yield upload.line({"error": "the file was not read to its end; the reason is in the log"})
     else:
-        yield _line(sums)
+        yield upload.line(sums)
     finally:
         file.close()
-
-
-def _line(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
