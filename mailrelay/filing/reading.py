@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from mailrelay.filing import came_back
+from mailrelay.filing.came_back import CameBack
 from mailrelay.ids import MessageId
 from mailrelay.mail import automatic, forwarded, identity
 from mailrelay.mail.addresses import Mailbox
@@ -35,6 +37,8 @@ class Case:
     originals: tuple[Original, ...]
     attached: int = 0
     """How many mails it carries that become messages of their own."""
+    came_back: CameBack | None = None
+    """What in it may be about something we sent."""
 
     def verified(self, auth: AuthVerdicts | None) -> Case:
         """The same with what SPF, DKIM and DMARC said."""
@@ -76,7 +80,7 @@ def read(raw: bytes, arrival: Arrival, *, new_id: Callable[[], MessageId]) -> Re
     originals = (*inline, *(_original(number, mail) for number, mail in enumerate(mails, start=1)))
     sender = header_sender(parsed)
     null = arrival.envelope is not None and arrival.envelope.mail_from is None
-    message = _message(parsed, arrival, new_id(), arrival.raw, envelope_from_null=null)
+    message, back = _message(parsed, arrival, new_id(), arrival.raw, envelope_from_null=null)
     people = (*message.participants, *(person for original in originals for person in original.people))
     case = Case(
         arrival=arrival,
@@ -85,6 +89,7 @@ def read(raw: bytes, arrival: Arrival, *, new_id: Callable[[], MessageId]) -> Re
         defects=parsed.defects,
         originals=originals,
         attached=len(mails),
+        came_back=back,
     )
     attached = tuple(
         Attached(case=_attached_case(mail, case, new_id(), part), raw=mail.raw)
@@ -113,10 +118,10 @@ def stored(message: Message, arrival: Arrival) -> Case:
 def read_attached(raw: bytes, message: Message, arrival: Arrival, *, sender: Address | None) -> Case:
     """The case of a stored message that had been attached to a forward, read again."""
     parsed = parse(raw)
-    again = _message(parsed, arrival, message.id, message.raw, envelope_from_null=False)
+    again, _ = _message(parsed, arrival, message.id, message.raw, part=message.part)
     return Case(
         arrival=arrival,
-        message=replace(again, part=message.part, auth=message.auth),
+        message=replace(again, auth=message.auth),
         sender=sender,
         defects=parsed.defects,
         originals=(),
@@ -125,20 +130,32 @@ def read_attached(raw: bytes, message: Message, arrival: Arrival, *, sender: Add
 
 def _attached_case(parsed: ParsedMessage, carrier: Case, id_: MessageId, part: int) -> Case:
     unknown = BlobRef(digest=carrier.message.raw.digest, size=0)  # replaced once its bytes are kept
-    message = _message(parsed, carrier.arrival, id_, unknown, envelope_from_null=False)
+    message, back = _message(parsed, carrier.arrival, id_, unknown, part=part)
     return Case(
         arrival=carrier.arrival,
-        message=replace(message, part=part),
+        message=message,
         sender=carrier.sender,
         defects=parsed.defects,
         originals=(),
+        came_back=back,
     )
 
 
 def _message(
-    parsed: ParsedMessage, arrival: Arrival, id_: MessageId, raw: BlobRef, *, envelope_from_null: bool
-) -> Message:
-    return Message(
+    parsed: ParsedMessage,
+    arrival: Arrival,
+    id_: MessageId,
+    raw: BlobRef,
+    *,
+    envelope_from_null: bool = False,
+    part: int = 0,
+) -> tuple[Message, CameBack | None]:
+    # What is attached to a mail that came to a return path did not come there itself.
+    to_return_path = arrival.channel is Channel.BOUNCE and part == 0
+    kind = automatic.kind(parsed)
+    back = came_back.read(parsed, kind, to_return_path=to_return_path, envelope_from_null=envelope_from_null)
+    kind = kind if back is None else back.kind
+    message = Message(
         id=id_,
         org=arrival.org,
         direction=Direction.IN,
@@ -152,11 +169,13 @@ def _message(
         participants=_unique(participants(parsed)),
         parents=parsed.parents,
         auth=None,
-        part=0,
+        part=part,
         automatic=automatic.reason(parsed, envelope_from_null=envelope_from_null),
         attachments=parsed.attachments,
-        kind=automatic.kind(parsed),
+        kind=kind,
+        reply=came_back.reply(parsed, kind, to_return_path=to_return_path),
     )
+    return message, back
 
 
 def _different(mails: Iterable[ParsedMessage]) -> list[ParsedMessage]:
