@@ -19,6 +19,7 @@ _MACHINE = re.compile(
     r"|mailerdaemon|nobody|donotreply)(?:[-_+.=].*|\d*)",
     re.IGNORECASE,
 )
+_NO_REPLY = re.compile(r"(?:do[-_. ]?)?not?[-_. ]?reply|notifications?", re.IGNORECASE)
 _LIST_LOCAL = re.compile(r"(?:owner-.+|.+-(?:request|bounces?|owner|errors|confirm))(?:[+=].*)?", re.IGNORECASE)
 _LIST_FIELDS = ("List-Id", "List-Unsubscribe", "List-Post", "List-Help", "List-Subscribe", "List-Owner", "Mailing-List")
 _AUTO_FIELDS = (
@@ -28,20 +29,39 @@ _AUTO_FIELDS = (
     "X-Auto-Reply-From",
     "X-Mail-Autoreply",
     "X-AutoReply-From",
+    "X-Vacation",
+    "X-MS-Exchange-Inbox-Rules-Loop",
 )
 _BULK = frozenset(("bulk", "junk", "list", "auto_reply", "auto-reply"))
+# As Exchange, Outlook, Gmail, Zimbra, Notes and the usual vacation programs begin a subject, by language.
 _REPLY_SUBJECT = re.compile(
-    r"(?:automatic reply|auto(?:mated)?[- ]?(?:reply|response|responder)|out of (?:the )?office|out-of-office|automatische antwort"
-    r"|abwesenheit(?:snotiz|sbenachrichtigung)?|automatisch antwoord|réponse automatique|absence du bureau|respuesta autom[aá]tica"
-    r"|resposta autom[aá]tica|risposta automatica|fuori sede|fuera de (?:la )?oficina|autosvar|auto:|vacation|自動応答|自动回复|自動回覆"
-    r"|on (?:vacation|holiday|leave)|away from (?:the|my) (?:office|mail))",
+    r"(?:automatic reply|auto(?:mated|matic)?[- ]?(?:reply|response|responder)|out[- ]of[- ](?:the )?office|auto:|vacation(?: reply|:|\Z)"
+    r"|(?:i am )?(?:on (?:vacation|holiday|leave)|away from (?:the|my) (?:office|mail|desk))|autoreply|ooo:"
+    r"|automatische antwort|auto-?antwort|abwesenheit(?:snotiz|sbenachrichtigung|sassistent|smeldung)?|nicht im büro"
+    r"|réponse automatique|absence du bureau|absente? du bureau|message d['’]absence|notification d['’]absence"
+    r"|respuesta autom[aá]tica|fuera de (?:la )?oficina|ausente de la oficina|resposta autom[aá]tica|fora do escritório"
+    r"|risposta automatica|fuori (?:sede|ufficio)|automatisch antwoord|afwezigheids(?:bericht|melding)|niet op kantoor"
+    r"|autosvar|automatiskt? svar|automaattinen vastaus|autom(?:atyczna odpowiedź|atická odpověď)|poza biurem"
+    r"|(?:frånvaro|fravær|poissa|afwezig|nieobecność|abwesend)\s{0,4}(?:[:–-]|\Z)"
+    r"|automatikus válasz|házon kívül|otomatik yanıt|αυτόματη απάντηση|автоматический ответ|автоответ|вне офиса"
+    r"|自動応答|自動返信|不在通知|自动回复|自動回覆|自动答复|不在办公室|자동 ?(?:회신|응답)|부재중)",
     re.IGNORECASE,
 )
+# In a subject of a machine's mail, by language; a person may write any of it.
 _BOUNCE_SUBJECT = re.compile(
-    r"(?:undeliver(?:able|ed)|deliver(?:y|ing)?[ a-z]{0,20}(?:fail|problem|error|report|unsuccessful)|returned (?:mail|to sender)"
-    r"|failure notice|mail (?:delivery )?(?:fail|error|system error)|(?:message|mail|email)[a-z ]{0,20}(?:not|could not be|undeliver|failed)"
-    r"|non[- ]?(?:remis|deliver|recapitat)|unzustellbar|nicht zustellbar|fehlgeschlagen|non remis|undelivered|nondeliverable|não entregue"
-    r"|配信|投递失败|退信|delivery status|return(?:ed)? (?:mail|message))",
+    r"(?:undeliver(?:able|ed)|deliver(?:y|ing)?[ a-z]{0,20}(?:fail|problem|error|report|unsuccessful|impossible)"
+    r"|return(?:ed|ing)? (?:mail|message|to sender|e-?mail)|returned by|bounced? (?:mail|message)|ndn:|ndr:"
+    r"|failure notice|fail(?:ed|ure) (?:mail|delivery|to deliver)|mail (?:delivery )?(?:fail|error|system error)|delivery (?:status|has failed)"
+    r"|(?:message|mail|email)[a-z ]{0,20}(?:not|could not be|undeliver|failed|bounced|rejected)|non[- ]?(?:remis|deliver|recapitat|delivery)"
+    r"|(?:permanent|transient|temporary) (?:delivery )?(?:failure|error)|user unknown|mailbox (?:is )?full"
+    r"|unzustellbar|nicht zustellbar|zustell(?:ung|fehler|problem)|fehlgeschlagen|rückläufer|zurückgesandt"
+    r"|non remis|non distribu|échec (?:de|d['’])|echec (?:de|d['’])|retour (?:à l['’]|de )|notification (?:d['’]état|de remise)"
+    r"|no (?:se )?(?:pudo|entreg)|devuelto|error de (?:env[ií]o|entrega)|entrega fallida|fallo (?:de|en)|notificación de (?:estado|entrega)"
+    r"|não (?:entregue|foi)|falha (?:na|de)|devolvid|mancat[ao] (?:recapito|consegna)|messaggio non|impossibile recapitare"
+    r"|onbestelbaar|niet bezorgd|bezorging mislukt|niedostarcz|nie dostarcz|zwrot|nedoručitel|kézbesíthetetlen|kézbesítési|iletilemedi"
+    r"|oleveransbar|kunne ikke leveres|gick inte att leverera|toimitusvirhe|не доставлен|недоставлен|не удалось доставить|ошибка доставки"
+    r"|配信|配達|不達|送信(?:できません|エラー)|宛先不明|投递失败|退信|退回|未送达|无法(?:投递|送达|传递)|無法(?:傳遞|投遞|送達)"
+    r"|전송 실패|배달 (?:실패|불가)|반송)",
     re.IGNORECASE,
 )
 # The whole beginning of a subject that mail systems write and people only quote, after Re: or Fwd:.
@@ -50,8 +70,13 @@ _BOUNCE_START = re.compile(
     r"|returned mail|failure notice\Z|nondeliverable mail|mail system error|message (?:undeliverable|delivery failure))",
     re.IGNORECASE,
 )
+# Some repeat the subject of the mail that came back, and say at its end what became of it.
+_BOUNCE_END = re.compile(
+    r"\((?:delivery failed|delivery failure|undeliverable|undelivered|not delivered|returned)\)\Z", re.IGNORECASE
+)
 _DELAY = re.compile(
-    r"delay(?:ed)?|warning: |(?:still|not yet) (?:be )?deliver|could not send (?:message )?for past|retrying",
+    r"delay(?:ed)?|warning: |(?:still|not yet) (?:be(?:en)? )?deliver|could not send (?:message )?for past|retrying"
+    r"|verzöger|verspätet|retard|ritard|atras|vertraag|opóźni|försen|forsink|задерж|отложен|遅延|延迟|延遲|지연",
     re.IGNORECASE,
 )
 _CHALLENGE = re.compile(
@@ -98,9 +123,28 @@ def kind(parsed: ParsedMessage) -> Kind:
     submitted = _auto_submitted(parsed)
     if submitted.startswith("auto-replied") or _is_auto_reply(parsed):
         return Kind.AUTO_REPLY
-    if any(name in parsed.headers for name in _LIST_FIELDS) or _precedence(parsed) in ("list", "bulk", "junk"):
+    # RFC 3834 §3.1.5: a response names what it answers, whatever its sender calls it.
+    if submitted and "In-Reply-To" in parsed.headers and not (_is_list(parsed) or _machine_sender(parsed)):
+        return Kind.AUTO_REPLY
+    if _is_list(parsed):
         return Kind.LIST
-    return Kind.AUTO_GENERATED if submitted or _by_sender(parsed, envelope_from_null=False) else Kind.NORMAL
+    by_machine = submitted or _null_return_path(parsed) or (_machine_sender(parsed) and not _gateway(parsed))
+    return Kind.AUTO_GENERATED if by_machine else Kind.NORMAL
+
+
+def _is_list(parsed: ParsedMessage) -> bool:
+    return any(name in parsed.headers for name in _LIST_FIELDS) or _precedence(parsed) in ("list", "bulk", "junk")
+
+
+def _gateway(parsed: ParsedMessage) -> bool:
+    """Whether a person's words came by a forum or tracker: his name before its `noreply@`. Nobody can answer it all the same."""
+    first = parsed.addresses("From").mailboxes[:1]
+    if not first or first[0].address is None or not _NO_REPLY.match(first[0].address.local):
+        return False
+    name, domain = first[0].name.lower(), first[0].address.domain.lower()
+    words = [word for word in re.split(r"[^\w]+", name) if word]
+    # A shop's name is in its domain.
+    return len(words) > 1 and not any(word in domain for word in words if len(word) > 2) and not _NO_REPLY.search(name)
 
 
 def _is_returned(parsed: ParsedMessage) -> bool:
@@ -109,8 +153,12 @@ def _is_returned(parsed: ParsedMessage) -> bool:
         return True
     if _starts_as_bounce(parsed):
         return True
-    by_machine = _machine_sender(parsed) or _null_return_path(parsed)
-    return bool(by_machine) and _BOUNCE_SUBJECT.search(parsed.subject) is not None
+    # A shop's `noreply@` writes of deliveries too.
+    senders = [local for name in ("From", "Sender") for local in _locals(parsed, name)]
+    daemon = any(_MACHINE.fullmatch(local) and not _NO_REPLY.match(local) for local in senders)
+    nobody = (parsed.headers.get("From") or "").rstrip().endswith("<>")
+    by_system = daemon or nobody or bool(_null_return_path(parsed))
+    return by_system and _BOUNCE_SUBJECT.search(parsed.subject) is not None
 
 
 def report_type(parsed: ParsedMessage) -> str:
@@ -153,6 +201,8 @@ def _precedence(parsed: ParsedMessage) -> str:
 
 def _is_auto_reply(parsed: ParsedMessage) -> bool:
     headers = parsed.headers
+    if "vacation" in (headers.get("X-Apple-Action") or headers.get("X-Mailer") or "").lower():
+        return True
     if any(name in headers for name in _AUTO_FIELDS) or _precedence(parsed) in ("auto_reply", "auto-reply"):
         return (headers.get("X-Autoreply") or "").strip().lower() != "no"
     # Only where it starts the subject, or a person who writes about an out-of-office reply would be taken for one.
@@ -167,7 +217,14 @@ def _by_structure(parsed: ParsedMessage) -> str:
 
 def _starts_as_bounce(parsed: ParsedMessage) -> bool:
     """Whether the subject is a mail system's; a question about one is a person's."""
-    return _BOUNCE_START.match(parsed.subject) is not None and not parsed.subject.endswith("?")
+    return not parsed.subject.endswith("?") and (
+        _BOUNCE_START.match(parsed.subject) is not None or ends_as_bounce(parsed.subject)
+    )
+
+
+def ends_as_bounce(subject: str) -> bool:
+    """Whether a subject is that of a mail with, at its end, what became of it: `Re: An offer (delivery failed)`."""
+    return _BOUNCE_END.search(subject[-200:]) is not None
 
 
 def _by_fields(parsed: ParsedMessage) -> str:

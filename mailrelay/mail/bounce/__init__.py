@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mailrelay.mail import arf, automatic, dsn
 from mailrelay.mail.bounce import category, dialect, passed_on, unknown
 from mailrelay.mail.bounce.report import BouncedRecipient, BounceReport, Trouble
-from mailrelay.mail.bounce.returned import returned_headers
+from mailrelay.mail.bounce.returned import recipient_of, returned_headers
 from mailrelay.mail.message import ParsedMessage
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.message import Kind
@@ -52,8 +52,8 @@ def _of_one(parsed: ParsedMessage, *, envelope_from_null: bool) -> BounceReport 
             if troubles := recognise(parsed) or ():
                 return _report(parsed, troubles)
     if kind in _RETURNED or (kind is not Kind.NORMAL and unknown.returns(parsed)):
-        action = Action.DELAYED if kind is Kind.DELAY else None
-        return _report(parsed, unknown.recognise(parsed, action) or _from_returned(parsed, action or Action.FAILED))
+        action = Action.DELAYED if kind is Kind.DELAY else unknown.action_of(_notice(parsed))
+        return _report(parsed, unknown.recognise(parsed, action) or _from_returned(parsed, action))
     return None
 
 
@@ -92,13 +92,8 @@ def _names_in(parsed: ParsedMessage) -> tuple[str, ...]:
     if failed:
         return tuple(dict.fromkeys(failed))
     headers = returned_headers(parsed)
-    if headers is None:
-        return ()
-    found = [dsn.address_in(value) for name in ("X-Actual-Recipient", "To") for value in headers.all(name)[:1]]
-    single = {name for name in found if name}
-    # A mail to several people does not say which of them failed.
-    several = "," in (headers.get("To") or "") or "Cc" in headers
-    return tuple(single) if len(single) == 1 and not several else ()
+    only = recipient_of(headers) if headers is not None else ""
+    return (only,) if only else ()
 
 
 def _notice(parsed: ParsedMessage) -> str:

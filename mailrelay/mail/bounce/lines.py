@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from itertools import islice
 
+from mailrelay.mail.automatic import ends_as_bounce
 from mailrelay.mail.bounce.report import Trouble
-from mailrelay.mail.bounce.returned import returned_headers
+from mailrelay.mail.bounce.returned import recipient_of, returned_headers
 from mailrelay.mail.message import ParsedMessage
 from mailrelay.model.feedback import Action
 from mailrelay.model.reply import EnhancedStatus
@@ -33,7 +34,6 @@ _DIVIDER = re.compile(
     r"|received:[ \t]{0,4}(?:from|by|\()|return-path:[ \t]{0,4}<)",
     re.IGNORECASE | re.MULTILINE,
 )
-_ONE = re.compile(rf"(?:[^<>@,]{{0,80}}<)?{ADDRESS}>?")
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?!\.?\d)")
 _CODE = re.compile(r"(?:^|(?<=[\s:;>(\[#\"'-]))([45][0-5]\d)(?=[\s:,;)\]'-]|\Z)", re.MULTILINE)
 _DELAYED = re.compile(
@@ -65,7 +65,9 @@ def said(parsed: ParsedMessage, *signs: str) -> str | None:
 
 def passed_on(parsed: ParsedMessage) -> bool:
     """Whether a person answers or forwards: words of a mail system in it are then a quotation."""
-    return bool(_REPLY.match(parsed.subject)) and not _MACHINE.search(parsed.headers.get("From") or "")
+    if not _REPLY.match(parsed.subject) or ends_as_bounce(parsed.subject):
+        return False
+    return not _MACHINE.search(parsed.headers.get("From") or "")
 
 
 def text_of(parsed: ParsedMessage) -> str:
@@ -102,12 +104,9 @@ def troubles(text: str, opening: re.Pattern[str], *, action: Action | None = Non
 
 
 def only_recipient(parsed: ParsedMessage) -> str:
-    """Whom the returned mail was for, "" unless that is certain: a mail to several does not say which of them failed."""
+    """Whom the returned mail was for, "" unless that is certain."""
     headers = returned_headers(parsed)
-    if headers is None or "Cc" in headers:
-        return ""
-    match = _ONE.fullmatch((headers.get("To") or "").strip())
-    return match["to"] if match else ""
+    return recipient_of(headers) if headers is not None else ""
 
 
 def trouble(recipient: str, words: str, action: Action) -> Trouble:

@@ -37,6 +37,7 @@ _OF_REPORT = re.compile(
 _MAIL_FROM = re.compile(r"\bmail from:[ \t]{0,4}<([^<>\s]{3,320})>", re.IGNORECASE)
 _ENVELOPE_FROM = re.compile(r"\benvelope-(?:from|sender)[ \t]{0,4}:?[ \t]{0,4}<?([^<>()\s;]{3,320})", re.IGNORECASE)
 _BRACKETED = re.compile(r"<([^<>]{1,998})>")
+_FOR = re.compile(r"\bfor <([^<>\s@]{1,64}@[^<>\s@]{1,255})>")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _OF_NOTICE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
 _OF_RETURNED = ("Return-Path", "X-Envelope-From", "X-Original-Return-Path", "X-Original-Mail-From")
@@ -125,6 +126,24 @@ def returned_headers(parsed: ParsedMessage) -> HeaderBlock | None:
         if part.type in _HEADERS:
             return HeaderBlock.parse(part.decoded()[:_MAX_BYTES].lstrip())
     return _quoted(parsed)
+
+
+def recipient_of(headers: HeaderBlock) -> str:
+    """The only one a returned mail was for, by its header; "" unless that is certain: of several it does not say who failed."""
+    for name in ("X-Actual-Recipient", "To"):
+        # To a discussion list everybody writes; who of its readers failed is not said there.
+        if name in headers and not (name == "To" and "List-Post" in headers):
+            values = headers.all(name)
+            found = _addresses(", ".join(values)) if len(values) < _MAX_EACH else []
+            if found and len(set(found)) == 1 and "Cc" not in headers:
+                return found[0]
+            if found:
+                return ""
+    # RFC 5321 §4.4: `for` stands in Received only where there was one recipient.
+    whom = {
+        match[1].lower(): match[1] for value in headers.all("Received")[:_MAX_EACH] if (match := _FOR.search(value))
+    }
+    return next(iter(whom.values())) if len(whom) == 1 and "List-Post" not in headers else ""
 
 
 def _quoted(parsed: ParsedMessage) -> HeaderBlock | None:

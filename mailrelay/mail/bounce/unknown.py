@@ -77,21 +77,20 @@ class _Named:
         return {}
 
 
-def recognise(parsed: ParsedMessage, action: Action | None = None) -> tuple[Trouble, ...]:
+def recognise(parsed: ParsedMessage, action: Action) -> tuple[Trouble, ...]:
     """Whom a notice names, or (); only for a mail that is known to come from a mail system. Never raises; linear.
 
-    `action`: what is known of it already; else its words say whether it is still being tried.
+    `action`: what became of the mail, by its subject or its words.
     """
     text = lines.before_returned(lines.text_of(parsed)[:MAX_CHARS])
     found = _named(text, _known(parsed)).best()
     if not 0 < len(found) <= MAX_NAMES:
         return ()
-    overall = action or action_of(text)
     starts = sorted({start for _, start in found.values()})
     ends = dict(zip(starts, [*starts[1:], len(text)], strict=True))
     # Without the address: `mailboxfull@…` says nothing about a mailbox.
     return tuple(
-        lines.trouble(address, text[start : ends[start]].replace(address, " "), overall)
+        lines.trouble(address, text[start : ends[start]].replace(address, " "), action)
         for address, start in found.values()
     )
 

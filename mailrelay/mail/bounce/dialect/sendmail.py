@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from mailrelay.mail.bounce import lines
 from mailrelay.mail.bounce.report import Trouble
@@ -28,6 +29,7 @@ _ANSWERED = re.compile(
 _OWN_WORDS = re.compile(r"^421 [^\n]*\n|Remote protocol error[^\n]*", re.MULTILINE)
 _NAMELESS = re.compile(r"^[45]\d\d [^\n]{0,200}\.\.\. Deferred[^\n]{0,400}", re.MULTILINE)
 _GIVEN_UP = re.compile(r"cannot send message (?:for|within)", re.IGNORECASE)
+_EXPANDED = re.compile(rf"\(expanded from: <?{lines.ADDRESS}>?\)")
 _QUOTED_AS = re.compile(r"\((?:reason|expanded from):", re.IGNORECASE)
 
 
@@ -69,5 +71,9 @@ def _joined(
     for one in listed or ():
         said = one.code or one.status or (one.diagnostic and not _QUOTED_AS.match(one.diagnostic))
         other = own.get(one.recipient.lower()) or lines.trouble(one.recipient, session, one.action)
-        found.append(one if said or not session else other)
+        known = one if said or not session else other
+        found.append(known)
+        # The address that we sent to, where Sendmail lists what it became.
+        if original := _EXPANDED.search(one.diagnostic):
+            found.append(replace(known, recipient=original["to"]))
     return tuple(found) or None
