@@ -51,6 +51,8 @@ class OrganisationSettings:
     """I11: so many soft bounces in a row suppress an address; 0: they never do."""
     soft_bounce_days: int = 30
     """I11: within so many days."""
+    notify_authors: bool = True
+    """O11: authors get a DSN when their mail fails or is late; off where the CRM tells them itself."""
     alternates_limit: int = 5
     """I2: how many alternate addresses a user may have."""
 

@@ -14,6 +14,7 @@ from mailrelay.ids import OrgId
 from mailrelay.mail import return_path
 from mailrelay.mail.bounce.returned import DELIVERY_FIELD
 from mailrelay.model.delivery import Deferred, Delivery, Refused
+from mailrelay.model.envelope import Channel
 from mailrelay.outbound.courier.base import OUR_FAULT, Parcel
 from mailrelay.outbound.prepare import Leave, Prepared, Trace, author_domain, prepare
 from mailrelay.outbound.transaction import Letter, Offers
@@ -73,7 +74,7 @@ class LetterMaker:
     async def _letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
         first = parcels[0].delivery
         raw = await self._bodies.read(first.raw)
-        leave = await self._leaves.ask((first.org, author_domain(raw)))
+        leave = await self._leaves.ask((first.org, author_domain(raw), first.channel is Channel.NOTICE))
         prepared = await self._prepared(first, raw, leave, offers)
         if isinstance(prepared, Refused):
             return prepared
@@ -92,16 +93,16 @@ class LetterMaker:
             utf8=prepared.utf8 or not all(parcel.delivery.address.local.isascii() for parcel in parcels),
         )
 
-    def _leave(self, tx: Tx, sender: tuple[OrgId, str]) -> Leave:
-        """As whom a mail of an author at this domain leaves now (O2).
+    def _leave(self, tx: Tx, sender: tuple[OrgId, str, bool]) -> Leave:
+        """As whom a mail of an author at this domain leaves now (O2); the third says whether it is a notice of our own.
 
         A domain that is proved but has no key any more cannot sign, so mail leaves on its behalf until it has one.
         """
-        org, author = sender
+        org, author, notice = sender
         now = self._clock.now()
         if author == self._domain:
-            # Only an organisation that has this domain: any other would pass for those that it stands in for.
-            owns = any(one.domain == author for one in domains.list_domains(tx, org))
+            # Only we, and an organisation that has this domain: any other would pass for those that it stands in for.
+            owns = notice or any(one.domain == author for one in domains.list_domains(tx, org))
             return Leave(on_behalf_at="" if owns else author, keys=dkim_keys.active(tx, author, now=now))
         if domains.is_proved(tx, org, author):
             keys = dkim_keys.active(tx, author, now=now)

@@ -35,3 +35,10 @@ def owed(delivery: Delivery, state: DeliveryState, *, now: datetime, delay_after
     if not waits or Notify.DELAY not in asked or delivery.noticed is Notice.DELAYED or not delay_after:
         return Notice.NONE
     return Notice.DELAYED if now - delivery.created_at >= delay_after else Notice.NONE
+
+
+def still_true(delivery: Delivery) -> bool:
+    """Whether what a delivery owes (`delivery.notice`) is still to be told: it was not told before, and its state is still so."""
+    if delivery.notice is Notice.FAILED:
+        return delivery.state in _FAILED and delivery.noticed is not Notice.FAILED
+    return delivery.state in _LEFT_TO_WAIT and delivery.noticed is Notice.NONE

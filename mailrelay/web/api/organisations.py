@@ -41,6 +41,7 @@ class GivenSettings(Given):
     unpermitted: Unpermitted | None = None
     file_internal: bool | None = None
     match_account_by_domain: bool | None = None
+    notify_authors: bool | None = None
     alternates_limit: int | None = None
 
     def applied(self, to: OrganisationSettings) -> OrganisationSettings:
