@@ -37,6 +37,7 @@ from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
+from mailrelay.outbound.notify import Notifier
 from mailrelay.outbound.submit import Submitter
 from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.store import dkim_keys
@@ -105,6 +106,7 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         services: list[Service] = [
             listeners,
             *workers,
+            _notifier(parts),
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
             _Announcement(parts, application, listeners, http, ready),
         ]
@@ -289,6 +291,22 @@ def _dispatcher(parts: _Parts) -> Dispatcher:
         parts.clock,
         config.delivery,
         node=parts.node,
+        stopping=parts.stopping,
+        brakes=config.brakes,
+    )
+
+
+def _notifier(parts: _Parts) -> Notifier:
+    config = parts.config
+    return Notifier(
+        parts.store,
+        parts.bodies,
+        parts.ids,
+        parts.clock,
+        config.delivery,
+        hostname=config.hostname,
+        domain=parts.signing_domain,
+        own_domains={*config.inbound.domains, config.inbound.bounce_domain},
         stopping=parts.stopping,
     )
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mailrelay.model.envelope import Channel
+from mailrelay.model.sending import Scope
+from mailrelay.model.suppression import SuppressionReason
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -86,10 +88,42 @@ delivery_errors = _counter(
     "mailrelay_delivery_errors_total", "Delivery batches in which our own code raised; they are tried again"
 )
 delivery_seconds = _histogram("mailrelay_delivery_attempt_duration_seconds", "Length of a delivery attempt", _LATENCY)
+notices = _counter(
+    "mailrelay_notify_notices_total",
+    "Recipients whose authors were owed a DSN, by what it says and whether it was queued",
+    notice=("failed", "delayed"),
+    outcome=("queued", "withheld"),
+)
+notice_errors = _counter(
+    "mailrelay_notify_errors_total", "DSNs in whose making our own code raised; they are tried again"
+)
 connections = _counter(
     "mailrelay_delivery_connections_total",
     "Connections to next hops",
     tls=("verified", "unverified", "clear", "failed"),
+)
+suppressions = _counter(
+    "mailrelay_suppressions_total",
+    "Addresses suppressed because of an answer, by reason",
+    reason=tuple(str(reason) for reason in SuppressionReason),
+)
+sender_blamed = _counter(
+    "mailrelay_sender_blamed_total",
+    "Answers that blame the sender; permanent ones suspend its job or domain",
+    klass=("permanent", "transient"),
+)
+suspensions = _counter(
+    "mailrelay_suspensions_total", "Jobs and domains that suspended themselves", scope=tuple(str(one) for one in Scope)
+)
+suspended = _gauge(
+    "mailrelay_suspended",
+    "Jobs and domains suspended until somebody resumes them",
+    scope=tuple(str(one) for one in Scope),
+)
+brake_warnings = _counter(
+    "mailrelay_brake_warnings_total",
+    "Warnings that a rate comes near its brake, one a day for each job or domain",
+    measure=("bounces", "complaints", "unsubscribes"),
 )
 queue_length = _gauge(
     "mailrelay_queue_deliveries", "Deliveries in flight", state=("scheduled", "held", "queued", "sending")
@@ -129,6 +163,6 @@ http_seconds = _histogram("mailrelay_http_request_duration_seconds", "Length of 
 service_restarts = _counter(
     "mailrelay_service_restarts_total",
     "Times a service raised and was started again",
-    service=("listeners", "filing", "dispatcher", "http", "ledger", "announcement"),
+    service=("listeners", "filing", "dispatcher", "notify", "http", "ledger", "announcement"),
 )
 build_info = Gauge("mailrelay_build_info", "The running version", ("version",), registry=REGISTRY)

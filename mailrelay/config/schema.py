@@ -276,7 +276,8 @@ class Delivery(Section):
         14_400.0, description="Seconds after which the author is told once that a mail still waits; 0: never."
     )
     notice_wait: Annotated[float, Field(ge=0)] = Field(
-        2.0, description="Seconds a DSN waits for other recipients of the same mail that fail, so that one tells of all."
+        2.0,
+        description="Seconds a DSN waits for other recipients of the same mail that fail, so that one tells of all.",
     )
     connect_timeout: Seconds = Field(
         30.0, description="Seconds to connect, and to read the banner of a host that is not the last to try."

@@ -16,6 +16,7 @@ from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.errors import Fatal, Suppressed
 from mailrelay.ids import DeliveryId
 from mailrelay.model.delivery import Delivery, DeliveryState, Outcome
+from mailrelay.outbound import consequences
 from mailrelay.outbound.courier.base import OUR_FAULT, Courier, DeliveryBatch, Report
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.policy import retry
@@ -132,7 +133,7 @@ class _Attempts:
 
 
 def _begin(tx: Tx, held: Sequence[Delivery], *, host: str, now: datetime) -> tuple[list[Delivery], list[Settlement]]:
-    """Write attempts down for all but those suppressed since they were queued, which end (O10, Q06)."""
+    """Write attempts down for all but those suppressed since they were queued, which end (O10, Q06), and those now held."""
     reasons: dict[tuple[str, str], str] = {}
     for org in {one.org for one in held}:
         keys = sorted({one.address.key for one in held if one.org == org})
@@ -144,4 +145,8 @@ def _begin(tx: Tx, held: Sequence[Delivery], *, host: str, now: datetime) -> tup
         if (one.org, one.address.key) in reasons
     ]
     gone = {settlement.held.id for settlement in stopped}
-    return queue.begin_attempts(tx, [one for one in held if one.id not in gone], host=host, at=now), stopped
+    left = [one for one in held if one.id not in gone]
+    # O17, O18: what came after its job or domain was suspended waits with the rest of it.
+    by = consequences.suspended_by(tx, left)
+    queue.hold(tx, [(one, str(by[one.id])) for one in left if one.id in by])
+    return queue.begin_attempts(tx, [one for one in left if one.id not in by], host=host, at=now), stopped

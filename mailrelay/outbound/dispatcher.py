@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from mailrelay import log
 from mailrelay.clock import Clock
+from mailrelay.config.schema import BrakeLevels, Route
 from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.errors import Fatal, Unavailable
 from mailrelay.ids import DeliveryId, NodeId
@@ -46,6 +47,7 @@ class Dispatcher:
         *,
         node: NodeId,
         stopping: Stopping,
+        brakes: BrakeLevels,
         poll: float = 1.0,
     ) -> None:
         """`node` names this process in leases: no other process that lives has this name. `poll` seconds between looks."""
@@ -57,7 +59,13 @@ class Dispatcher:
         self._stopping = stopping
         self._poll = poll
         self._lease = timedelta(seconds=settings.lease)
-        self._settler = Settler(store, clock)
+        self._settler = Settler(
+            store,
+            clock,
+            brakes=brakes,
+            delay_after=timedelta(seconds=settings.delay_notice),
+            relayed=settings.route is Route.SMART_HOST,
+        )
         self._batches = BatchRunner(store, courier, letters, self._settler, clock, settings)
         self._held: dict[DeliveryId, Delivery] = {}
         self._leased_until = clock.now()

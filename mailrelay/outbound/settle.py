@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+from functools import partial
 
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
+from mailrelay.config.schema import BrakeLevels
 from mailrelay.errors import Fatal, Unavailable
 from mailrelay.ids import DeliveryId
 from mailrelay.model.delivery import Accepted, Deferred, DeliveryState, Interrupted, Outcome, Refused
+from mailrelay.outbound import consequences
 from mailrelay.store import queue
 from mailrelay.store.base import Store
 from mailrelay.store.queue import Settlement
@@ -30,9 +34,13 @@ _Waiting = tuple[Settlement, asyncio.Future[None]]
 class Settler:
     """Writes settlements down. While the store is away they wait here, and their leases are kept (Q05)."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, brakes: BrakeLevels, delay_after: timedelta, relayed: bool
+    ) -> None:
+        """See `consequences.settle` for the levels."""
         self._store = store
         self._clock = clock
+        self._settle = partial(consequences.settle, brakes=brakes, delay_after=delay_after, relayed=relayed)
         self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -67,13 +75,28 @@ class Settler:
                 return False
         return True
 
+    async def _kept(self, settlements: list[Settlement]) -> list[DeliveryId]:
+        """Write them with their consequences; a single one whose consequences fail without them, since the other side's word
+        counts most: a mail that was taken must not go out again.
+        """
+        try:
+            return await self._store.write(self._settle, settlements, at=self._clock.now())
+        except (Unavailable, Fatal):
+            raise
+        except Exception:
+            if len(settlements) > 1:
+                raise
+            one = settlements[0]
+            _logger.exception("consequence.failed", delivery=one.held.id, reply=one.last_reply)
+            return await self._store.write(queue.settle, settlements, at=self._clock.now())
+
     async def _write(self, batch: list[_Waiting]) -> bool:
         """Write a batch from the head of what waits; False when the store is away and it waits on."""
         settlements = [settlement for settlement, _ in batch]
         failure: Fatal | None = None
         lost: list[DeliveryId] = []
         try:
-            lost = await self._store.write(queue.settle, settlements, at=self._clock.now())
+            lost = await self._kept(settlements)
         except Unavailable as error:
             # What the world said must not be forgotten: it is kept until the store takes it.
             _logger.warning("claim.failed", reason=str(error), waiting=len(self._waiting))
@@ -85,7 +108,7 @@ class Settler:
             if len(batch) > 1:
                 return await self._write_singly(batch)
             # A fault of ours in one settlement must not hold up the others; its lease runs out, and it is tried again.
-            _logger.exception("attempt.failed", delivery=settlements[0].held.id)
+            _logger.exception("attempt.failed", delivery=settlements[0].held.id, reply=settlements[0].last_reply)
             lost = [settlements[0].held.id]
         del self._waiting[: len(batch)]
         for settlement, written in batch:

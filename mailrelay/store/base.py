@@ -32,13 +32,14 @@ class Bell(StrEnum):
 class Tx:
     """One transaction, as the functions of this package see it."""
 
-    __slots__ = ("_last", "connection", "dialect", "rung")
+    __slots__ = ("_afterwards", "_last", "connection", "dialect", "rung")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.dialect = connection.dialect.name
         self.rung: set[Bell] = set()
         self._last: dict[Callable[[Tx, list[Any]], None], list[Any]] = {}
+        self._afterwards: list[Callable[[], object]] = []
 
     def execute(
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
@@ -63,6 +64,15 @@ class Tx:
         while self._last:
             write, items = self._last.popitem()
             write(self, items)
+
+    def afterwards(self, tell: Callable[[], object]) -> None:
+        """Call `tell` once this transaction is durable, and not when it is rolled back: for what counts and logs. It must not raise."""
+        self._afterwards.append(tell)
+
+    def committed(self) -> None:
+        """Do what was left for afterwards; the store calls it behind the commit, in the thread that committed."""
+        for tell in self._afterwards:
+            tell()
 
     def ring(self, bell: Bell) -> None:
         """Ring once this transaction is durable."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, and_, case, func, select
+from sqlalchemy import RowMapping, and_, case, func, select, text, update
 
-from mailrelay.clock import from_micros
+from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
 from mailrelay.ids import DeliveryId, Digest, MessageId, NodeId, OrgId, QueueId
 from mailrelay.model.delivery import (
@@ -26,15 +26,18 @@ from mailrelay.model.delivery import (
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailParams
 from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.message import BlobRef
+from mailrelay.model.sending import Scope, Sending
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery
+from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery, relay_id
 
 _STATUS = case(
     (and_(delivery.c.state == DeliveryState.QUEUED, delivery.c.attempts > 0), DeliveryStatus.DEFERRED),
     else_=delivery.c.state,
 )
 """`Delivery.status`, for the database."""
+_ANSWERED = sorted({DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
+_SENDER_AT_FAULT = text("fault = 'sender'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,17 @@ class StatusCount:
     status: DeliveryStatus
     count: int
     oldest_due: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryEnd:
+    """How a delivery ended, as the soft bounces of an address are counted by."""
+
+    state: DeliveryState
+    hard: bool
+    fault: Fault | None
+    at: datetime
+    last_reply: str
 
 
 def get(tx: Tx, org: OrgId, id: DeliveryId) -> Delivery:  # noqa: A002
@@ -87,6 +101,84 @@ def list_deliveries(
     if before is not None:
         page = page.where(delivery.c.id < before)
     return tuple(from_row(row._mapping) for row in tx.execute(page.order_by(delivery.c.id.desc()).limit(limit)))
+
+
+def locked(tx: Tx, id: DeliveryId) -> Delivery | None:  # noqa: A002
+    """The delivery as it is now, of any organisation, kept so until the transaction ends; None when there is none."""
+    row = tx.execute(select(delivery).where(delivery.c.id == id).with_for_update()).first()
+    return None if row is None else from_row(row._mapping)
+
+
+def change(tx: Tx, id: DeliveryId, values: Mapping[str, object]) -> None:  # noqa: A002
+    """Write down what was learned of a delivery that has ended, by column; times are datetimes. Its books are the caller's."""
+    row = {name: to_micros(value) if isinstance(value, datetime) else value for name, value in values.items()}
+    tx.execute(update(delivery).where(delivery.c.id == id).values(row))
+
+
+def noticed(tx: Tx, ids: Collection[DeliveryId]) -> dict[DeliveryId, Notice]:
+    """What the authors of these deliveries were last told; it stays so until the transaction ends."""
+    if not ids:
+        return {}
+    found = tx.execute(
+        select(delivery.c.id, delivery.c.noticed)
+        .where(delivery.c.id.in_(sorted(ids)))
+        .order_by(delivery.c.id)
+        .with_for_update()
+    )
+    return {DeliveryId(row.id): Notice(row.noticed) for row in found}
+
+
+def ends(tx: Tx, org: OrgId, key: str, *, limit: int) -> tuple[DeliveryEnd, ...]:
+    """What became of the last deliveries to an address (by key) that came to an answer, newest first (I11)."""
+    found = tx.execute(
+        select(delivery.c.state, delivery.c.hard, delivery.c.fault, delivery.c.ended_at, delivery.c.last_reply)
+        .where(
+            delivery.c.org == org,
+            delivery.c.recipient_key == key,
+            delivery.c.state.in_(_ANSWERED),
+            delivery.c.ended_at.is_not(None),
+        )
+        .order_by(delivery.c.id.desc())
+        .limit(limit)
+    )
+    return tuple(
+        DeliveryEnd(
+            state=DeliveryState(row.state),
+            hard=row.hard,
+            fault=Fault(row.fault) if row.fault else None,
+            at=from_micros(row.ended_at),
+            last_reply=row.last_reply,
+        )
+        for row in found
+    )
+
+
+def blamed(tx: Tx, org: OrgId, sending: Sending, *, since: datetime) -> int:
+    """How many deliveries of a job or domain were refused since then because of their sender (O17)."""
+    column = delivery.c.job if sending.scope is Scope.JOB else delivery.c.sender_domain
+    found = select(func.count()).where(
+        _SENDER_AT_FAULT,
+        delivery.c.org == org,
+        delivery.c.ended_at >= to_micros(since),
+        column == sending.name,
+        delivery.c.state == DeliveryState.BOUNCED,
+    )
+    return int(tx.execute(found.select_from(delivery)).scalar_one())
+
+
+def note_relay_ids(tx: Tx, one: Delivery, names: Collection[str]) -> None:
+    """Keep what a relay called this delivery's mail (I12)."""
+    for name in sorted(names):
+        tx.execute(tx.insert(relay_id).values(org=one.org, name=name, delivery=one.id).on_conflict_do_nothing())
+
+
+def by_relay_ids(tx: Tx, org: OrgId, names: Collection[str]) -> tuple[Delivery, ...]:
+    """The deliveries whose mail a relay called so, oldest first."""
+    if not names:
+        return ()
+    ids = select(relay_id.c.delivery).where(relay_id.c.org == org, relay_id.c.name.in_(sorted(names)))
+    found = tx.execute(select(delivery).where(delivery.c.id.in_(ids)).order_by(delivery.c.id))
+    return tuple(from_row(row._mapping) for row in found)
 
 
 def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Delivery, ...]:

@@ -109,5 +109,6 @@ class PostgresStore:
                 raise
             metrics.store_commit_seconds.observe(time.monotonic() - began)
             metrics.store_transactions.labels("write", "ok").inc()
+            tx.committed()
             return result, tx.rung
         raise AssertionError("unreachable: the last try returns or raises")

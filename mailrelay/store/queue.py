@@ -22,11 +22,13 @@ from mailrelay.model.delivery import (
     Delivery,
     DeliveryState,
     Interrupted,
+    Notice,
     Outcome,
     Stage,
     TlsProof,
 )
 from mailrelay.model.event import EventType
+from mailrelay.model.feedback import Category, Fault
 from mailrelay.store import deliveries, events, ledger, rows
 from mailrelay.store.base import Bell, Tx
 from mailrelay.store.tables import attempt, delivery
@@ -36,6 +38,7 @@ CUT_OFF = Interrupted(stage=Stage.DOT, detail="the process ended during the atte
 
 _EVENTS = {
     DeliveryState.QUEUED: EventType.DELIVERY_DEFERRED,
+    DeliveryState.HELD: EventType.DELIVERY_DEFERRED,
     DeliveryState.SENT: EventType.DELIVERY_SENT,
     DeliveryState.BOUNCED: EventType.DELIVERY_BOUNCED,
     DeliveryState.EXPIRED: EventType.DELIVERY_EXPIRED,
@@ -49,7 +52,7 @@ _EVENTS = {
 class Settlement:
     """How an attempt of a claimed delivery ended, and what follows.
 
-    `state` is QUEUED with its `due_at`, or an end. `outcome` None when nobody was asked (suppressed meanwhile); then
+    `state` is QUEUED or HELD with its `due_at`, or an end. `outcome` None when nobody was asked (suppressed meanwhile); then
     `reason` is what the books say.
     """
 
@@ -60,6 +63,13 @@ class Settlement:
     tls: TlsProof | None = None
     due_at: datetime | None = None
     reason: str = ""
+    category: Category | None = None
+    """What the answer means; `hard` and `fault` with it, `notice` what its author is owed now."""
+    hard: bool = False
+    fault: Fault | None = None
+    notice: Notice = Notice.NONE
+    held_by: str = ""
+    """Of a HELD one: the suspension that holds it, `scope:name`."""
 
     @property
     def last_reply(self) -> str:
@@ -184,8 +194,20 @@ def settle(tx: Tx, settlements: Sequence[Settlement], *, at: datetime) -> list[D
         data = {"reply": one.last_reply, "host": one.host, "attempt": str(one.held.attempts)}
         if one.due_at is not None:
             data["due_at"] = one.due_at.isoformat()
+        if one.category is not None and one.fault is not None:
+            data |= {"category": one.category, "class": "hard" if one.hard else "soft", "fault": one.fault}
+        if one.held_by:
+            data["held_by"] = one.held_by
         _tell(tx, one.held, _EVENTS[one.state], at, data)
     return [one.held.id for one in settlements if one.held.id not in mine]
+
+
+def hold(tx: Tx, held: Sequence[tuple[Delivery, str]]) -> None:
+    """Put claimed deliveries aside, each for the suspension named with it; of those that were lost, nothing changes."""
+    mine = _still_held(tx, [one for one, _ in held])
+    free = {"state": DeliveryState.HELD, "lease_node": None, "lease_until": None}
+    if mine:
+        _change(tx, [{"b_id": one.id, "held_by": by, **free} for one, by in held if one.id in mine])
 
 
 def renew(tx: Tx, held: Sequence[Delivery], *, until: datetime) -> list[DeliveryId]:
@@ -255,6 +277,11 @@ def _settle_rows(tx: Tx, kept: Iterable[Settlement], at: datetime) -> None:
             "ended_at": None if one.state in IN_FLIGHT_DELIVERIES else to_micros(at),
             "lease_node": None,
             "lease_until": None,
+            "category": one.category or "",
+            "hard": one.hard,
+            "fault": one.fault or "",
+            "notice": one.notice,
+            "held_by": one.held_by,
         }
         for one in kept
     ]

@@ -172,6 +172,7 @@ class SqliteStore:
         metrics.store_commit_seconds.observe(time.monotonic() - began)
         metrics.store_batch.observe(len(batch))
         metrics.store_transactions.labels("write", "ok").inc(len(batch))
+        tx.committed()
         self._answer(results, tx.rung)
         return True
 

@@ -13,8 +13,9 @@ from mailrelay.filing.bodies import Bodies, BodyMissing
 from mailrelay.ids import Digest
 from mailrelay.model.envelope import ArrivalState, Channel
 from mailrelay.model.message import BlobRef
+from mailrelay.model.sending import Scope
 from mailrelay.service import Stopping
-from mailrelay.store import arrivals, deliveries, ledger, unresolved
+from mailrelay.store import arrivals, deliveries, ledger, suspensions, unresolved
 from mailrelay.store.base import Store, Tx
 
 INTERVAL = 5.0
@@ -56,6 +57,7 @@ class _Figures:
     queue: Sequence[deliveries.StateCount]
     waiting: Mapping[ArrivalState, tuple[int, datetime | None]]
     unresolved: int
+    suspended: Mapping[Scope, int]
 
 
 def _figures(tx: Tx) -> _Figures:
@@ -64,6 +66,7 @@ def _figures(tx: Tx) -> _Figures:
         queue=deliveries.counts(tx),
         waiting=arrivals.waiting(tx),
         unresolved=unresolved.count(tx),
+        suspended=suspensions.count(tx),
     )
 
 
@@ -102,6 +105,8 @@ class LedgerKeeper:
             metrics.arrivals_waiting.labels(arrival_state).set(count)
         metrics.arrivals_age.set(_age(now, [oldest for _, oldest in figures.waiting.values()]))
         metrics.unresolved.set(figures.unresolved)
+        for scope, number in figures.suspended.items():
+            metrics.suspended.labels(scope).set(number)
         self._tell(figures.balances)
 
     def _tell(self, balances: Sequence[ledger.Balance]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mailrelay.blob.folder import FolderBlobs
+from mailrelay.config.schema import BrakeLevels
 from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import DeliveryId, IdFactory, NodeId
@@ -132,21 +133,27 @@ async def relay(
     answers: Callable[[Question], Answer] = no_dns,
     store: Store | None = None,
     clock: FakeClock | None = None,
+    brakes: BrakeLevels | None = None,
     **settings: Any,
 ) -> AsyncIterator[Relay]:
     """A relay over a new embedded store in `folder`, or over `store`; `settings` are those of `delivery`."""
     clock = clock or FakeClock()
     if store is not None:
-        async with _relay(folder, store, clock, answers, settings) as made:
+        async with _relay(folder, store, clock, answers, settings, brakes) as made:
             yield made
         return
-    async with factory.open_store(folder) as opened, _relay(folder, opened, clock, answers, settings) as made:
+    async with factory.open_store(folder) as opened, _relay(folder, opened, clock, answers, settings, brakes) as made:
         yield made
 
 
 @asynccontextmanager
 async def _relay(
-    folder: Path, store: Store, clock: FakeClock, answers: Callable[[Question], Answer], given: dict[str, Any]
+    folder: Path,
+    store: Store,
+    clock: FakeClock,
+    answers: Callable[[Question], Answer],
+    given: dict[str, Any],
+    brakes: BrakeLevels | None,
 ) -> AsyncIterator[Relay]:
     settings = DeliverySettings(**{"allow_private": True, "idle": 0.2, **given})
     org = await factory.org(store, clock, domains=("acme.test",))
@@ -182,6 +189,7 @@ async def _relay(
             settings,
             node=NodeId("node"),
             stopping=stopping,
+            brakes=brakes or BrakeLevels(),
             poll=0.02,
         ),
         stopping=stopping,

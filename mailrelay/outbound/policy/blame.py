@@ -1,0 +1,29 @@
+"""Whether an answer blames the sender, and whose mail that stops (O17, standards §4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailrelay.model.delivery import Delivery
+from mailrelay.model.feedback import Fault
+from mailrelay.model.sending import Scope, Sending
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The sender is at fault. `stops` is what is suspended once there are enough of them; None: nothing, it passes."""
+
+    stops: Sending | None
+
+
+def sendings(delivery: Delivery) -> tuple[Sending, ...]:
+    """What the delivery is counted for: its job, if it has one, then its sender's domain; a notice of ours for nothing."""
+    found = (Sending(Scope.JOB, delivery.job), Sending(Scope.DOMAIN, delivery.sender_domain))
+    return tuple(one for one in found if one.name)
+
+
+def blame(delivery: Delivery, fault: Fault, *, permanent: bool) -> Blame | None:
+    """None unless the sender is blamed. A transient answer (421 4.7.x) slows us down and stops nothing."""
+    if fault is not Fault.SENDER:
+        return None
+    return Blame(stops=next(iter(sendings(delivery)), None) if permanent else None)

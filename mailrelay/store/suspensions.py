@@ -1,0 +1,198 @@
+"""Jobs and sending domains whose mail is held until somebody resumes it, and why (O17, O18).
+
+Nothing of it is lost meanwhile: what waits is HELD with the suspension's name on it, what comes is held at its first attempt, and
+all of it is due again with the resumption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, select, text, tuple_, update
+
+from mailrelay.clock import from_micros, to_micros
+from mailrelay.errors import Unknown
+from mailrelay.ids import OrgId
+from mailrelay.model.delivery import DeliveryState
+from mailrelay.model.event import EventType
+from mailrelay.model.sending import Counts, Scope, Sending, Suspension
+from mailrelay.store import events, rows, tallies
+from mailrelay.store.base import Bell, Tx
+from mailrelay.store.tables import delivery, suspension
+
+_DAYS_OF_A_DOMAIN = 7
+_STANDING = text("resumed_at IS NULL")
+_QUEUED = text("state = 'queued'")
+_HELD = text("state = 'held'")
+_OF_A_JOB = text("job <> ''")
+
+
+def suspend(
+    tx: Tx, *, org: OrgId, sending: Sending, reason: str, evidence: str, by: str, at: datetime
+) -> Suspension | None:
+    """Hold all that waits of this job or domain, and what is still to come; None when it is suspended already.
+
+    `reason` is a sentence for people, `by` the user who did it, or the delivery or arrival that did.
+    """
+    tallies.count(tx, {(org, sending): Counts()}, at=at)  # whoever else suspends it waits here
+    if covering(tx, org, [sending]):
+        return None
+    since = to_micros(at)
+    last = tx.execute(select(func.max(suspension.c.since)).where(*_is(org, sending))).scalar()
+    if last is not None:
+        since = max(since, last + 1)
+    tx.execute(
+        suspension.insert().values(
+            org=org,
+            scope=sending.scope,
+            name=sending.name,
+            since=since,
+            reason=reason,
+            evidence=evidence,
+            by=by,
+        )
+    )
+    held = tx.execute(
+        update(delivery)
+        .where(delivery.c.org == org, _QUEUED, *_of(sending))
+        .values(state=DeliveryState.HELD, held_by=str(sending))
+    ).rowcount
+    data = {"reason": reason, "evidence": evidence, "by": by, "held": str(held)}
+    _tell(tx, org, sending, EventType.SENDING_SUSPENDED, at, data)
+    return Suspension(
+        org=org,
+        sending=sending,
+        since=from_micros(since),
+        reason=reason,
+        evidence=evidence,
+        by=by,
+        resumed_at=None,
+        resumed_by="",
+        before=None,
+    )
+
+
+def resume(tx: Tx, org: OrgId, sending: Sending, *, by: str, at: datetime) -> Suspension:
+    """Let a job's or domain's mail go again; what was resumed. Raises Unknown when it is not suspended.
+
+    What was held gets the time back that it was held for, so that it does not expire of it.
+    """
+    before = tallies.since(tx, org, sending, tallies.day_of(at))
+    row = tx.execute(
+        update(suspension)
+        .where(*_is(org, sending), _STANDING)
+        .values(resumed_at=to_micros(at), resumed_by=by, before=rows.encode(before))
+        .returning(*suspension.c)
+    ).first()
+    if row is None:
+        raise Unknown(f"The {sending.scope} {sending.name} is not suspended")
+    resumed = _suspension(row)
+    waited = max(0, to_micros(at) - row.since)
+    released = tx.execute(
+        update(delivery)
+        .where(delivery.c.org == org, _HELD, delivery.c.held_by == str(sending))
+        .values(state=DeliveryState.QUEUED, held_by="", expires_at=delivery.c.expires_at + waited)
+    ).rowcount
+    _tell(tx, org, sending, EventType.SENDING_RESUMED, at, {"by": by, "released": str(released)})
+    tx.ring(Bell.QUEUE)
+    return resumed
+
+
+def covering(tx: Tx, org: OrgId, sendings: Collection[Sending]) -> dict[Sending, Suspension]:
+    """Which of these are suspended. They stay so until the transaction ends: a resumption waits for it."""
+    found = tx.execute(
+        select(suspension)
+        .where(
+            suspension.c.org == org,
+            _STANDING,
+            tuple_(suspension.c.scope, suspension.c.name).in_([(one.scope, one.name) for one in sorted(sendings)]),
+        )
+        .with_for_update(read=True)
+    )
+    return {one.sending: one for one in map(_suspension, found)}
+
+
+def list_standing(tx: Tx, org: OrgId, *, after: Sending | None = None, limit: int = 100) -> Sequence[Suspension]:
+    """A page of what is suspended now, by scope and name."""
+    page = select(suspension).where(suspension.c.org == org, _STANDING)
+    if after is not None:
+        page = page.where(tuple_(suspension.c.scope, suspension.c.name) > (after.scope, after.name))
+    return [
+        _suspension(row)
+        for row in tx.execute(page.order_by(suspension.c.scope, suspension.c.name, suspension.c.since).limit(limit))
+    ]
+
+
+def latest(tx: Tx, org: OrgId, sendings: Collection[Sending]) -> dict[Sending, Suspension]:
+    """The last suspension of each of these that ever had one, standing or resumed."""
+    found = tx.execute(
+        select(suspension)
+        .where(
+            suspension.c.org == org,
+            tuple_(suspension.c.scope, suspension.c.name).in_([(one.scope, one.name) for one in sorted(sendings)]),
+        )
+        .order_by(suspension.c.since)
+    )
+    return {one.sending: one for one in map(_suspension, found)}
+
+
+def counted(tx: Tx, org: OrgId, sending: Sending, *, last: Suspension | None, at: datetime) -> Counts:
+    """What counts for or against a job or domain at `at`: of a job all, of a domain seven days, in either case since its last
+    resumption (of `last`, its latest suspension).
+    """
+    first = first_day(sending.scope, at)
+    if last is None or last.resumed_at is None or last.before is None:
+        return tallies.since(tx, org, sending, first)
+    resumed = tallies.day_of(last.resumed_at)
+    if resumed < first:
+        return tallies.since(tx, org, sending, first)
+    return tallies.since(tx, org, sending, resumed) - last.before
+
+
+def first_day(scope: Scope, at: datetime) -> int:
+    """The first day that is looked at: of a job its first, of a domain the last seven are."""
+    return 0 if scope is Scope.JOB else tallies.day_of(at) - _DAYS_OF_A_DOMAIN + 1
+
+
+def history(tx: Tx, org: OrgId, sending: Sending) -> Sequence[Suspension]:
+    """All that ever stopped a job or domain, oldest first."""
+    found = tx.execute(select(suspension).where(*_is(org, sending)).order_by(suspension.c.since))
+    return [_suspension(row) for row in found]
+
+
+def count(tx: Tx) -> dict[Scope, int]:
+    """How many are suspended now in the whole installation, for each scope (for the metrics)."""
+    found = tx.execute(select(suspension.c.scope, func.count()).where(_STANDING).group_by(suspension.c.scope))
+    numbers = {Scope(scope): number for scope, number in found}
+    return {scope: numbers.get(scope, 0) for scope in Scope}
+
+
+def _is(org: OrgId, sending: Sending) -> tuple[Any, ...]:
+    return (suspension.c.org == org, suspension.c.scope == sending.scope, suspension.c.name == sending.name)
+
+
+def _of(sending: Sending) -> tuple[Any, ...]:
+    """The condition for its deliveries; `job <> ''` is what the index over jobs is taken for."""
+    if sending.scope is Scope.JOB:
+        return (_OF_A_JOB, delivery.c.job == sending.name)
+    return (delivery.c.sender_domain == sending.name,)
+
+
+def _tell(tx: Tx, org: OrgId, sending: Sending, type: EventType, at: datetime, data: dict[str, str]) -> None:  # noqa: A002
+    events.append(tx, org=org, at=at, type=type, data={"scope": sending.scope, "name": sending.name, **data})
+
+
+def _suspension(row: Row[*tuple[Any, ...]]) -> Suspension:
+    return Suspension(
+        org=OrgId(row.org),
+        sending=Sending(Scope(row.scope), row.name),
+        since=from_micros(row.since),
+        reason=row.reason,
+        evidence=row.evidence,
+        by=row.by,
+        resumed_at=None if row.resumed_at is None else from_micros(row.resumed_at),
+        resumed_by=row.resumed_by or "",
+        before=None if row.before is None else rows.decode(Counts, row.before),
+    )
