@@ -167,12 +167,12 @@ class _Context:
             self.contact = False
             self.failing, self._here = self._here or (self.failing and self.listing), False
             return
-        fails = bool(FAILURES.search(line) or _REPLY.search(line))
+        fails = FAILURES.search(line) or bool(_REPLY.search(line))
         self._here = self._here or fails
         self.failing = self.failing or fails
-        self.contact = self.contact or (bool(CONTACTS.search(line)) and not fails)
+        self.contact = self.contact or (CONTACTS.search(line) and not fails)
         if line.endswith((":", "：")) and "@" not in line:
-            self.listing = self.failing or bool(RECIPIENT_LABELS.search(line))
+            self.listing = self.failing or RECIPIENT_LABELS.search(line)
 
 
 def _shape(line: str, start: int, end: int, *, listing: bool) -> str:

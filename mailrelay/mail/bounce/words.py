@@ -6,10 +6,23 @@ None of them proves anything alone: beside an address, in a mail of a mail syste
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 
-def _any(*words: str) -> re.Pattern[str]:
-    return re.compile("|".join(words), re.IGNORECASE)
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words in lower case, any of which may stand anywhere in a text, in whatever case there."""
+
+    pattern: re.Pattern[str]
+
+    def search(self, text: str) -> bool:
+        """Whether one of them is in the text."""
+        # Not by re.IGNORECASE: with it, every word is tried at every character, which costs five times as much.
+        return self.pattern.search(text.lower()) is not None
+
+
+def _any(*words: str) -> Words:
+    return Words(re.compile("|".join(words)))
 
 
 FAILURES = _any(
