@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
@@ -36,6 +36,8 @@ _ALIASES = {
     "lifted_by": ("lifted by",),
     "note": ("note",),
 }
+_KNOWN = frozenset(alias for aliases in _ALIASES.values() for alias in aliases)
+_MANY = 50
 _REASONS = {
     SuppressionReason.HARD_BOUNCE: "hard bounce;hard bounces;bounce;bounces;bounced;hard;permanent;invalid;invalid email",
     SuppressionReason.SOFT_BOUNCES: "soft bounces;soft bounce;soft;transient",
@@ -73,13 +75,18 @@ class Entry:
 
 
 class Reader:
-    """Reads one file. `ignored` are the columns of its header that mean nothing here."""
+    """Reads one file."""
 
     def __init__(self, *, reason: SuppressionReason | None, now: datetime) -> None:
         """`reason` is that of every line, whatever the line says; its own word for it is then evidence."""
         self._reason = reason
         self._now = now
-        self.ignored: tuple[str, ...] = ()
+        self._ignored: set[str] = set()
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Columns or keys so far that mean nothing here, at most some dozens."""
+        return tuple(sorted(self._ignored))
 
     def csv(self, stream: BinaryIO) -> Iterator[Entry | BadLine]:
         """The lines of a CSV file with a header line. Raises Invalid when the header names no address."""
@@ -88,8 +95,7 @@ class Reader:
             named = {_plain(name) for name in header}
             if not named.intersection(_ALIASES["address"]):
                 raise Invalid("line 1", "there is no column address (or email)")
-            known = {alias for aliases in _ALIASES.values() for alias in aliases}
-            self.ignored = tuple(sorted(name for name in header if name and _plain(name) not in known))
+            self._ignore(header)
 
         def entry(line: int, cells: dict[str, str]) -> Entry:
             return self._entry(line, {name: _from_cell(cell) for name, cell in cells.items()})
@@ -98,10 +104,16 @@ class Reader:
 
     def ndjson(self, stream: BinaryIO) -> Iterator[Entry | BadLine]:
         """The lines of a file with a JSON object on each."""
-        return json_lines(
-            stream,
-            lambda line, values: self._entry(line, {name: text_of_json(value) for name, value in values.items()}),
-        )
+
+        def entry(line: int, values: dict[str, Any]) -> Entry:
+            self._ignore(values)
+            return self._entry(line, {name: text_of_json(value) for name, value in values.items()})
+
+        return json_lines(stream, entry)
+
+    def _ignore(self, names: Iterable[str]) -> None:
+        if len(self._ignored) < _MANY:
+            self._ignored.update(shown(name) for name in names if name and _plain(name) not in _KNOWN)
 
     def _entry(self, line: int, values: Mapping[str, str]) -> Entry:
         told = {_plain(name): _text(name, value) for name, value in values.items()}

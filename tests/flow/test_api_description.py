@@ -51,7 +51,8 @@ async def test_each_answer_with_a_body_has_a_schema(api: Api) -> None:
         for _, path, one in await _operations(api)
         if "application/x-ndjson" in one["responses"].get("200", {}).get("content", {})
     }
-    assert {path.removeprefix(V1) for path in streams} == {"/records/bulk", "/rules/rerun"}
+    files = {"/records/bulk", "/suppressions/import", "/suppressions/export"}
+    assert {path.removeprefix(V1) for path in streams} == {*files, "/rules/rerun"}
     assert {"line", "because"} == set(streams[f"{V1}/records/bulk"][0]["properties"])
 
 
