@@ -1,6 +1,7 @@
-"""`make bench`: accept-and-file and submit-and-deliver, each beside Postfix in the same run, alternating, medians of pairs.
+"""`make bench`: accept-and-file and submit-and-deliver, each beside Postfix in the same run, alternating, medians of pairs;
+and mail that came back, judged beside flufl.bounce.
 
-    python -m bench [--pairs 5] [--mails 1000] [--sessions 20] [--size 2000] [accept] [submit]
+    python -m bench [--pairs 5] [--mails 1000] [--sessions 20] [--size 2000] [--corpus FOLDER] [accept] [submit] [bounces]
 
 Rates are mails a second from the first byte to the last mail filed or delivered. Postfix relays the same mails from the same
 client to the same smtp-sink, without signing; mailrelay's figure for `submit` holds TLS, AUTH and both DKIM signatures.
@@ -21,12 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import load
+from bench import bounces, load
 from tests.support.daemon import Daemon, daemon, until
 from tests.support.peers import need
 from tests.support.postfix import Postfix, free_port, postfix
@@ -179,17 +180,26 @@ class Submit:
 def main() -> None:
     """Run the benchmarks and keep their raw data."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("what", nargs="*", choices=["accept", "submit", []], help="accept, submit; both when not said")
+    parser.add_argument("what", nargs="*", choices=["accept", "submit", "bounces", []], help="all three when not said")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--mails", type=int, default=1000)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--size", type=int, default=2000)
+    parser.add_argument("--corpus", type=Path, help="bounces: the mails in this folder, in place of our own")
     options = parser.parse_args()
-    kinds = {"accept": Accept, "submit": Submit}
+    if "bounces" in options.what or not options.what:
+        _keep("bounces.ndjson", bounces.run(options))
+    options.what = [name for name in options.what if name != "bounces"] if options.what else ["accept", "submit"]
+    if options.what:
+        _beside_postfix(options)
+
+
+def _beside_postfix(options: argparse.Namespace) -> None:
+    kinds: dict[str, type[Accept | Submit]] = {"accept": Accept, "submit": Submit}
     folder = Path(tempfile.mkdtemp(prefix="mailrelay-bench-"))
     try:
         with sink() as next_hop, postfix(_tuned(next_hop)) as server:
-            for name in options.what or list(kinds):
+            for name in options.what:
                 settings = {
                     "delivery": {
                         "route": "smart_host",
@@ -229,9 +239,6 @@ def _compare(bench: Accept | Submit, server: Postfix, options: argparse.Namespac
     ratios = [a.rate / b.rate for a, b in zip(ours, theirs, strict=True)]
     summary = {
         "what": bench.name,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", "-m", "bench", *sys.argv[1:]]),
-        "python": platform.python_version(),
         "postfix": _postfix_version(),
         "options": {name: getattr(options, name) for name in ("pairs", "mails", "sessions", "size")},
         "mailrelay": [[round(one.rate, 1), round(one.p99, 2), round(one.cpu, 2)] for one in ours],
@@ -242,9 +249,7 @@ def _compare(bench: Accept | Submit, server: Postfix, options: argparse.Namespac
             "max": round(max(ratios), 2),
         },
     }
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / "first.ndjson").open("a") as file:
-        file.write(json.dumps(summary) + "\n")
+    _keep("first.ndjson", summary)
     print(
         f"{bench.name}: mailrelay {statistics.median(one.rate for one in ours):.0f}/s, "
         f"Postfix {statistics.median(one.rate for one in theirs):.0f}/s, ratio {summary['ratio']}; "
@@ -252,6 +257,20 @@ def _compare(bench: Accept | Submit, server: Postfix, options: argparse.Namespac
         f"p99 dot to 250: {statistics.median(one.p99 for one in ours):.1f} ms, "
         f"Postfix {statistics.median(one.p99 for one in theirs):.1f} ms"
     )
+
+
+def _keep(name: str, summary: Mapping[str, object]) -> None:
+    """Add a line to a file of results: what was measured, and by which command."""
+    RESULTS.mkdir(exist_ok=True)
+    line = {
+        "what": summary["what"],
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", "-m", "bench", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        **summary,
+    }
+    with (RESULTS / name).open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _postfix_version() -> str:

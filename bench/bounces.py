@@ -59,14 +59,11 @@ def _flufl(raw: bytes) -> bool:
 
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Measure, print, and return what is to be kept."""
-    logging.getLogger("flufl.bounce").disabled = True
-    logging.getLogger("flufl.bounce").propagate = False
-    logging.disable(logging.CRITICAL)
+    logging.getLogger("flufl.bounce").disabled = True  # it writes a traceback for each mail that it cannot bear
     mails = list(_given(options.corpus) if options.corpus else returned.mails(options.mails))
     ours, theirs = Judge("mailrelay", _ours), Judge("flufl.bounce", _flufl)
-    warm_up = (Judge("", _ours), Judge("", _flufl))
-    for judge in warm_up:
-        judge.run(mails[:200])
+    for read in (_ours, _flufl):
+        Judge("warm-up", read).run(mails[:200])
     gc.collect()
     gc.freeze()
     for _ in range(options.pairs):

@@ -22,7 +22,7 @@ _WORDS = (
     "answer",
     "question",
 )
-_REASONS = (
+_REASONS: tuple[tuple[str, int | None, str], ...] = (
     ("5.1.1", 550, "No such user here"),
     ("5.1.1", 550, "Recipient address rejected: User unknown in virtual mailbox table"),
     ("5.2.2", 552, "The mailbox of this recipient is over quota"),
