@@ -99,6 +99,7 @@ class _Office:
                 domain_hits=accounts[place],
                 thread=threads[place],
                 returned=returned[place],
+                untied=_is_untied(case.arrival),
                 standing=self._standing(place),
                 related=related[place],
             )
@@ -198,9 +199,29 @@ def user_of(arrival: Arrival) -> UserId | None:
     return None if arrival.peer is None else arrival.peer.user
 
 
+def answered(tx: Tx, org: OrgId, parents: Sequence[str]) -> dict[str, tuple[MessageId, ...]]:
+    """The stored messages that these Message-IDs name: as they were sent, else as a relay named them on their way (I12)."""
+    if not parents:
+        return {}
+    stored = messages.by_message_ids(tx, org, parents)
+    unknown = [parent for parent in parents if parent not in stored]
+    if not unknown:
+        return stored
+    relayed = deliveries.relayed_as(tx, org, {name for parent in unknown for name in (parent, _local(parent))})
+    for parent in unknown:
+        if found := {*relayed.get(parent, ()), *relayed.get(_local(parent), ())}:
+            stored[parent] = tuple(sorted({one.message for one in found}))
+    return stored
+
+
+def _local(message_id: str) -> str:
+    """What stands before the @: some relays put their own domain behind the id that their 250 gave."""
+    return message_id.partition("@")[0]
+
+
 def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink, ...]:
     """The links of the stored messages that this one answers, nearest first; guesses are not followed (I4)."""
-    stored = messages.by_message_ids(tx, message.org, message.parents)
+    stored = answered(tx, message.org, message.parents)
     if not stored:
         return ()
     ids = [id_ for found in stored.values() for id_ in found if id_ != message.id]
@@ -220,6 +241,11 @@ def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink
         followed += [EarlierLink(record=record, via=parent, distance=distance) for record in sorted(found)]
         distance += 1 if found else 0
     return tuple(followed)
+
+
+def _is_untied(arrival: Arrival) -> bool:
+    target = arrival.target
+    return arrival.channel is Channel.BOUNCE and (target is None or target.delivery is None)
 
 
 def _returned(tx: Tx, org: OrgId, arrival: Arrival) -> tuple[EarlierLink, ...]:

@@ -45,13 +45,18 @@ class Recipients:
         domains: Collection[str],
         bounce_domain: str,
         secrets: Sequence[bytes],
+        feedback_address: str = "feedback",
     ) -> None:
-        """`domains` are those of the dropboxes; `secrets` are the keys of signed return paths, the current one first."""
+        """`domains` are those of the dropboxes; `secrets` are the keys of signed return paths, the current one first.
+
+        `feedback_address`: local part at the bounce domain that takes the complaints of feedback loops.
+        """
         self._store = store
         self._clock = clock
         self._domains = frozenset(domains)
         self._bounce_domain = bounce_domain
         self._secrets = tuple(secrets)
+        self._feedback_address = feedback_address.lower()
         self._postmaster_domains = self._domains | {bounce_domain, hostname}
         self._opened = Together(store, self._open)
 
@@ -63,7 +68,11 @@ class Recipients:
         """
         domain, local = address.domain, address.local
         if local.lower() == _POSTMASTER and domain in self._postmaster_domains:
-            return await self._postmaster(address)
+            return await self._of_the_house(address, Channel.ORGANISATION)
+        if local.lower() == self._feedback_address and domain == self._bounce_domain:
+            # RFC 5965: a provider sends complaints to an address that was registered once for all mail. Whose they are is seen in
+            # them (`inbound.tie`); what says nothing waits for a person, as mail to postmaster does.
+            return await self._of_the_house(address, Channel.BOUNCE)
         if relay_disguise(local):
             return codes.RELAY_DENIED
         if domain in self._domains:
@@ -99,10 +108,10 @@ class Recipients:
             org=delivery.org, channel=Channel.BOUNCE, place=ArrivalTarget(address=address, delivery=delivery.id)
         )
 
-    async def _postmaster(self, address: Address) -> Target | Reply:
+    async def _of_the_house(self, address: Address, channel: Channel) -> Target | Reply:
         # RFC 5321 §4.5.1: mail to postmaster is accepted. It is nobody's dropbox, so that a rule (hold.postmaster) leaves it to a
         # person of the first organisation, in the unresolved list.
         everyone = await self._store.read(organisations.list_organisations)
         if not everyone:
             return codes.LOCAL_ERROR
-        return Target(org=everyone[0].id, channel=Channel.ORGANISATION, place=ArrivalTarget(address=address))
+        return Target(org=everyone[0].id, channel=channel, place=ArrivalTarget(address=address))

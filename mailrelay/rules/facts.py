@@ -9,7 +9,7 @@ from datetime import datetime
 from mailrelay.ids import UserId
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import Channel
-from mailrelay.model.message import AuthVerdicts, Message, Participant
+from mailrelay.model.message import AuthVerdicts, Kind, Message, Participant
 from mailrelay.model.organisation import Exclusion, Organisation, User
 from mailrelay.model.record import AddressKind, RecordRef
 
@@ -106,10 +106,17 @@ class Facts:
     thread: tuple[EarlierLink, ...]
     returned: tuple[EarlierLink, ...]
     """Links of the message whose delivery came back (channel bounce)."""
+    untied: bool
+    """It came to the address for complaints, which anybody may write to, and says of no delivery of ours."""
     standing: tuple[StandingLink, ...]
     related: tuple[RelatedRecord, ...]
     hits_by_key: Mapping[str, tuple[RecordHit, ...]] = field(init=False, repr=False, compare=False)
     """The matched ones of `hits`, by the address key they were found with."""
+
+    @property
+    def came_back(self) -> bool:
+        """It came to a return path, and no person wrote it; a person's mail there is filed as any other."""
+        return self.channel is Channel.BOUNCE and self.message.kind is not Kind.NORMAL
 
     def __post_init__(self) -> None:
         found: dict[str, tuple[RecordHit, ...]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mailrelay.mail.automatic import is_machine
-from mailrelay.model.envelope import Channel
 from mailrelay.model.message import Participant
 from mailrelay.model.settings import Unknown
 from mailrelay.rules import by_address, domains, people
@@ -17,7 +16,7 @@ MOST = 50
 def why_nobody(facts: Facts, so_far: Progress) -> str:
     """Why nothing is made of anybody in this mail, or ""."""
     number = len(strangers(facts, so_far))
-    if facts.channel is Channel.BOUNCE:
+    if facts.came_back:
         return "it came back to a return path"
     if facts.message.automatic:
         return f"it is automatic mail: {facts.message.automatic}"

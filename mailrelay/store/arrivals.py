@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import RowMapping, and_, bindparam, func, or_, select, update
@@ -177,6 +178,15 @@ def reopen(tx: Tx, id: QueueId, *, at: datetime) -> None:  # noqa: A002
     if changed.rowcount != 1:
         raise Stale(f"{id} is no longer unresolved")
     tx.ring(Bell.FILING)
+
+
+def rehome(tx: Tx, held: Arrival, *, org: OrgId, target: ArrivalTarget) -> Arrival:
+    """Give a claimed arrival to the organisation whose it turns out to be, before anything is made of it.
+
+    Raises Stale when the lease was lost.
+    """
+    _change(tx, held, org=org, target=rows.encode(target))
+    return replace(held, org=org, target=target)
 
 
 def retry(tx: Tx, held: Arrival, *, due_at: datetime, at: datetime, failure: str, counts: bool = True) -> None:

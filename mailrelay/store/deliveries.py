@@ -181,6 +181,30 @@ def by_relay_ids(tx: Tx, org: OrgId, names: Collection[str]) -> tuple[Delivery, 
     return tuple(from_row(row._mapping) for row in found)
 
 
+def relayed_as(tx: Tx, org: OrgId, names: Collection[str]) -> dict[str, tuple[Delivery, ...]]:
+    """`by_relay_ids`, by the name that the relay gave."""
+    found: dict[str, tuple[Delivery, ...]] = {}
+    joined = select(relay_id.c.name, *delivery.c).join(delivery, delivery.c.id == relay_id.c.delivery)
+    wanted = joined.where(relay_id.c.org == org, relay_id.c.name.in_(sorted(names))).order_by(delivery.c.id)
+    for row in tx.execute(wanted):
+        found[row.name] = (*found.get(row.name, ()), from_row(row._mapping))
+    return found
+
+
+def to_keys(tx: Tx, org: OrgId, sent: Collection[MessageId], keys: Collection[str]) -> tuple[Delivery, ...]:
+    """The deliveries of these messages to these addresses (by key), oldest first."""
+    found = select(delivery).where(
+        delivery.c.org == org, delivery.c.recipient_key.in_(sorted(keys)), delivery.c.message.in_(sorted(sent))
+    )
+    return tuple(from_row(row._mapping) for row in tx.execute(found.order_by(delivery.c.id))) if sent and keys else ()
+
+
+def only_one(tx: Tx, org: OrgId, sent: MessageId) -> Delivery | None:
+    """The delivery of a message that has exactly one."""
+    found = tx.execute(select(delivery).where(delivery.c.message == sent).limit(2)).all()
+    return from_row(found[0]._mapping) if len(found) == 1 and found[0].org == org else None
+
+
 def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Delivery, ...]:
     """The deliveries of a message, oldest first."""
     # The organisation is not asked of the database: without statistics SQLite would read all that it has.

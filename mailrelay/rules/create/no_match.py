@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mailrelay.model.decision import BY_RULE, Finding, HoldReason
-from mailrelay.model.envelope import OUTGOING_CHANNELS, Channel
+from mailrelay.model.envelope import OUTGOING_CHANNELS
 from mailrelay.rules import people, say, unknown
 from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress, Stage, rule
@@ -23,7 +23,7 @@ def no_match(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     if so_far.records or so_far.creations:
         return
     outside = people.externals(facts, so_far)
-    if facts.channel is Channel.BOUNCE or facts.channel in OUTGOING_CHANNELS:
+    if facts.came_back or facts.channel in OUTGOING_CHANNELS:
         yield say.miss("it is on no record, which is well for what we sent or what came back")
     elif any(link.by != BY_RULE for link in facts.standing):
         yield say.miss("what a person did with it stands")

@@ -1,4 +1,4 @@
-"""Mail to postmaster is anybody's, and waits for a person (I23)."""
+"""Mail to postmaster, or to the address for complaints, is anybody's, and waits for a person (I23)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress, Stage, rule
 
 
-@rule(Stage.HOLD, rank=15, row="I23", miss="it was not sent to postmaster")
+@rule(Stage.HOLD, rank=15, row="I23", miss="it was not sent to an address that anybody may write to")
 def postmaster(facts: Facts, so_far: Progress) -> Iterator[Finding]:
-    """What came to postmaster, an address without a secret, is put on no record unless a person says so."""
-    if facts.channel is not Channel.ORGANISATION:
+    """What came to an address without a secret is put on no record unless a person says so.
+
+    That is postmaster, and the address for complaints unless the mail names a delivery of ours there.
+    """
+    if facts.untied:
+        because = "it was sent to the address for complaints, where anybody can write to, and names no delivery of ours"
+    elif facts.channel is Channel.ORGANISATION:
+        because = "it was sent to postmaster, where anybody can write to"
+    else:
         return
-    because = "it was sent to postmaster, where anybody can write to"
     if facts.released_by:
         yield say.miss(f"{because}; {facts.released_by} released it", header="RCPT TO")
     else:

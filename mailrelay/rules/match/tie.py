@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mailrelay.model.decision import Finding, HoldReason
-from mailrelay.model.envelope import OUTGOING_CHANNELS, Channel
+from mailrelay.model.envelope import OUTGOING_CHANNELS
 from mailrelay.rules import by_address, domains, people, say
 from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress, Stage, rule
@@ -28,7 +28,7 @@ def tie(facts: Facts, so_far: Progress) -> Iterator[Finding]:
         if found is None or not found.tied:
             continue
         because = f"{what} {_listed(found.tied)}, and nothing says which is meant"
-        if so_far.records or facts.channel is Channel.BOUNCE or facts.channel in OUTGOING_CHANNELS:
+        if so_far.records or facts.came_back or facts.channel in OUTGOING_CHANNELS:
             yield say.miss(because, header=say.header(person), value=str(person.address))
         else:
             yield say.hold(HoldReason.TIE, because, header=say.header(person), value=str(person.address))

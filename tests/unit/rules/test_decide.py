@@ -13,7 +13,7 @@ from mailrelay.ids import Digest, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.decision import BY_RULE, Disposition, FindingKind
 from mailrelay.model.envelope import Channel
-from mailrelay.model.message import BlobRef, Direction, Message, Participant, ParticipantRole
+from mailrelay.model.message import BlobRef, Direction, Kind, Message, Participant, ParticipantRole
 from mailrelay.model.organisation import Exclusion, ExclusionKind, Organisation, Role, User
 from mailrelay.model.record import AddressKind, RecordRef
 from mailrelay.model.settings import OrganisationSettings, SenderCheck, Unknown, UserSettings
@@ -101,7 +101,9 @@ def facts(draw: st.DrawFn) -> Facts:
         part=0,
         automatic=draw(st.sampled_from(["", "Precedence: bulk"])),
         attachments=(),
+        kind=draw(st.sampled_from([Kind.NORMAL, Kind.NORMAL, Kind.BOUNCE, Kind.FEEDBACK])),
     )
+    channel = draw(st.sampled_from([Channel.DROPBOX, Channel.DROPBOX, Channel.API, Channel.BOUNCE]))
     organisation = Organisation(
         id=OrgId("O1"),
         name="O",
@@ -127,7 +129,7 @@ def facts(draw: st.DrawFn) -> Facts:
     )
     return Facts(
         message=message,
-        channel=draw(st.sampled_from([Channel.DROPBOX, Channel.DROPBOX, Channel.API, Channel.BOUNCE])),
+        channel=channel,
         organisation=organisation,
         user=draw(st.sampled_from([user, user, None])),
         sender=draw(st.sampled_from([_ANNA, None, _OTHERS[0]])),
@@ -149,6 +151,7 @@ def facts(draw: st.DrawFn) -> Facts:
             )
         ),
         returned=(),
+        untied=channel is Channel.BOUNCE and draw(st.booleans()),
         standing=tuple(
             draw(
                 st.lists(
@@ -237,15 +240,21 @@ def test_a_record_is_linked_once_and_an_address_created_once(given_: Facts) -> N
 @given(facts())
 def test_nothing_is_created_of_machines_nor_for_nobody(given_: Facts) -> None:
     decision = rules.decide(given_)
-    if given_.user is None or given_.message.automatic or given_.channel is Channel.BOUNCE:
+    if given_.user is None or given_.message.automatic or given_.came_back:
         assert decision.creations == ()
     assert all(each.creation.address.local != "no-reply" for each in decision.creations)
 
 
 @given(facts())
 def test_what_we_send_and_what_comes_back_is_never_held(given_: Facts) -> None:
-    if given_.channel is not Channel.DROPBOX and given_.message.participants:
+    if (given_.channel is Channel.API or given_.came_back) and not given_.untied and given_.message.participants:
         assert rules.decide(given_).disposition is not Disposition.HOLD
+
+
+@given(facts())
+def test_what_came_to_the_address_for_complaints_and_names_no_delivery_waits_for_a_person(given_: Facts) -> None:
+    if given_.untied and not given_.released_by:
+        assert rules.decide(given_).disposition is Disposition.HOLD
 
 
 @given(facts())
