@@ -62,6 +62,9 @@ READS: tuple[Statement, ...] = (
     call(suppressions.holding, ORG, KEYS),
     call(suppressions.history, ORG, "a@x.test"),
     call(suppressions.list_suppressions, ORG, after=("a", START), search="x"),
+    call(
+        suppressions.list_suppressions, ORG, after=("a", START), reason=SuppressionReason.LOCKED, lifted=True, limit=10
+    ),
     call(dkim_keys.active, "a.example", now=START),
     call(events.of_message, ORG, "M"),
     call(events.after, ORG, 0, limit=10),
