@@ -53,6 +53,10 @@ class OrganisationSettings:
     """I11: within so many days."""
     notify_authors: bool = True
     """O11: authors get a DSN when their mail fails or is late; off where the CRM tells them itself."""
+    answer_days: int = 7
+    """RFC 3834 §2: an address gets at most one automatic answer of the same user within so many days."""
+    answers_per_hour: int = 100
+    """RFC 3834 §2: automatic answers of the whole organisation; 0: none."""
     alternates_limit: int = 5
     """I2: how many alternate addresses a user may have."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import APIRouter, Depends
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from mailrelay.ids import OrgId
 from mailrelay.model.organisation import Organisation
@@ -42,6 +42,10 @@ class GivenSettings(Given):
     file_internal: bool | None = None
     match_account_by_domain: bool | None = None
     notify_authors: bool | None = None
+    soft_bounces: Annotated[int, Field(ge=0, le=100)] | None = None
+    soft_bounce_days: Annotated[int, Field(ge=1, le=365)] | None = None
+    answer_days: Annotated[int, Field(ge=1, le=365)] | None = None
+    answers_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     alternates_limit: int | None = None
 
     def applied(self, to: OrganisationSettings) -> OrganisationSettings:
