@@ -33,10 +33,17 @@ from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery, rela
 
 _STATUS = case(
     (and_(delivery.c.state == DeliveryState.QUEUED, delivery.c.attempts > 0), DeliveryStatus.DEFERRED),
+    (
+        and_(delivery.c.state.in_([DeliveryState.SENT, DeliveryState.DELIVERED]), delivery.c.replied_at.is_not(None)),
+        DeliveryStatus.REPLIED,
+    ),
     else_=delivery.c.state,
 )
 """`Delivery.status`, for the database."""
 _ANSWERED = sorted({DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
+_IN_FLIGHT = frozenset(map(str, IN_FLIGHT_DELIVERIES))
+_OF_A_JOB = text("job <> ''")  # what the index over jobs is taken for
+_HELD = text("state = 'held'")
 _SENDER_AT_FAULT = text("fault = 'sender'")
 
 
@@ -89,15 +96,21 @@ def list_deliveries(
     *,
     states: Collection[DeliveryState] = (),
     statuses: Collection[DeliveryStatus] = (),
+    job: str = "",
     before: DeliveryId | None = None,
     limit: int = 100,
 ) -> tuple[Delivery, ...]:
-    """A page of deliveries, newest first, of these states and statuses or all; `before` is the last id of the page before."""
+    """A page of deliveries, newest first, of these states and statuses or all, of a job or of all.
+
+    `before` is the last id of the page before.
+    """
     page = select(delivery).where(delivery.c.org == org)
     if states:
         page = page.where(delivery.c.state.in_(sorted(states)))
     if statuses:
         page = page.where(_STATUS.in_(sorted(statuses)))
+    if job:
+        page = page.where(_OF_A_JOB, delivery.c.job == job)
     if before is not None:
         page = page.where(delivery.c.id < before)
     return tuple(from_row(row._mapping) for row in tx.execute(page.order_by(delivery.c.id.desc()).limit(limit)))
@@ -126,6 +139,18 @@ def noticed(tx: Tx, ids: Collection[DeliveryId]) -> dict[DeliveryId, Notice]:
         .with_for_update()
     )
     return {DeliveryId(row.id): Notice(row.noticed) for row in found}
+
+
+def to_address(
+    tx: Tx, org: OrgId, key: str, *, job: str = "", before: DeliveryId | None = None, limit: int = 100
+) -> tuple[Delivery, ...]:
+    """A page of the deliveries to an address (by key), of one job or of any, newest first; `before` is the last id seen."""
+    page = select(delivery).where(delivery.c.org == org, delivery.c.recipient_key == key)
+    if job:
+        page = page.where(delivery.c.job == job)
+    if before is not None:
+        page = page.where(delivery.c.id < before)
+    return tuple(from_row(row._mapping) for row in tx.execute(page.order_by(delivery.c.id.desc()).limit(limit)))
 
 
 def ends(tx: Tx, org: OrgId, key: str, *, limit: int) -> tuple[DeliveryEnd, ...]:
@@ -163,6 +188,12 @@ def blamed(tx: Tx, org: OrgId, sending: Sending, *, since: datetime) -> int:
         column == sending.name,
         delivery.c.state == DeliveryState.BOUNCED,
     )
+    return int(tx.execute(found.select_from(delivery)).scalar_one())
+
+
+def count_held(tx: Tx, org: OrgId, sending: Sending) -> int:
+    """How many deliveries a suspension holds."""
+    found = select(func.count()).where(_HELD, delivery.c.org == org, delivery.c.held_by == str(sending))
     return int(tx.execute(found.select_from(delivery)).scalar_one())
 
 
@@ -255,7 +286,7 @@ def status_counts(tx: Tx) -> tuple[StatusCount, ...]:
     return tuple(
         StatusCount(status, number, None if oldest is None else from_micros(oldest))
         for status in DeliveryStatus
-        if status is DeliveryStatus.DEFERRED or DeliveryState(status) in IN_FLIGHT_DELIVERIES
+        if status is DeliveryStatus.DEFERRED or status in _IN_FLIGHT
         for number, oldest in [found.get(status, (0, None))]
     )
 
@@ -263,10 +294,11 @@ def status_counts(tx: Tx) -> tuple[StatusCount, ...]:
 def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId]) -> dict[MessageId, MessageStatus]:
     """The status of each of these messages that has deliveries."""
     found: dict[MessageId, set[DeliveryStatus]] = {}
-    columns = select(delivery.c.org, delivery.c.message, delivery.c.state, delivery.c.attempts)
+    columns = select(delivery.c.org, delivery.c.message, delivery.c.state, delivery.c.attempts, delivery.c.replied_at)
     for row in tx.execute(columns.where(delivery.c.message.in_(sorted(sent)))):
         if row.org == org:
-            found.setdefault(MessageId(row.message), set()).add(delivery_status(DeliveryState(row.state), row.attempts))
+            told = delivery_status(DeliveryState(row.state), row.attempts, replied=row.replied_at is not None)
+            found.setdefault(MessageId(row.message), set()).add(told)
     return {message: status for message, each in found.items() if (status := message_status(each)) is not None}
 
 
