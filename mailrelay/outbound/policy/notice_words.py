@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailrelay.mail.dsn_write import Told
-from mailrelay.model.delivery import Attempt, Deferred, Delivery, DeliveryState, Interrupted, Notice, Refused, Stage
+from mailrelay.model.delivery import (
+    Accepted,
+    Attempt,
+    Deferred,
+    Delivery,
+    DeliveryState,
+    Interrupted,
+    Notice,
+    Refused,
+    Stage,
+)
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.reply import EnhancedStatus, Reply
 
@@ -16,25 +26,23 @@ _EXPIRED = EnhancedStatus(4, 4, 7)  # RFC 3463 §3.5
 _INTERRUPTED = EnhancedStatus(4, 4, 2)
 _NOT_TRIED = EnhancedStatus(4, 4, 1)
 _SUPPRESSED = EnhancedStatus(5, 7, 1)
-_BLAMED = (
-    "Nothing is wrong with the address: what sends for you is refused there. Show this notice to your administrator."
-)
+_BLAMED = "The address is not the reason: what sends for you is not trusted there. Show this notice to those who run your mail."
 _ADVICE = {
     Category.USER_UNKNOWN: "Check the address for mistakes, or ask the person for the one they use now.",
     Category.HOST_UNKNOWN: "Check what stands behind the @ for mistakes.",
     Category.NO_MAIL_HOST: "Nobody at this domain can be written to by e-mail; use another way.",
-    Category.INACTIVE: "The address is not in use; ask the person for another one.",
-    Category.MAILBOX_FULL: "There is no room left for mail to this person; send it again in some days, or tell them another way.",
+    Category.INACTIVE: "Ask the person for the address that they use now.",
+    Category.MAILBOX_FULL: "Tell the person in another way that their mailbox has no room, and send it again then.",
     Category.TOO_LARGE: "Send it again with smaller attachments, or with a link to them.",
     Category.FILTERED: "Ask the person to let mail from your address through.",
-    Category.POLICY: "Show this notice to your administrator: the other side has a rule against this mail.",
-    Category.CONTENT: "Something in the mail is not wanted there; leave out what may be it, links and attachments first.",
-    Category.RATE_LIMITED: "Send it again later.",
-    Category.TIMEOUT: "Check what stands behind the @ for mistakes; if it is right, send it again later.",
-    Category.SYSTEM: "The trouble is on the other side; send it again later.",
+    Category.POLICY: "Show this notice to those who run your mail: the other side has a rule against it.",
+    Category.CONTENT: "Send it again without what may not be wanted there: try without links and attachments first.",
+    Category.RATE_LIMITED: "Send it again tomorrow.",
+    Category.TIMEOUT: "Check what stands behind the @ for mistakes; if there are none, send it again tomorrow.",
+    Category.SYSTEM: "The trouble is on the other side; send it again tomorrow.",
 }
-_ASK = "If these words do not say enough, show this notice to your administrator."
-_LIFT = "Ask your administrator to lift the suppression if mail to this address is wanted."
+_ASK = "If these words do not say enough, show this notice to those who run your mail."
+_LIFT = "If mail to this address is wanted, ask those who run your mail to lift the suppression."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +70,8 @@ def told(facts: Facts) -> Told:
     match facts.delivery.state:
         case DeliveryState.SUPPRESSED:
             return _suppressed(facts)
-        case DeliveryState.BOUNCED if facts.came_back is not None:
-            return _returned(facts, facts.came_back)
+        case DeliveryState.BOUNCED if facts.attempt is not None and isinstance(facts.attempt.outcome, Accepted):
+            return _returned(facts, facts.came_back or CameBack(status=None, diagnostic=facts.delivery.last_reply))
         case DeliveryState.EXPIRED:
             return _expired(facts)
         case _:
@@ -88,7 +96,7 @@ def _expired(facts: Facts) -> Told:
 def _delayed(facts: Facts) -> Told:
     reply, by_remote = _reply(facts)
     until = facts.delivery.expires_at
-    happened = f"It could not be sent yet, and is tried again until {_day(until)}. "
+    happened = f"It has not arrived yet, and goes on being offered until {_day(until)}. "
     return _told(
         facts,
         happened + _last_said(facts, by_remote=by_remote),
