@@ -115,9 +115,10 @@ def show(talk: Talk, message: str, raw: bool) -> None:
     "--eml", type=click.File("rb"), help="A whole mail instead, to the addresses in its header; - is standard input."
 )
 @click.option("--user", default="", help="On whose behalf, by id or address; by default the owner of --from.")
+@click.option("--job", default="", help="What you call the mass of mail that this is part of.")
 @click.option("--key", help="Idempotency key: a repeat with the same key is the same mail.")
 @talks
-def send(talk: Talk, eml: Any, user: str, key: str | None, **given: Any) -> None:
+def send(talk: Talk, eml: Any, user: str, job: str, key: str | None, **given: Any) -> None:
     """Queue a mail; it is durable when this returns.
 
     Example: mailrelay message send --from anna@example.org --to bob@customer.example --subject Hello --text Hi
@@ -134,7 +135,9 @@ def send(talk: Talk, eml: Any, user: str, key: str | None, **given: Any) -> None
             body, kind = _fields(given), "application/json"
         except (OSError, UnicodeError) as error:
             raise Failed(f"what is to be sent cannot be read: {error}", EX_NOINPUT) from None
-    answer = talk.raw("POST", "/messages", body=body, content_type=kind, headers=headers, query={"user": user})
+    answer = talk.raw(
+        "POST", "/messages", body=body, content_type=kind, headers=headers, query={"user": user, "job": job}
+    )
     if answer.status >= 400:
         raise failure(answer)
     (queued,) = talk.lines(answer)

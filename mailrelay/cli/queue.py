@@ -11,7 +11,7 @@ from mailrelay.cli.show import pairs, plain, table, when
 from mailrelay.cli.talk import Talk, part, talks
 
 _STATUSES = (
-    "scheduled held queued deferred sending sent delivered bounced expired failed suppressed cancelled".split()  # noqa: SIM905
+    "scheduled held queued deferred sending sent delivered replied bounced expired failed suppressed cancelled".split()  # noqa: SIM905
 )
 
 
@@ -28,23 +28,24 @@ def command() -> None:
     type=click.Choice(_STATUSES),
     help="Only these; may be given several times. Queued were never tried, deferred were and wait for the next try.",
 )
+@click.option("--job", default="", help="Only of this job.")
 @click.option("--all", "everything", is_flag=True, help="Ended deliveries too.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many, newest first.")
 @talks
-def list_(talk: Talk, state: tuple[str, ...], everything: bool, limit: int) -> None:
+def list_(talk: Talk, state: tuple[str, ...], job: str, everything: bool, limit: int) -> None:
     """List deliveries: those in flight, or all.
 
     Example: mailrelay queue list --state deferred
     """
     statuses = state or (() if everything else ("scheduled", "held", "queued", "deferred", "sending"))
-    found = talk.pages("/queue", limit, status=list(statuses))
+    found = talk.pages("/queue", limit, status=list(statuses), job=job)
     empty = (
         "Nothing is on its way out." if statuses else "Nothing was sent yet. Send a mail with `mailrelay message send`."
     )
     if statuses and not state:
         empty += " Ended deliveries: mailrelay queue list --all"
     rows = (
-        (one["id"], one["status"], one["recipient"], when(one["due_at"]), one["attempts"], one["last_reply"])
+        (one["id"], status_word(one), one["recipient"], when(one["due_at"]), one["attempts"], one["last_reply"])
         for one in found["items"]
     )
     talk.show(found, lambda: table(rows, "DELIVERY", "STATUS", "RECIPIENT", "DUE", "TRIES", "LAST REPLY") or empty)
@@ -86,12 +87,30 @@ def retry(talk: Talk, delivery: str) -> None:
     talk.show({"delivery": delivery}, lambda: f"{delivery} is due now.")
 
 
+def status_word(one: Mapping[str, Any]) -> str:
+    """Its status; of a bounce also whether it is hard or soft: `bounced (hard)`."""
+    return f"{one['status']} ({one['bounce']})" if one["bounce"] else str(one["status"])
+
+
 def described(one: Mapping[str, Any]) -> Iterator[str]:
     """A delivery with its attempts, line by line."""
-    yield f"{one['id']}  {one['status']}  {plain(one['recipient'])}"
+    yield f"{one['id']}  {status_word(one)}  {plain(one['recipient'])}"
     due = when(one["due_at"]) if one["state"] in ("queued", "scheduled") else ""
+    because = f"{one['category'].replace('_', ' ')}, fault of {one['fault']}" if one["category"] else ""
+    scope, _, name = one["held_by"].partition(":")
+    held = f"the {scope} {name}: mailrelay suspension list" if scope else ""
     yield pairs(
-        [("message", one["message"]), ("queued", when(one["created_at"])), ("due", due), ("last", one["last_reply"])],
+        [
+            ("message", one["message"]),
+            ("job", one["job"]),
+            ("queued", when(one["created_at"])),
+            ("due", due),
+            ("last", one["last_reply"]),
+            ("meaning", because),
+            ("held by", held),
+            ("replied", _since(one["replied_at"])),
+            ("complaint", _since(one["complained_at"])),
+        ],
         indent=2,
     )
     for attempt in one["history"]:
@@ -102,6 +121,10 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
         detail = f": {attempt['detail']}" if attempt["detail"] else ""
         yield plain(f"    {attempt['outcome']}{stage}{detail}")
         yield from (plain(f"      {line}") for line in _reply(attempt["reply"]))
+
+
+def _since(at: str | None) -> str:
+    return when(at) if at else ""
 
 
 def _proof(tls: Mapping[str, Any] | None) -> str:

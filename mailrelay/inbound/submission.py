@@ -20,6 +20,7 @@ from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams, Peer
 from mailrelay.model.organisation import User
 from mailrelay.model.reply import Reply
+from mailrelay.outbound.job import take_job
 from mailrelay.outbound.policy import sender
 from mailrelay.outbound.submit import Submission, Submitted
 from mailrelay.smtp import codes
@@ -189,6 +190,7 @@ class _Sending:
         self._pieces.clear()
         try:
             raw, key = take_key(raw)
+            raw, job = take_job(raw)
             submitted = await self._submitter.submit(
                 Submission(
                     org=self._user.org,
@@ -199,6 +201,7 @@ class _Sending:
                     recipients=tuple(self._recipients.values()),
                     raw=raw,
                     idempotency_key=key,
+                    job=job,
                 )
             )
         except Refusal as refusal:

@@ -37,7 +37,9 @@ IN_FLIGHT_DELIVERIES = frozenset(
 
 
 class DeliveryStatus(StrEnum):
-    """What people are told of a delivery (K1): its state, but that of the queued ones those are *deferred* that were tried."""
+    """What people are told of a delivery (K1): its state, but *deferred* when it is queued and was tried, *replied* when a person
+    answered it.
+    """
 
     SCHEDULED = "scheduled"
     HELD = "held"
@@ -46,6 +48,7 @@ class DeliveryStatus(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     DELIVERED = "delivered"
+    REPLIED = "replied"
     BOUNCED = "bounced"
     EXPIRED = "expired"
     FAILED = "failed"
@@ -63,6 +66,7 @@ class MessageStatus(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     DELIVERED = "delivered"
+    REPLIED = "replied"
     PARTIALLY_SENT = "partially_sent"
     BOUNCED = "bounced"
     EXPIRED = "expired"
@@ -79,7 +83,7 @@ _UNFINISHED = (
     DeliveryStatus.SCHEDULED,
 )
 """What says most of a message while one of its deliveries is in flight, first."""
-_ARRIVED = (DeliveryStatus.SENT, DeliveryStatus.DELIVERED)
+_ARRIVED = (DeliveryStatus.REPLIED, DeliveryStatus.SENT, DeliveryStatus.DELIVERED)
 _NEVER = (
     DeliveryStatus.BOUNCED,
     DeliveryStatus.EXPIRED,
@@ -92,8 +96,8 @@ _NEVER = (
 def message_status(deliveries: Collection[DeliveryStatus]) -> MessageStatus | None:
     """The status of a message by those of its deliveries; None without any: it came in, or goes to nobody.
 
-    While anything is in flight it is that, what hangs first. At the end it is sent or delivered to all, sent to some
-    (`partially_sent`), or what befell its deliveries, what the other side said first.
+    While anything is in flight it is that, what hangs first. At the end it is replied to by somebody, sent or delivered to all, sent
+    to some (`partially_sent`), or what befell its deliveries, what the other side said first.
     """
     for status in _UNFINISHED:
         if status in deliveries:
@@ -229,12 +233,14 @@ class Delivery:
 
     @property
     def status(self) -> DeliveryStatus:
-        """Its state, or deferred: it was tried, and waits to be tried again."""
-        return delivery_status(self.state, self.attempts)
+        """Its state, or deferred: it was tried, and waits to be tried again; or replied."""
+        return delivery_status(self.state, self.attempts, replied=self.replied_at is not None)
 
 
-def delivery_status(state: DeliveryState, attempts: int) -> DeliveryStatus:
-    """What a delivery in this state, tried so often, is called."""
+def delivery_status(state: DeliveryState, attempts: int, *, replied: bool) -> DeliveryStatus:
+    """What a delivery in this state, tried so often and answered by a person or not, is called."""
+    if replied and state in (DeliveryState.SENT, DeliveryState.DELIVERED):
+        return DeliveryStatus.REPLIED
     if state is DeliveryState.QUEUED and attempts:
         return DeliveryStatus.DEFERRED
     return DeliveryStatus(state)

@@ -205,6 +205,8 @@ def _sha256(submission: Submission) -> str:
     """What tells the same request from another one (O19)."""
     digest = hashlib.sha256(submission.raw)
     envelope = [submission.user, str(submission.mail_from), *sorted(str(one.address) for one in submission.recipients)]
+    if submission.job:
+        envelope.append(f"job {submission.job}")
     digest.update("\0".join(envelope).encode())
     return digest.hexdigest()
 

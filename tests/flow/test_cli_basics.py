@@ -194,7 +194,13 @@ def test_nobody_takes_practice_mail(tmp_path: Path) -> None:
 
 async def test_no_daemon_is_one_line_for_every_command(tmp_path: Path) -> None:
     client = Cli(tmp_path / "none.sock")
-    given = {"file": str(tmp_path / "r.csv"), "settings": "plan=paid", "record": "contact/1", "to": "contact/2"}
+    given = {
+        "file": str(tmp_path / "r.csv"),
+        "settings": "plan=paid",
+        "scope": "job",
+        "record": "contact/1",
+        "to": "contact/2",
+    }
     (tmp_path / "r.csv").write_text("module,id,name\n")
     for name, command in commands():
         if name in (("run",), ("check",), ("practice", "send"), ("message", "inspect"), ("message", "send")):

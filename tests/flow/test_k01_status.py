@@ -117,6 +117,6 @@ def test_k01_a_messages_status_is_that_of_its_deliveries(deliveries: str, status
 
 
 def test_k01_every_state_is_a_status_and_deferred_is_the_only_one_more() -> None:
-    assert {*DeliveryStatus} - {*DeliveryState} == {"deferred"}
+    assert {*DeliveryStatus} - {*DeliveryState} == {"deferred", "replied"}
     assert {*DeliveryState} < {*DeliveryStatus}
     assert all(str(message_status([status])) == str(status) for status in DeliveryStatus)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
@@ -22,6 +22,7 @@ from mailrelay.model.delivery import (
     Stage,
 )
 from mailrelay.model.envelope import Channel
+from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.reply import Reply
 from mailrelay.store import deliveries, queue
 from mailrelay.store.base import Tx
@@ -31,12 +32,14 @@ from mailrelay.web.shape import After, Limit, MailAddress, Page, Shown, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["queue"])
+_BOUNCES = (DeliveryState.BOUNCED, DeliveryState.EXPIRED)
 
 
 class ShownDelivery(Shown):
     """One recipient of one outgoing message; `last_reply` is the other side's last word.
 
-    `status` is its `state`, but "deferred" for one that is queued again because it was put off (K1).
+    `status` is its `state`, but "deferred" for one that is queued again because it was put off, and "replied" for one that a
+    person answered (K1). `category` is what its last bad answer means, `fault` whose doing it was.
     """
 
     id: str
@@ -51,6 +54,13 @@ class ShownDelivery(Shown):
     expires_at: datetime
     attempts: int
     last_reply: str
+    category: Category | None
+    bounce: Annotated[Literal["hard", "soft"] | None, Field(description="Class of a bounce.")]
+    fault: Fault | None
+    job: str
+    held_by: Annotated[str, Field(description="The suspension that holds it, `job:name` or `domain:name`.")]
+    replied_at: datetime | None
+    complained_at: datetime | None
 
     @classmethod
     def of(cls, one: Delivery) -> ShownDelivery:
@@ -68,6 +78,13 @@ class ShownDelivery(Shown):
             expires_at=one.expires_at,
             attempts=one.attempts,
             last_reply=one.last_reply,
+            category=one.category,
+            bounce=("hard" if one.hard else "soft") if one.state in _BOUNCES or one.hard else None,
+            fault=one.fault,
+            job=one.job,
+            held_by=one.held_by,
+            replied_at=one.replied_at,
+            complained_at=one.complained_at,
         )
 
 
@@ -161,6 +178,7 @@ async def list_all(
         list[DeliveryStatus] | None,
         Query(description="Only these statuses: like state, but queued are those never tried, deferred the others."),
     ] = None,
+    job: Annotated[str, Query(max_length=64, description="Only of this job.")] = "",
     after: After = "",
     limit: Limit = 100,
 ) -> object:
@@ -170,6 +188,7 @@ async def list_all(
         caller.org,
         states=state or (),
         statuses=status or (),
+        job=job,
         before=DeliveryId(after) if after else None,
         limit=limit,
     )

@@ -18,6 +18,7 @@ from mailrelay.mail.message import parse
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import BodyType, Channel, EnvelopeRecipient, MailParams
 from mailrelay.model.organisation import User
+from mailrelay.outbound.job import JOB_FIELD, LONGEST_JOB, checked_job, take_job
 from mailrelay.outbound.submit import Submission
 from mailrelay.smtp.address import parse_address
 from mailrelay.smtp.data import normalise_newlines
@@ -84,6 +85,8 @@ def _content(value: object) -> bytes:
 _LINE_ENDS = {ord(char): None for char in "\r\n"}
 Content = Annotated[bytes, PlainValidator(_content), WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
 Line = Annotated[str, StringConstraints(max_length=900)]
+Job = Annotated[str, StringConstraints(max_length=LONGEST_JOB)]
+_JOB = "What you call the mass of mail that this is part of: its rates are watched, and it can be stopped, by itself."
 
 
 class GivenAttachment(Given):
@@ -109,6 +112,7 @@ class GivenMessage(Given):
     headers: Mapping[str, str] = Field(default_factory=dict, max_length=50, description="Further header fields.")
     in_reply_to: Line | None = Field(None, description="A Message-ID without angle brackets.")
     references: tuple[Line, ...] = Field((), max_length=100)
+    job: Job = Field("", description=_JOB)
     documents: int = Field(0, ge=0, description="How many links to documents of cloud stores are in it (O4).")
 
 
@@ -151,6 +155,10 @@ async def send(
     user: Annotated[
         str, Query(max_length=320, description="On whose behalf, by id or address; by default the owner of From.")
     ] = "",
+    job: Annotated[
+        str,
+        Query(max_length=LONGEST_JOB, description=f"For a whole message, like its field {JOB_FIELD}. {_JOB}"),
+    ] = "",
     idempotency_key: Annotated[
         str | None,
         Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="The same key is one mail."),
@@ -176,8 +184,10 @@ async def send(
         sender = given.from_.address if given.from_ else author.primary
         raw, recipients = await _off_loop(size, _composed, given, author)
         documents = given.documents
+        job = _one_job(job, given.job)
     else:
         raise HTTPException(415, f"Send application/json or {_WHOLE}, not {kind}")
+    raw, named = take_job(raw)
     submitted = await app.submitter.submit(
         Submission(
             org=caller.org,
@@ -192,6 +202,7 @@ async def send(
             ),
             idempotency_key=idempotency_key,
             documents=documents,
+            job=_one_job(job, named),
         )
     )
     return Queued(
@@ -203,6 +214,13 @@ async def send(
         ),
         repeated=submitted.repeated,
     )
+
+
+def _one_job(asked: str, named: str) -> str:
+    """The job of a mail, which may be said in more than one place. Raises Invalid."""
+    if asked and named and asked != named:
+        raise Invalid("job", f"is {asked!r} in one place and {named!r} in another")
+    return checked_job(asked or named, "job") if asked or named else ""
 
 
 async def _off_loop(size: int, work: Any, /, *given: Any) -> Any:
