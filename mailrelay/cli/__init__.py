@@ -10,6 +10,7 @@ import importlib
 import click
 
 _COMMANDS = {
+    "address": "What is known of an address: why somebody gets no mail.",
     "audit": "Compare what was accepted with what ended and what is in flight.",
     "check": "Check a configuration file, or whether the daemon is ready.",
     "domain": "Mail domains, their DKIM keys and the lines to publish.",

@@ -57,13 +57,16 @@ def show(talk: Talk, address: str) -> None:
 @click.argument("address")
 @click.option("--reason", type=_REASONS, default="by_hand", show_default=True)
 @click.option("--evidence", default="by hand", show_default=True, help="What was seen.")
+@click.option("--job", default="", help="With --reason unsubscribed: the job that it counts against.")
+@click.option("--list", "list_name", default="", help="With --reason unsubscribed: the list that was left.")
 @talks
-def add(talk: Talk, address: str, reason: str, evidence: str) -> None:
+def add(talk: Talk, address: str, reason: str, evidence: str, job: str, list_name: str) -> None:
     """Suppress an address.
 
     Example: mailrelay suppression add bob@customer.example --evidence "asked by phone"
     """
-    found = talk.post("/suppressions", {"address": address, "reason": reason, "evidence": evidence})
+    given = {"address": address, "reason": reason, "evidence": evidence, "job": job, "list": list_name}
+    found = talk.post("/suppressions", given)
     talk.show(found, lambda: f"{address} is suppressed ({', '.join(one['reason'] for one in found)}).")
 
 

@@ -10,6 +10,7 @@ from typing import IO, Annotated, BinaryIO, cast
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import StringConstraints
 
 from mailrelay import log
 from mailrelay.crm import suppressed
@@ -18,6 +19,8 @@ from mailrelay.crm.suppressed import Entry
 from mailrelay.errors import Invalid, MailrelayError, Unavailable, Unknown
 from mailrelay.model.address import Address
 from mailrelay.model.suppression import Suppression, SuppressionReason
+from mailrelay.outbound.job import LONGEST_JOB, checked_job
+from mailrelay.outbound.unsubscribe import unsubscribe
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.store import suppressions
 from mailrelay.store.base import Tx
@@ -42,11 +45,13 @@ Lifted = Annotated[bool, Query(description="Those that were lifted too.")]
 
 
 class GivenSuppression(Given):
-    """An address to suppress, and why."""
+    """An address to suppress, and why. `job` and `list` say what somebody unsubscribed from, which counts against the job (O18)."""
 
     address: MailAddress
     reason: SuppressionReason = SuppressionReason.BY_HAND
-    evidence: str = _BY_HAND
+    evidence: Annotated[str, StringConstraints(max_length=1000)] = _BY_HAND
+    job: Annotated[str, StringConstraints(max_length=LONGEST_JOB)] = ""
+    list: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
 
 
 class ShownSuppression(Shown):
@@ -246,16 +251,35 @@ def given_address(text: str) -> Address:
 
 
 def _add(tx: Tx, app: Application, caller: Caller, given: GivenSuppression) -> Sequence[Suppression]:
-    suppressions.suppress(
-        tx,
-        org=caller.org,
-        key=given.address.key,
-        reason=given.reason,
-        evidence=given.evidence,
-        now=app.clock.now(),
-        by=caller.by,
-    )
-    return suppressions.holding(tx, caller.org, [given.address.key])
+    key, now = given.address.key, app.clock.now()
+    if given.reason is SuppressionReason.UNSUBSCRIBED:
+        unsubscribe(
+            tx,
+            org=caller.org,
+            address=given.address,
+            job=checked_job(given.job, "job") if given.job else "",
+            evidence=_left(given),
+            by=caller.by,
+            at=now,
+            brakes=app.config.brakes,
+        )
+    elif given.job or given.list:
+        raise Invalid("job" if given.job else "list", "belongs to the reason unsubscribed")
+    else:
+        suppressions.suppress(
+            tx, org=caller.org, key=key, reason=given.reason, evidence=given.evidence, now=now, by=caller.by
+        )
+    return suppressions.holding(tx, caller.org, [key])
+
+
+def _left(given: GivenSuppression) -> str:
+    """`unsubscribed from the list news of the job spring: clicked the link`, as much of it as is known."""
+    said = "unsubscribed"
+    if given.list:
+        said += f" from the list {given.list}"
+    if given.job:
+        said += f" of the job {given.job}" if given.list else f" from the job {given.job}"
+    return said if given.evidence == _BY_HAND else f"{said}: {given.evidence}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,87 @@
+"""`mailrelay address`: what is known of an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from mailrelay.cli.show import table, when
+from mailrelay.cli.suppression import suppressions
+from mailrelay.cli.talk import Talk, part, talks
+
+
+@click.group("address")
+def command() -> None:
+    """Addresses: why somebody gets no mail."""
+
+
+@command.command("show")
+@click.argument("address")
+@click.option(
+    "--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Mails to and about it, the newest."
+)
+@talks
+def show(talk: Talk, address: str, limit: int) -> None:
+    """Show everything known of an address: whether it is sent to, its records, its last mails, what came back.
+
+    Example: mailrelay address show bob@customer.example
+    """
+    found = talk.get(f"/addresses/{part(address)}", limit=limit)
+    talk.show(found, lambda: "\n\n".join(_told(found)))
+
+
+def _told(one: Mapping[str, Any]) -> Iterator[str]:
+    standing = [each for each in one["suppressions"] if not each["lifted_at"]]
+    if standing:
+        why = ", ".join(f"{each['reason'].replace('_', ' ')} since {when(each['since'])}" for each in standing)
+        yield (
+            f"{one['address']} is not sent to: {why}.\n"
+            f"To let it be sent to again: mailrelay suppression lift {one['address']}"
+        )
+    else:
+        yield f"{one['address']} may be sent to: nothing stands against it."
+    if one["suppressions"]:
+        yield suppressions(one["suppressions"], lifted=True)
+    records = ((each["record"], each["name"], each["field"]) for each in one["records"])
+    yield table(records, "RECORD", "NAME", "FIELD") or "No record has it."
+    sent = (
+        (
+            each["id"],
+            when(each["created_at"]),
+            _status(each),
+            _meaning(each) if each["category"] else "-",
+            each["last_reply"] or "-",
+        )
+        for each in one["deliveries"]
+    )
+    yield table(sent, "DELIVERY", "QUEUED", "STATUS", "MEANS", "LAST REPLY") or "No mail was sent to it."
+    came = (
+        (
+            each["message"],
+            when(each["at"]),
+            each["kind"],
+            each["action"],
+            _meaning(each),
+            "yes" if each["believed"] else "no",
+            each["diagnostic"] or "-",
+        )
+        for each in one["feedback"]
+    )
+    yield table(came, "CAME BACK", "AT", "KIND", "ACTION", "MEANS", "BELIEVED", "SAID") or "Nothing came back about it."
+
+
+def _status(one: Mapping[str, Any]) -> str:
+    told = str(one["status"])
+    if one["held_by"]:
+        told += f" ({one['held_by']})"
+    told += ", replied" if one["replied_at"] else ""
+    return told + (", complained" if one["complained_at"] else "")
+
+
+def _meaning(one: Mapping[str, Any]) -> str:
+    """`user unknown, hard`; `policy, the sender's fault`."""
+    told = str(one["category"]).replace("_", " ")
+    told += ", hard" if one["hard"] else ""
+    return told + (", the sender's fault" if one["fault"] == "sender" else "")

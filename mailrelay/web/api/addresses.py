@@ -1,0 +1,119 @@
+"""Everything known of an address on one page: why does Bob get no mail? (O10, I10, I11)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from mailrelay.model.address import Address
+from mailrelay.model.delivery import Delivery, DeliveryState, DeliveryStatus
+from mailrelay.model.feedback import Action, Category, Fault
+from mailrelay.model.message import Kind
+from mailrelay.model.record import AddressKind
+from mailrelay.store import deliveries, feedback, matches, suppressions
+from mailrelay.store.base import Tx
+from mailrelay.store.matches import Match
+from mailrelay.web.api.suppressions import ShownSuppression, given_address
+from mailrelay.web.application import App
+from mailrelay.web.identity import Caller, Reader
+from mailrelay.web.shape import MailAddress, Ref, Shown
+from mailrelay.web.strict import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, tags=["addresses"])
+_RECORDS = 100
+
+
+class AddressRecord(Shown):
+    """A record that has the address, and in which field."""
+
+    record: Ref
+    name: str
+    field: str
+    kind: AddressKind
+
+    @classmethod
+    def of(cls, one: Match) -> AddressRecord:
+        """The match as it is answered."""
+        return cls(record=one.ref, name=one.name, field=one.field, kind=one.kind)
+
+
+class AddressDelivery(Shown):
+    """A mail to the address. `category`, `hard` and `fault` say what its last bad answer means."""
+
+    id: str
+    message: str
+    queue_id: str
+    job: str
+    state: DeliveryState
+    status: DeliveryStatus
+    created_at: datetime
+    due_at: datetime
+    attempts: int
+    last_reply: str
+    category: Category | None
+    hard: bool
+    fault: Fault | None
+    held_by: str
+    replied_at: datetime | None
+    complained_at: datetime | None
+
+
+class AddressFeedback(Shown):
+    """What a mail that came back says of the address; `believed` when it was acted on."""
+
+    at: datetime
+    message: str
+    delivery: str | None
+    kind: Kind
+    action: Action
+    category: Category
+    hard: bool
+    fault: Fault
+    status: str
+    code: int | None
+    diagnostic: str
+    believed: bool
+
+
+class ShownAddressPage(Shown):
+    """An address: whether it is sent to, everything that ever stood against it, its last mails, and what came back.
+
+    `key` is the address as it is compared. `may_be_sent_to` is false while one of the suppressions holds.
+    """
+
+    address: MailAddress
+    key: str
+    may_be_sent_to: bool
+    suppressions: tuple[ShownSuppression, ...]
+    records: tuple[AddressRecord, ...]
+    deliveries: tuple[AddressDelivery, ...]
+    feedback: tuple[AddressFeedback, ...]
+
+
+@router.get("/addresses/{address}")
+async def show(
+    app: App,
+    caller: Reader,
+    address: str,
+    limit: Annotated[int, Query(ge=1, le=100, description="Deliveries and returned mails, the newest.")] = 20,
+) -> ShownAddressPage:
+    """Everything known of an address: what stands against it, its records, its last mails, what came back."""
+    return await app.store.read(_known, caller, given_address(address), limit)
+
+
+def _known(tx: Tx, caller: Caller, address: Address, limit: int) -> ShownAddressPage:
+    org, key = caller.org, address.key
+    stood = suppressions.history(tx, org, key)
+    sent: tuple[Delivery, ...] = deliveries.to_address(tx, org, key, limit=limit)
+    came = feedback.of_address(tx, org, key, limit=limit)
+    return ShownAddressPage(
+        address=address,
+        key=key,
+        may_be_sent_to=all(one.lifted_at is not None for one in stood),
+        suppressions=tuple(ShownSuppression.model_validate(one) for one in stood),
+        records=tuple(AddressRecord.of(one) for one in matches.by_addresses(tx, org, [key], limit=_RECORDS)),
+        deliveries=tuple(AddressDelivery.model_validate(one) for one in sent),
+        feedback=tuple(AddressFeedback.model_validate(one) for one in came),
+    )
