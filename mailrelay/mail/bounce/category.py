@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mailrelay.mail.bounce.phrases import GROUPS
+from mailrelay.mail.bounce import phrases
 from mailrelay.mail.bounce.report import BouncedRecipient, Trouble
+from mailrelay.mail.bounce.wording import words
 from mailrelay.model.delivery import Stage
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.reply import EnhancedStatus, Reply
@@ -38,7 +39,6 @@ _SENDER_STATUS = frozenset(
 )
 # RFC 3463 §3, RFC 7505 §4 (1.10), RFC 7293 §5 (7.17, 7.18), RFC 5248: subject and detail, what they mean.
 _STATUS: dict[tuple[int, int], Category] = {
-    (1, 0): Category.USER_UNKNOWN,
     (1, 1): Category.USER_UNKNOWN,
     (1, 2): Category.HOST_UNKNOWN,
     (1, 3): Category.USER_UNKNOWN,
@@ -47,18 +47,15 @@ _STATUS: dict[tuple[int, int], Category] = {
     (1, 7): Category.POLICY,
     (1, 8): Category.POLICY,
     (1, 10): Category.NO_MAIL_HOST,
-    (2, 0): Category.FILTERED,
     (2, 1): Category.INACTIVE,
     (2, 2): Category.MAILBOX_FULL,
     (2, 3): Category.TOO_LARGE,
     (2, 4): Category.FILTERED,
-    (3, 0): Category.SYSTEM,
     (3, 1): Category.SYSTEM,
     (3, 2): Category.SYSTEM,
     (3, 3): Category.SYSTEM,
     (3, 4): Category.TOO_LARGE,
     (3, 5): Category.SYSTEM,
-    (4, 0): Category.TIMEOUT,
     (4, 1): Category.TIMEOUT,
     (4, 2): Category.TIMEOUT,
     (4, 3): Category.TIMEOUT,
@@ -72,6 +69,8 @@ _STATUS: dict[tuple[int, int], Category] = {
     (7, 17): Category.USER_UNKNOWN,
     (7, 18): Category.HOST_UNKNOWN,
 }
+# Asked after vague words: x.y.0 says only which part of the way it was.
+_UNDEFINED = {1: Category.USER_UNKNOWN, 2: Category.FILTERED, 3: Category.SYSTEM, 4: Category.TIMEOUT}
 _SUBJECT = {4: Category.TIMEOUT, 5: Category.SYSTEM, 6: Category.CONTENT, 7: Category.POLICY}
 # RFC 5321 §4.2.2, RFC 7504 §3 and §4 (521, 556).
 _CODE = {
@@ -92,10 +91,13 @@ _CODE = {
     554: Category.POLICY,
     556: Category.NO_MAIL_HOST,
 }
-# The look-behind keeps both linear: a token is tried at its first character only.
-_ADDRESS = re.compile(r"(?<![^\s<>\"'\[(:;,=])[^\s<>\"'\[(:;,=@]+@[^\s<>\"')\],;:]+")
-_NUMBERS = re.compile(r"(?<![\w.])[245]\d\d(?=[ \-]|\Z)[ \-]?(?:#?[245]\.\d{1,3}\.\d{1,3}\b)?")
-_SPACE = re.compile(r"\s+")
+_QUOTED = re.compile(r"(?<![\w.])[45]\d\d(?:[ -]|: ?)(?:#?[45]\.\d{1,3}\.\d{1,3}[ :]|(?=[^\d\s]))")
+# How Exim, Postfix and DragonFly report at which command the other host said no.
+_BEFORE_RCPT_IN_WORDS = re.compile(
+    r"after (?:mail from|ehlo|helo|initial connection|starttls)|in reply to (?:mail from|ehlo|helo|end of starttls)|did not like our (?:mail from|ehlo|helo)",
+    re.IGNORECASE,
+)
+_REFUSED_AT_EDGE = ["recipient", "address", "rejected"]
 
 
 def judge(status: EnhancedStatus | None, code: int | None, text: str, *, action: Action = Action.FAILED) -> Verdict:
@@ -106,15 +108,19 @@ def judge(status: EnhancedStatus | None, code: int | None, text: str, *, action:
         limited = status.detail == 28
         return Verdict(Category.RATE_LIMITED if limited else Category.POLICY, hard=False, fault=Fault.SENDER)
     transient = status.klass == 4 if status is not None else code is not None and 400 <= code < 500
-    category, fault = _meaning(status, code, plain(text))
+    text = text[:MAX_CHARS]
+    category, fault = _meaning(status, code, text)
     if transient and category is Category.HOST_UNKNOWN:
         category, fault = Category.TIMEOUT, Fault.NEITHER  # the name service may answer otherwise tomorrow
+    if action is Action.DELAYED and category is Category.UNKNOWN:
+        category = Category.TIMEOUT
     # Gmail and Outlook.com answer 421 4.7.x when they slow a sender down; greylisting is nobody's fault.
     slowed = code == 421 and status is not None and (status.klass, status.subject) == (4, 7)
-    if slowed and category not in _RECIPIENT and "greylist" not in text.lower():
+    if slowed and category in (Category.POLICY, Category.TIMEOUT, Category.SYSTEM):
+        category = Category.RATE_LIMITED if category is Category.TIMEOUT else category
         fault = Fault.SENDER
-    hard = category in _DEAD and not transient and action is Action.FAILED
-    return Verdict(category, hard, fault)
+    verdict = Verdict(category, category in _DEAD and not transient and action is Action.FAILED, fault)
+    return _of_sender(verdict) if _BEFORE_RCPT_IN_WORDS.search(text) else verdict
 
 
 def of_outcome(reply: Reply, *, stage: Stage, by_us: bool = False) -> Verdict:
@@ -131,7 +137,12 @@ def of_outcome(reply: Reply, *, stage: Stage, by_us: bool = False) -> Verdict:
         dead = stage is Stage.RESOLVE and reply.status is not None and reply.status.subject == 1
         return Verdict(verdict.category, verdict.hard and dead, verdict.fault)
     verdict = judge(reply.status, reply.code, reply.text)
-    if stage not in _BEFORE_RCPT or verdict.category not in _RECIPIENT:
+    return _of_sender(verdict) if stage in _BEFORE_RCPT else verdict
+
+
+def _of_sender(verdict: Verdict) -> Verdict:
+    """What a verdict becomes when the recipient had not been named yet."""
+    if verdict.category not in _RECIPIENT:
         return verdict
     # RFC 5321 §4.2.2: 452 to MAIL is about the server's disk, not about a mailbox; 521 and 556 are about its whole host.
     if verdict.category is Category.MAILBOX_FULL:
@@ -161,48 +172,32 @@ def of_trouble(trouble: Trouble, beside: str = "") -> BouncedRecipient:
     )
 
 
-def plain(text: str) -> str:
-    """A diagnostic ready to be compared: one line in lower case, without the addresses, codes and statuses in it."""
-    short = _SPACE.sub(" ", text[:MAX_CHARS]).lower().replace("\u2019", "'")
-    return _SPACE.sub(" ", _NUMBERS.sub(" ", _ADDRESS.sub("@", short)))
-
-
 def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> tuple[Category, Fault]:
-    by_status = _by_status(status)
+    # What the other host said, before what its reporter says around it.
+    quoted = _QUOTED.search(text)
+    tellings = [text[quoted.start() :], text] if quoted else [text]
+    said = [words(telling) for telling in tellings]
+    subject, detail = (status.subject, status.detail) if status is not None else (0, 0)
     # Exchange Online refuses unknown recipients at its edge with this and no other word.
-    if status is not None and (status.subject, status.detail) == (4, 1) and "recipient address rejected" in text:
+    if status is not None and (status.subject, status.detail) == (4, 1) and said[0][:3] == _REFUSED_AT_EDGE:
         return Category.USER_UNKNOWN, Fault.RECIPIENT
-    # Postfix puts "Recipient address rejected" before whatever a rule of the host says: with a status of policy, nobody is unknown.
-    said = text.replace("recipient address rejected", "") if by_status is Category.POLICY else text
-    if found := _by_text(said):
-        return found
-    category = by_status or _CODE.get(code or 0, Category.UNKNOWN)
-    if status is not None and (status.subject, status.detail) in ((1, 7), (1, 8)):
-        return category, Fault.SENDER
-    return category, Fault.RECIPIENT if category in _RECIPIENT else Fault.NEITHER
+    for telling, plain in zip(tellings, said, strict=True):
+        if group := phrases.find(phrases.SURE, plain, telling):
+            return group.category, group.fault if group.fault is not Fault.NEITHER else _fault(
+                group.category, subject, detail
+            )
+    if exact := _STATUS.get((subject, detail)):
+        return exact, _fault(exact, subject, detail)
+    for telling, plain in zip(tellings, said, strict=True):
+        if group := phrases.find(phrases.VAGUE, plain, telling):
+            return group.category, group.fault
+    undefined = _UNDEFINED.get(subject) if detail == 0 else None
+    category = undefined or _SUBJECT.get(subject) or _CODE.get(code or 0, Category.UNKNOWN)
+    return category, _fault(category, subject, detail)
 
 
-def _by_status(status: EnhancedStatus | None) -> Category | None:
-    if status is None or status.subject == 0:
-        return None
-    return _STATUS.get((status.subject, status.detail)) or _SUBJECT.get(status.subject)
-
-
-def _by_text(text: str) -> tuple[Category, Fault] | None:
-    if text:
-        for group in GROUPS:
-            if any(_holds(text, pieces) for pieces in group.phrases):
-                return group.category, group.fault
-    return None
-
-
-def _holds(text: str, pieces: tuple[str, ...]) -> bool:
-    if pieces[0] not in text:
-        return False
-    at = 0
-    for piece in pieces:
-        at = text.find(piece, at)
-        if at < 0:
-            return False
-        at += len(piece)
-    return True
+def _fault(category: Category, subject: int, detail: int) -> Fault:
+    # RFC 3463 §3.2: 1.7 and 1.8 are about the sender's address.
+    if (subject, detail) in ((1, 7), (1, 8)):
+        return Fault.SENDER
+    return Fault.RECIPIENT if category in _RECIPIENT else Fault.NEITHER

@@ -1,0 +1,83 @@
+"""What the world's mail systems write when they refuse, by what it means: data for `category`, in the order in which it decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from mailrelay.mail.bounce.phrases import domain, message, recipient, sender, system, vague
+from mailrelay.mail.bounce.wording import Book
+from mailrelay.model.feedback import Category, Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Patterns of one meaning (`wording`); `cjk` are looked for as they are, in texts that do not part words."""
+
+    category: Category
+    fault: Fault
+    patterns: str
+    cjk: str = ""
+
+
+SURE: tuple[Group, ...] = (
+    # Who sends is not who receives: "sender … user unknown" and "too many unknown users" stand before what they contain.
+    Group(Category.FILTERED, Fault.RECIPIENT, recipient.FILTERED_FIRST),
+    Group(Category.POLICY, Fault.SENDER, sender.UNVERIFIED),
+    Group(Category.RATE_LIMITED, Fault.SENDER, sender.HARVESTING),
+    Group(Category.RATE_LIMITED, Fault.NEITHER, sender.GREYLISTED),
+    Group(Category.RATE_LIMITED, Fault.NEITHER, sender.RECIPIENT_BUSY),
+    Group(Category.RATE_LIMITED, Fault.SENDER, sender.OWN_LIMIT),
+    Group(Category.TIMEOUT, Fault.NEITHER, system.RETRYABLE),
+    Group(Category.POLICY, Fault.NEITHER, system.NOT_A_MEMBER),
+    Group(Category.SYSTEM, Fault.NEITHER, system.DELIVERY_AGENT),
+    Group(Category.CONTENT, Fault.NEITHER, message.BAD_LINK),
+    # What does not kill an address stands before what does: a wrong "dead" loses a customer.
+    Group(Category.POLICY, Fault.NEITHER, system.RELAY),
+    Group(Category.MAILBOX_FULL, Fault.RECIPIENT, recipient.FULL, recipient.FULL_IN_CJK),
+    Group(Category.TOO_LARGE, Fault.NEITHER, message.TOO_LARGE, message.TOO_LARGE_IN_CJK),
+    Group(Category.INACTIVE, Fault.RECIPIENT, recipient.INACTIVE, recipient.INACTIVE_IN_CJK),
+    Group(Category.USER_UNKNOWN, Fault.RECIPIENT, recipient.UNKNOWN, recipient.UNKNOWN_IN_CJK),
+    Group(Category.FILTERED, Fault.RECIPIENT, recipient.FILTERED, recipient.FILTERED_IN_CJK),
+    Group(Category.POLICY, Fault.SENDER, sender.UNAUTHENTICATED),
+    Group(Category.POLICY, Fault.SENDER, sender.NAMELESS),
+    Group(Category.POLICY, Fault.SENDER, sender.LISTED),
+    Group(Category.POLICY, Fault.SENDER, sender.UNENCRYPTED),
+    Group(Category.POLICY, Fault.NEITHER, message.ATTACHMENT),
+    Group(Category.CONTENT, Fault.NEITHER, message.CONTENT, message.CONTENT_IN_CJK),
+    Group(Category.RATE_LIMITED, Fault.SENDER, sender.SLOWED),
+    Group(Category.POLICY, Fault.NEITHER, system.LOGIN),
+    Group(Category.NO_MAIL_HOST, Fault.RECIPIENT, domain.NO_MAIL),
+    Group(Category.HOST_UNKNOWN, Fault.RECIPIENT, domain.UNKNOWN, domain.UNKNOWN_IN_CJK),
+    Group(Category.TIMEOUT, Fault.NEITHER, system.TOO_LATE, system.TOO_LATE_IN_CJK),
+    Group(Category.SYSTEM, Fault.NEITHER, system.OUT_OF_ORDER),
+    Group(Category.POLICY, Fault.NEITHER, system.HOUSE_RULES),
+)
+VAGUE: tuple[Group, ...] = (
+    Group(Category.USER_UNKNOWN, Fault.RECIPIENT, vague.RECIPIENT),
+    Group(Category.POLICY, Fault.NEITHER, vague.REFUSED),
+    Group(Category.TIMEOUT, Fault.NEITHER, vague.LATER),
+)
+
+
+@cache
+def _book(groups: tuple[Group, ...]) -> Book:
+    book = Book()
+    for rank, group in enumerate(groups):
+        book.add(rank, group.patterns)
+    return book
+
+
+@cache
+def _cjk(groups: tuple[Group, ...]) -> tuple[tuple[str, Group], ...]:
+    return tuple((line, group) for group in groups for line in group.cjk.split())
+
+
+def find(groups: tuple[Group, ...], words: list[str], text: str) -> Group | None:
+    """The first of the groups that has a pattern for a text, given also as plain words; None when none has."""
+    rank = _book(groups).find(words)
+    if rank is not None:
+        return groups[rank]
+    if text.isascii():
+        return None
+    return next((group for line, group in _cjk(groups) if line in text), None)

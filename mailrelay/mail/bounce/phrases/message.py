@@ -1,0 +1,127 @@
+"""What is said of the message itself: too large, unwanted, broken."""
+
+from __future__ import annotations
+
+BAD_LINK = """
+blacklisted|blocklisted|blacklist|listed|spamvertised|blocked url|link|links|uri|urls|uris|website
+url|uri|link|links|urls * blacklisted|blocked|listed|blacklist|blocklist|blocklisted|malicious|phishing|suspicious|spam
+url * complaints
+uribl
+surbl
+"""
+
+ATTACHMENT = """
+attachment|attachments|filetype not|type|types|blocked|rejected|prohibited|forbidden|extension|banned|denied|removed|stripped|denied|found|detected|refused
+file type|types|extension|name|attachment blocked|not|prohibited|rejected|forbidden|banned
+illegal|executable|encrypted|zip|prohibited|banned|forbidden|blocked|unacceptable|dangerous|restricted|unsafe|disallowed|suspicious attachment|attachments|file|files|archive|extension|filetype
+password protected
+presents a? potential security
+potential security issue
+"""
+
+TOO_LARGE = """
+message|mail|email|attachment|file|body|content|letter|data|mime too large|big|long|bulky
+message|mail|email|attachment|attachments|file|data|body|content|letter size|length exceeds|exceeded|exceeding|exceed|exceeding|over|larger|limit|limits|too|exceded|restriction
+message|mail|email|attachment|file|content|body|data * exceeds|exceeded|exceeding|larger|bigger|greater|over|above * size|limit|maximum|maximal|allowed|bytes|kb|mb|length
+message|mail|email|attachment * too large|big
+exceeds|exceeded|exceed|exceeding|over|larger|above|greater|than * size limit
+exceeds|exceeded|exceed|exceeding|over|larger|above|greater than? the? fixed|maximum|max|administrative|permitted|allowed|global|set|configured message|size|length|allowed|maximum|mail
+size limit|restriction exceeded|for|exceed
+maximum|max|fixed|allowed message|mail|email|attachment|mailsize|data size|length
+message|mail|email size limit|restriction|exceeds|too
+larger|bigger|greater|more|longer than the? * limit|maximum|size|allowed|bytes|mb|kb
+mailsize limit
+too big|large for|to
+large|big|oversized|oversize message|mail|email|messages
+oversize|oversized
+resolver rst recipsizelimit|sendersizelimit
+recipsizelimit|sendersizelimit
+messagetoobig|messagetoolarge|emailtoolarge|messageexceedslimits
+message length|size exceeds
+attachment|attachments size|limit|too|exceeds|exceed|larger
+nachricht|mail|email|e|datei * zu gross|gro|lang|groß
+message|courriel|mail|mel|taille trop volumineux|gros|grand|volumineuse|long|importante|grande
+mensaje|correo|tamano * demasiado|excede|supera|grande
+mensagem|tamanho * grande|excede|excedido|maior
+messaggio|dimensione|dimensioni * grande|eccede|supera|superata|superiore
+bericht te groot
+сообщение|размер|письмо * большое|превышает|велик|велико
+"""
+TOO_LARGE_IN_CJK = """
+サイズが大き
+サイズ制限
+サイズを超
+邮件过大
+邮件太大
+郵件過大
+大小超过
+大小超出
+"""
+
+CONTENT = """
+spam
+spams
+spm
+spamassassin
+spamcontent
+unsolicitedmessageerror
+blockedmessage
+virus|viruses|trojan|worm|malware|malicious|ransomware|infected|infection|eicar|macro|macros|ole
+phish|phishing|phishy|scam|fraud|fraudulent
+junk|junkmail
+unsolicited
+bulk mail|email|message|messages
+uce
+ube
+content rejected|reject|denied|blocked|filter|filters|filtering|check|scanner|scan|restrictions|restriction|policy|not|unacceptable|violation|control|inspection|analysis|rule|rules|prohibited|forbidden|refused|error|problem|detected
+rejected|blocked|refused|denied|banned|prohibited|forbidden|inappropriate|objectionable|unacceptable|suspicious|unsafe|undesirable|offensive|malformed|dangerous|harmful|illegal|bad|questionable|unwanted|disallowed|restricted content|text|url|link|links|word|words|language|html|subject|header|mime
+message|mail|email|body|subject|text content|body|contains|text|contents|subject|headers|header * rejected|blocked|unacceptable|not|prohibited|banned|virus|suspicious|illegal|denied|objectionable|inappropriate|url|malformed|violates
+message|mail looks|scored|seems|appears|classified|identified|considered|detected|flagged|marked|suspected|recognized|tagged|determined like|as|to|by|spammy|suspicious
+looks|seems like spam|junk|uce
+fingerprint|signature
+heuristic|heuristics|bayes|bayesian|crm114|dspam|razor|pyzor|dcc|vade|rspamd|mailscanner|mailspike
+message|mail|email malformed|corrupt|corrupted|garbled|invalid|format|not rfc|compliant
+malformed|corrupt|invalid|bad|missing|duplicate|multiple|incomplete|illegal|wrong|no|broken|empty|many header|headers|mime|message|mail|date|subject|messageid|boundary|encoding|format|structure|from|to
+header|headers|mime|subject|date error|missing|required|invalid|malformed|not|field|duplicated|syntax|mandatory|empty|fields
+messages missing a? valid
+message id|header|date|from missing|required|invalid|not|header|headers
+missing message id|date|from|subject|header
+subject mandatory|required|empty|missing
+not rfc
+rfc compliant|compliance|violation|conformant
+not compliant|conform|comply * rfc|standard
+bare lf|cr|linefeed|newline|newlines|linefeeds
+improper use
+eight|bit data|characters|character|header|headers|not
+line|lines too long
+header|headers too large|big|long|many
+header|headers size|length|exceeds|exceed
+mime complexity|structure|nesting|parts
+parts|nested|nesting too many|deeply
+non ascii|latin|english
+character|charset set? not|unsupported|encoding
+smtputf
+message|mail|email refused|rejected|blocked|quarantined|denied|returned|discarded|dropped by|as|because|due|for * content|spam|filter|virus|antispam|antivirus|scanner|junk|phishing|body|attachment
+content|antispam|antivirus|anti spam|virus
+antispam
+antivirus
+conversion not|failed|prohibited|required|impossible
+unsubscribe header|link|missing|required
+pourriel|indesirable|courrier indesirable
+unerwunschte|unerwuenschte|werbung
+correo no deseado
+spam|vírus
+вирус|спам|спама
+mail rejete
+mcspamsignature|spamsignature|spamdetected
+"""
+CONTENT_IN_CJK = """
+迷惑メール
+スパム
+ウイルス
+垃圾邮件
+垃圾郵件
+病毒
+内容被拒
+内容拒绝
+"""

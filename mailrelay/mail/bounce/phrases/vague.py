@@ -1,0 +1,35 @@
+"""Words that are asked last, after the exact status: they stand in many sentences and prove little on their own."""
+
+from __future__ import annotations
+
+RECIPIENT = """
+recipient|recipients|rcpt|user|mailbox|addressee|to|address|addresses rejected|refused|denied|reject|address
+address rejected|refused|denied
+invalid|bad rcpt|recipients|recipient
+"""
+
+LATER = """
+try again|later
+retry later|again
+again later
+later
+temporary|temporarily|transient
+"""
+
+REFUSED = """
+rejected|reject|rejects|rejection
+refused|refuse|refuses|refusing
+denied|deny
+declined
+blocked|block|blocking|blocks
+not accepted|accept|acceptable|deliverable
+bounced
+filter|filtered|filtering
+abgelehnt|verweigert|blockiert|zuruckgewiesen|zurueckgewiesen
+refuse|rejete|rejetee|bloque
+rechazado|rechazada|bloqueado|denegado
+rejeitado|rejeitada|recusado|recusada|negado
+rifiutato|rifiutata|respinto|respinta|bloccato
+geweigerd|geblokkeerd
+отклонено|отказано|заблокировано
+"""

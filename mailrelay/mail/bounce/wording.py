@@ -1,0 +1,171 @@
+"""Sentences of mail systems, compared word by word, so that what is told apart is what they say and not how they print it.
+
+A text becomes plain words: lower case, without accents, HTML, addresses, host names, numbers, and the little words (`is`, `the`,
+`has been`) that one system writes and another leaves out. A pattern is a line of such words: `a|b` is either, `a?` may be missing,
+` * ` stands for up to eight words.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, product
+
+MAX_WORDS = 400
+"""More of a text is not compared: what it means stands at its beginning."""
+_GAP = 8
+_NEVER = 10_000
+
+_TAG = re.compile(
+    r"</?(?:a|b|blockquote|body|br|code|div|em|font|h[1-6]|head|hr|html|i|img|li|meta|ol|p|pre|span|strong|table|tbody|td|th|title|tr|tt|u|ul)"
+    r"(?:[\s/][^<>]{0,200})?>",
+    re.IGNORECASE,
+)
+# The look-behind keeps it linear: a token is tried at its first character only.
+_ADDRESS = re.compile(r"(?<![^\s<>\"'\[(:;,=])[^\s<>\"'\[(:;,=@]{1,320}@[^\s<>\"')\],;:]{1,320}")
+_HOST = re.compile(r"(?<![\w.-])(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,24}(?![\w.-]*\w)")
+_LISTS = re.compile(
+    r"spamhaus|spamcop|sorbs|barracudacentral|abuseat|surriel|uceprotect|manitu|mailspike|spamrats|abusix|invaluement|senderscore"
+    r"|trustedsource|openspf|habeas|njabl|blackhole|spamcannibal|barracuda\.com/reputation|rbl\b|bl\."
+)
+_WORD = re.compile(r"(?<![^\W_])[^\W\d_][^\W_]*(?:_\d{3})?")
+_NOT = re.compile(r"n['\u2019]t\b")
+_MARKS = re.compile(r"[\u0300-\u036f]")
+_FILLER = frozenset(
+    (
+        "a",
+        "an",
+        "and",
+        "are",
+        "be",
+        "been",
+        "being",
+        "currently",
+        "did",
+        "do",
+        "does",
+        "had",
+        "has",
+        "is",
+        "it",
+        "its",
+        "the",
+        "was",
+        "were",
+    )
+)
+_SAME = {"cannot": ("can", "not"), "e": (), "s": (), "ca": ("can",), "wo": ("will",), "emails": ("emails",)}
+
+
+def words(text: str) -> list[str]:
+    """The plain words of a text, at most `MAX_WORDS`. Linear."""
+    text = _TAG.sub(" ", text.lower())
+    text = _HOST.sub(_named, _ADDRESS.sub(" ", text))
+    text = _NOT.sub(" not", text)
+    return list(islice(_plain(_without_marks(text)), MAX_WORDS))
+
+
+def _without_marks(text: str) -> str:
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text)))
+
+
+def _named(match: re.Match[str]) -> str:
+    """A host name says nothing of a mail's fate, but for those of block lists."""
+    return " dnsbl " if _LISTS.search(match[0]) else " "
+
+
+def _plain(text: str) -> Iterator[str]:
+    for match in _WORD.finditer(text):
+        word = match[0]
+        if word in _FILLER:
+            continue
+        if word in _SAME:
+            yield from _SAME[word]
+        else:
+            yield word
+
+
+Alternatives = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One line of a group: runs of words, each word with its alternatives, that follow one another within a few words."""
+
+    rank: int
+    runs: tuple[tuple[Alternatives, ...], ...]
+
+
+@dataclass(slots=True)
+class Book:
+    """Patterns of many groups, found by their first two words. `add` in order of rank; `find` gives the lowest rank."""
+
+    _pairs: dict[tuple[str, str], list[Pattern]] = field(default_factory=dict)
+    _firsts: dict[str, list[Pattern]] = field(default_factory=dict)
+
+    def add(self, rank: int, lines: str) -> None:
+        """The patterns of a group, one a line. Raises ValueError for a line without a word."""
+        for line in lines.splitlines():
+            for runs in _read(line):
+                pattern = Pattern(rank, runs)
+                first = runs[0]
+                if len(first) == 1:
+                    for word in first[0]:
+                        self._firsts.setdefault(word, []).append(pattern)
+                    continue
+                for pair in product(first[0], first[1]):
+                    self._pairs.setdefault(pair, []).append(pattern)
+
+    def find(self, text: Sequence[str]) -> int | None:
+        """The lowest rank of which a pattern holds for these words, or None."""
+        best = _NEVER
+        for at, word in enumerate(text):
+            found = self._firsts.get(word, ())
+            if at + 1 < len(text):
+                found = (*found, *self._pairs.get((word, text[at + 1]), ()))
+            for pattern in found:
+                if pattern.rank < best and _holds(pattern.runs, text, at):
+                    best = pattern.rank
+        return best if best < _NEVER else None
+
+
+def _holds(runs: tuple[tuple[Alternatives, ...], ...], text: Sequence[str], at: int) -> bool:
+    if not _run(runs[0], text, at):
+        return False
+    at += len(runs[0])
+    for run in runs[1:]:
+        for start in range(at, min(at + _GAP, len(text)) + 1):
+            if _run(run, text, start):
+                at = start + len(run)
+                break
+        else:
+            return False
+    return True
+
+
+def _run(run: tuple[Alternatives, ...], text: Sequence[str], at: int) -> bool:
+    return at + len(run) <= len(text) and all(text[at + ahead] in either for ahead, either in enumerate(run))
+
+
+def _read(line: str) -> Iterator[tuple[tuple[Alternatives, ...], ...]]:
+    """The patterns that a line writes: one, or two for each word that may be missing."""
+    tokens = _without_marks(line).split()
+    if not tokens:
+        return
+    missing = [at for at, token in enumerate(tokens) if token.endswith("?")]
+    for left_out in product((False, True), repeat=len(missing)):
+        skip = {at for at, out in zip(missing, left_out, strict=True) if out}
+        kept = [token.rstrip("?") for at, token in enumerate(tokens) if at not in skip]
+        runs: list[list[Alternatives]] = [[]]
+        for token in kept:
+            if token == "*":
+                runs.append([])
+            elif either := frozenset(token.split("|")) - _FILLER:
+                runs[-1].append(either)
+        if not all(runs):
+            raise ValueError(f"a pattern needs words on both sides of a gap: {line!r}")
+        yield tuple(tuple(run) for run in runs)
