@@ -64,11 +64,11 @@ def is_complaint(feedback_type: str) -> bool:
 
 def read(parsed: ParsedMessage) -> Complaint | None:
     """The complaint in a mail, or None when it is none. Never raises; linear in the mail's length."""
-    texts = [part.text()[:_MAX_CHARS] for part in parsed.parts if part.type == "message/feedback-report"]
+    texts = [part.beginning(_MAX_CHARS) for part in parsed.parts if part.type == "message/feedback-report"]
     if not texts and parsed.root.parameters.get("report-type", "").lower() == "feedback-report":
         # RFC 5965 §2: the part has its own type; some send it as plain text.
         leaves = (part for part in parsed.parts if part.type.startswith(("text/", "application/")))
-        texts = [text for part in leaves if _TYPE.search(text := part.text()[:_MAX_CHARS])]
+        texts = [text for part in leaves if _TYPE.search(text := part.beginning(_MAX_CHARS))]
     returned = returned_headers(parsed)
     if not texts:
         told = ses.read(parsed)

@@ -52,7 +52,7 @@ _BOUNCE_SUBJECT = re.compile(
     r"(?:undeliver(?:able|ed)|deliver(?:y|ing)?[ a-z]{0,20}(?:fail|problem|error|report|unsuccessful|impossible)"
     r"|return(?:ed|ing)? (?:mail|message|to sender|e-?mail)|returned by|bounced? (?:mail|message)|ndn:|ndr:"
     r"|failure notice|fail(?:ed|ure) (?:mail|delivery|to deliver)|mail (?:delivery )?(?:fail|error|system error)|delivery (?:status|has failed)"
-    r"|(?:message|mail|email)[a-z ]{0,20}(?:not|could not be|undeliver|failed|bounced|rejected)|non[- ]?(?:remis|deliver|recapitat|delivery)"
+    r"|(?:message|mail|email)[a-z ]{0,20}(?:not|could not be|undeliver|failed|bounced|rejected|blocked)|non[- ]?(?:remis|deliver|recapitat|delivery)"
     r"|(?:permanent|transient|temporary) (?:delivery )?(?:failure|error)|user unknown|mailbox (?:is )?full"
     r"|unzustellbar|nicht zustellbar|zustell(?:ung|fehler|problem)|fehlgeschlagen|rückläufer|zurückgesandt"
     r"|non remis|non distribu|échec (?:de|d['’])|echec (?:de|d['’])|retour (?:à l['’]|de )|notification (?:d['’]état|de remise)"
@@ -184,7 +184,7 @@ def _delivery_kind(parsed: ParsedMessage) -> Kind:
 
 
 def _actions(part: Part) -> list[str]:
-    found = re.findall(r"^action[ \t]*:[ \t]*([a-z]+)", part.text()[:100_000], re.IGNORECASE | re.MULTILINE)
+    found = re.findall(r"^action[ \t]*:[ \t]*([a-z]+)", part.beginning(200_000), re.IGNORECASE | re.MULTILINE)
     return [action.lower() for action in found]
 
 

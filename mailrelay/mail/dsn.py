@@ -15,7 +15,9 @@ from mailrelay.model.feedback import Action
 from mailrelay.model.reply import EnhancedStatus
 
 MAX_CHARS = 200_000
-MAX_RECIPIENTS = 1_000
+MAX_BYTES = 300_000
+"""How far each part is read; hundreds of recipients stand there, and a report about a mail of ours has one."""
+MAX_RECIPIENTS = 500
 MAX_DIAGNOSTIC = 4_000
 
 _STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
@@ -51,12 +53,14 @@ def read(parsed: ParsedMessage, *, in_text: bool = True) -> tuple[Trouble, ...]:
     declared = [part for part in parsed.parts if part.type in _STATUS_TYPES]
     if not declared and in_text:
         declared = [part for part in parsed.root.walk() if part.type in _STATUS_TYPES]
-    texts = [part.text() for part in declared]
+    texts = [part.beginning(MAX_BYTES) for part in declared]
     if not any(_RECIPIENT.search(one) for one in texts) and in_text:
         leaves = (
             part for part in parsed.parts if not part.children and part.type not in ("message/rfc822", "text/html")
         )
-        texts = [part.text() for part in leaves if not part.type.startswith(("image/", "audio/", "video/"))]
+        texts = [
+            part.beginning(MAX_BYTES) for part in leaves if not part.type.startswith(("image/", "audio/", "video/"))
+        ]
         texts = [one for one in texts if _RECIPIENT.search(one) and _SAYS.search(one)]
     found = _troubles("\n\n".join(texts)[:MAX_CHARS])
     return tuple({(one.recipient.lower(), one.action): one for one in reversed(tuple(found))}.values())[::-1][

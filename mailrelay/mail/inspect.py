@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 
-from mailrelay.mail import automatic, bounce, message, reply_text
+from mailrelay.mail import automatic, away, bounce, message, reply_text
 from mailrelay.mail.addresses import AddressList, Mailbox
+from mailrelay.mail.away import Away
 from mailrelay.mail.bounce.report import BouncedRecipient
-from mailrelay.model.message import AttachmentInfo
+from mailrelay.model.message import AttachmentInfo, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +39,19 @@ class Inspection:
     attachments: tuple[AttachmentInfo, ...]
     reply: str
     """The new text without quotes and signature."""
+    away: Away | None
+    """What an automatic reply says of being away or gone (I25)."""
     defects: tuple[str, ...]
 
 
-def inspect(raw: bytes) -> Inspection:
-    """Read a mail; never raises, whatever the bytes."""
+def inspect(raw: bytes, *, today: date) -> Inspection:
+    """Read a mail; never raises, whatever the bytes. `today` is taken for the day of a mail without a Date."""
     parsed = message.parse(raw)
     report = bounce.classify(parsed)
+    kind = report.kind if report else automatic.kind(parsed)
+    received = parsed.sent_at.date() if parsed.sent_at else today
     return Inspection(
-        kind=report.kind if report else automatic.kind(parsed),
+        kind=kind,
         may_reply=report is None and automatic.may_reply(parsed),
         results=report.recipients if report else (),
         subject=parsed.subject,
@@ -57,6 +63,7 @@ def inspect(raw: bytes) -> Inspection:
         html=parsed.html,
         attachments=parsed.attachments,
         reply=reply_text.reply(parsed),
+        away=away.read(parsed, received=received) if kind is Kind.AUTO_REPLY else None,
         defects=parsed.defects,
     )
 

@@ -18,6 +18,8 @@ from mailrelay.mail.headers import HeaderBlock
 from mailrelay.mail.structure import Part, find_parts
 from mailrelay.model.message import AttachmentInfo
 
+MAX_OPENING = 256 * 1024
+
 
 class ParsedMessage:
     """A mail taken apart. Everything but the structure is read on first use and then kept."""
@@ -103,6 +105,18 @@ class ParsedMessage:
         shown = [
             text.from_html(part.text()) if part.type == "text/html" else part.text()
             for part in _bodies(self.root, "text/plain")
+        ]
+        return "\n".join(shown)
+
+    @cached_property
+    def opening(self) -> str:
+        """`text`, of each body the first `MAX_OPENING` bytes only: what a report of 50 MB has to say stands there (B09)."""
+        bodies = _bodies(self.root, "text/plain")
+        if all(part.end - part.start <= MAX_OPENING for part in bodies):
+            return self.text
+        shown = [
+            text.from_html(part.beginning(MAX_OPENING)) if part.type == "text/html" else part.beginning(MAX_OPENING)
+            for part in bodies
         ]
         return "\n".join(shown)
 

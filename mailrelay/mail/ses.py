@@ -14,7 +14,7 @@ from mailrelay.mail.message import ParsedMessage
 from mailrelay.model.feedback import Action
 
 MAX_CHARS = 300_000
-MAX_RECIPIENTS = 1_000
+MAX_RECIPIENTS = 500
 
 _START = re.compile(r"^[ \t]{0,8}\{", re.MULTILINE)  # behind a `>` somebody quotes it
 _SIGNS = ("notificationType", "eventType")
@@ -50,7 +50,7 @@ class Notification:
 
 def read(parsed: ParsedMessage) -> Notification | None:
     """The notification in a mail, or None when it holds none about a recipient. Never raises."""
-    text = parsed.text[:MAX_CHARS]
+    text = parsed.opening[:MAX_CHARS]
     if not any(sign in text for sign in _SIGNS):
         return None
     found = _json(text)

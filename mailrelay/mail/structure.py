@@ -72,6 +72,13 @@ class Part:
             declared = text.declared_charset(data)
         return charset.decode(data, declared).replace("\r\n", "\n").replace("\r", "\n")
 
+    def beginning(self, limit: int) -> str:
+        """`text()` of the first `limit` bytes as sent, whatever the size of the part; never raises."""
+        if self.end - self.start <= limit:
+            return self.text()
+        data = transfer.decode(self.raw[self.start : self.start + limit], self.encoding)
+        return charset.decode(data, self.parameters.get("charset", "")).replace("\r\n", "\n").replace("\r", "\n")
+
     def walk(self) -> Iterator[Part]:
         """This part and all below it, in order, without recursion."""
         waiting = [self]

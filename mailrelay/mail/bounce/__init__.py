@@ -99,9 +99,9 @@ def _names_in(parsed: ParsedMessage) -> tuple[str, ...]:
 def _notice(parsed: ParsedMessage) -> str:
     """The beginning of what the mail system tells people, without the mail that it returns."""
     for part in parsed.text_parts:
-        if text := part.text()[: 4 * _MAX_NOTICE].strip():
+        if text := part.beginning(16 * _MAX_NOTICE)[: 4 * _MAX_NOTICE].strip():
             return text[:_MAX_NOTICE]
-    return parsed.text[:_MAX_NOTICE]
+    return parsed.opening[:_MAX_NOTICE]
 
 
 def _complained(complaint: arf.Complaint) -> tuple[BouncedRecipient, ...]:

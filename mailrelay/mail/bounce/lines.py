@@ -19,7 +19,7 @@ from mailrelay.model.reply import EnhancedStatus
 MAX_CHARS = 64_000
 """How far a report is read; what a mail system has to say comes first."""
 MAX_DIAGNOSTIC = 1_000
-MAX_RECIPIENTS = 1_000
+MAX_RECIPIENTS = 500
 
 ADDRESS = r'(?P<to>(?:"[^"\n]{1,64}"|[^\s<>()\[\],;:"@\\]{1,64})@\w[\w.-]{0,253})'
 """An address as reports show it, to be put into a dialect's pattern; the group is `to`."""
@@ -72,7 +72,7 @@ def passed_on(parsed: ParsedMessage) -> bool:
 
 def text_of(parsed: ParsedMessage) -> str:
     """The beginning of a mail's text; where its structure is too broken to find one, of what stands there."""
-    text = parsed.text[:MAX_CHARS]
+    text = parsed.opening[:MAX_CHARS]
     if text.strip():
         return text
     return bytes(parsed.root.body[:MAX_CHARS]).decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")

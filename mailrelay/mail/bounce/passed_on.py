@@ -26,7 +26,7 @@ def whole_report(parsed: ParsedMessage) -> ParsedMessage | None:
     """
     if forwarded.subject_kind(parsed.subject) != "forward":
         return None
-    text = parsed.text[:MAX_CHARS]
+    text = parsed.opening[:MAX_CHARS]
     start = _FROM_DAEMON.search(text)
     if start is None:
         return None

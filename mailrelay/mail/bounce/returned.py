@@ -16,6 +16,7 @@ from mailrelay.mail.message import ParsedMessage
 
 _MAX_BYTES = 100_000
 _MAX_STARTS = 20
+_MAX_QUOTED = 20_000
 _MAILS = ("message/rfc822", "message/global", "message/partial")
 _HEADERS = ("text/rfc822-headers", "text/rfc822-header", "message/global-headers", "message/rfc822-headers")
 _FIRST = re.compile(
@@ -78,7 +79,7 @@ def traces(parsed: ParsedMessage) -> Traces:
         paths += [match[1] for value in returned.all("Received")[:_MAX_EACH] if (match := _ENVELOPE_FROM.search(value))]
         ids += [value for name in _IDS for value in returned.all(name)]
         deliveries = [value.strip() for value in returned.all(DELIVERY_FIELD)]
-    paths += [match[1] for match in islice(_MAIL_FROM.finditer(parsed.text[:_MAX_BYTES]), _MAX_EACH)]
+    paths += [match[1] for match in islice(_MAIL_FROM.finditer(parsed.opening[:_MAX_BYTES]), _MAX_EACH)]
     return Traces(
         _first(address for value in paths for address in _addresses(value)),
         _first(envelope_ids),
@@ -89,8 +90,8 @@ def traces(parsed: ParsedMessage) -> Traces:
 
 def _report_fields(parsed: ParsedMessage) -> list[tuple[str, str]]:
     """The fields of the report's machine-readable part, or of its text where it has lost that part's type."""
-    texts = [part.text()[:_MAX_BYTES] for part in parsed.parts if part.type in _REPORTS][:_MAX_EACH]
-    found = (match for text in texts or [parsed.text[:_MAX_BYTES]] for match in _OF_REPORT.finditer(text))
+    texts = [part.beginning(_MAX_BYTES) for part in parsed.parts if part.type in _REPORTS][:_MAX_EACH]
+    found = (match for text in texts or [parsed.opening[:_MAX_BYTES]] for match in _OF_REPORT.finditer(text))
     return [(match[1].lower(), " ".join(match[2].split())) for match in islice(found, _MAX_EACH)]
 
 
@@ -122,9 +123,9 @@ def returned_headers(parsed: ParsedMessage) -> HeaderBlock | None:
         if part.type in _MAILS:
             if part.children:
                 return part.children[0].headers
-            return HeaderBlock.parse(part.decoded()[:_MAX_BYTES])
+            return HeaderBlock.parse(part.beginning(_MAX_BYTES).encode("utf-8", "replace"))
         if part.type in _HEADERS:
-            return HeaderBlock.parse(part.decoded()[:_MAX_BYTES].lstrip())
+            return HeaderBlock.parse(part.beginning(_MAX_BYTES).encode("utf-8", "replace").lstrip())
     return _quoted(parsed)
 
 
@@ -148,14 +149,18 @@ def recipient_of(headers: HeaderBlock) -> str:
 
 def _quoted(parsed: ParsedMessage) -> HeaderBlock | None:
     """The first block in the text that reads like a mail's header: three known fields, From or To among them."""
-    text = parsed.text[:_MAX_BYTES].encode("utf-8", "replace")
-    for count, start in enumerate(_FIRST.finditer(text)):
-        if count >= _MAX_STARTS:
+    text = parsed.opening[:_MAX_BYTES].encode("utf-8", "replace")
+    at = 0
+    for _ in range(_MAX_STARTS):
+        start = _FIRST.search(text, at)
+        if start is None:
             break
-        block = HeaderBlock.parse(_unquoted(text[start.end() : start.end() + 20_000]))
+        block = HeaderBlock.parse(_unquoted(text[start.end() : start.end() + _MAX_QUOTED]))
         known = [name for name in _KNOWN if name in block]
         if len(known) >= 3 and ("From" in known or "To" in known):
             return block
+        # A block that begins within this one has no more in it.
+        at = start.end() + max(block.end, 1)
     return None
 
 

@@ -25,10 +25,15 @@ MAX_IN_LINE = 10
 MAX_NAMES = 100
 """More recipients than this no notice in plain words names: what has more is something else, a list of members say."""
 
+# Full-width marks are none of an address; without blanks around them, words of Chinese or Japanese would be.
 _ADDRESS = re.compile(
-    r"(?<![^\s<>()\[\],;:\"'=*「〈：])(?:\"[^\"\n]{1,64}\"|[^\s<>()\[\],;:\"'@\\=*/「〈：]{1,64}(?:[=/'][^\s<>()\[\],;:\"@\\]{0,64})?)"
+    r"(?<![^\s<>()\[\],;:\"'=*「」〈〉：；，、。（）【】＜＞])"
+    r"(?:\"[^\"\n]{1,64}\"|[^\s<>()\[\],;:\"'@\\=*/「」〈〉：；，、。（）【】＜＞]{1,64}(?:[=/'][^\s<>()\[\],;:\"@\\]{0,64})?)"
     r"@(?:\[[\w.:]{3,60}\]|\w(?:[\w.-]{0,252}\w)?)"
 )
+_IDEOGRAPHS = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]")
+_ASCII_END = re.compile(r"[!-~]+\Z")
+_ASCII_START = re.compile(r"[A-Za-z0-9.-]+\.[A-Za-z]{2,63}(?=[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef])")
 _REPLY = re.compile(r"(?:^|[\s:>(\[#\"'-])[45][0-5]\d(?=[\s:,;)\]'-]|\Z)|(?<![\d.])[45]\.\d{1,2}\.\d{1,3}(?![\d.])")
 _ANSWER = re.compile(r"^[\s<>]{0,12}[45][0-5]\d[ -]|(?<![\d.])[45]\.\d{1,2}\.\d{1,3}(?![\d.])", re.MULTILINE)
 _DAEMON = re.compile(r"mailer[-_.]?daemon|post[-_.]?master|mail[-_.]?delivery", re.IGNORECASE)
@@ -137,7 +142,8 @@ def _named(text: str, known: _Known) -> _Named:
         if "@" not in line or context.contact or _IDS.search(line):
             continue
         for match in islice(_ADDRESS.finditer(line), MAX_IN_LINE):
-            address, key = match[0], match[0].lower()
+            address = _without_words(match[0])
+            key = address.lower()
             if key in known.writers or "." not in address.rpartition("@")[2]:
                 continue
             kind = _shape(line, match.start(), match.end(), listing=context.listing)
@@ -194,6 +200,16 @@ def _shape(line: str, start: int, end: int, *, listing: bool) -> str:
         return "listed"
     # `ann@shop.example on Mon, 2 Mar …`, below a line that announces recipients.
     return "listed" if opened and listing else "said"
+
+
+def _without_words(address: str) -> str:
+    """The address alone where words of Chinese, Japanese or Korean stand against it without a blank."""
+    local, _, domain = address.rpartition("@")
+    if _IDEOGRAPHS.search(local) and (tail := _ASCII_END.search(local)):
+        local = tail[0]
+    if head := _ASCII_START.match(domain):
+        domain = head[0]
+    return f"{local}@{domain}"
 
 
 def _accepted(line: str, below: list[str]) -> bool:
