@@ -32,6 +32,7 @@ from mailrelay.inbound.listener import Bound, Listeners
 from mailrelay.inbound.pipeline import Pipeline
 from mailrelay.inbound.recipient import Recipients
 from mailrelay.inbound.submission import SubmissionDoor
+from mailrelay.inbound.tie import Returns
 from mailrelay.inbound.worker import FilingWorker
 from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
@@ -223,6 +224,7 @@ def _listeners(parts: _Parts, submitter: Submitter, certificate: Certificate) ->
             domains=config.inbound.domains,
             bounce_domain=config.inbound.bounce_domain,
             secrets=(parts.secret,),
+            feedback_address=config.inbound.feedback_address,
         ),
         resolver=parts.resolver,
         space=lambda: space_of(parts.folder.path),
@@ -251,6 +253,12 @@ def _filing(parts: _Parts) -> FilingWorker:
         parts.ids,
         resolver=parts.resolver,
         service_domains=frozenset({*inbound.domains, inbound.bounce_domain}),
+        returns=Returns(
+            secrets=(parts.secret,),
+            complaint_sources=frozenset(inbound.complaint_sources),
+            feedback_address=inbound.feedback_address,
+            brakes=parts.config.brakes,
+        ),
         verify_timeout=inbound.verify_timeout,
     )
     return FilingWorker(

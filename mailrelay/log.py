@@ -40,6 +40,8 @@ CATALOGUE: dict[str, str] = {
     "delivery.suppressed": "a recipient was suppressed after it was queued",
     "disk.filled": "no space; mail is refused for now with 452",
     "dns.failed": "a DNS question got no usable answer",
+    "feedback.ignored": "a mail that came back carries a token of ours that is forged, too old or another organisation's",
+    "feedback.received": "a mail came back, or speaks of one of ours: its kind, its delivery, whether it was acted on",
     "hop.failed": "a next hop could not be used; the next one is tried, or the mail deferred",
     "lease.lost": "a claimed row was taken over by another node before it was settled",
     "listener.opened": "a listener listens",

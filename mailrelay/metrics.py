@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mailrelay.model.envelope import Channel
 from mailrelay.model.sending import Scope
+from mailrelay.model.message import Kind
 from mailrelay.model.suppression import SuppressionReason
 
 REGISTRY = CollectorRegistry(auto_describe=True)
@@ -101,6 +102,12 @@ connections = _counter(
     "mailrelay_delivery_connections_total",
     "Connections to next hops",
     tls=("verified", "unverified", "clear", "failed"),
+)
+feedback = _counter(
+    "mailrelay_feedback_total",
+    "Mails that came back or speak of mail of ours, by kind, and whether they were acted on",
+    kind=tuple(str(kind) for kind in Kind),
+    believed=("yes", "no"),
 )
 suppressions = _counter(
     "mailrelay_suppressions_total",

@@ -14,7 +14,7 @@ from datetime import datetime
 from mailrelay.errors import Invalid, Stale
 from mailrelay.filing import gather
 from mailrelay.filing.bodies import KeptBody
-from mailrelay.ids import DeliveryId, IdFactory, MessageId, OrgId, QueueId, UserId
+from mailrelay.ids import IdFactory, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.decision import (
     BY_RULE,
@@ -25,11 +25,11 @@ from mailrelay.model.decision import (
     ProposedCreation,
     ProposedLink,
 )
-from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState, Channel
+from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState
 from mailrelay.model.event import EventType
 from mailrelay.model.record import AddressKind, Record, RecordAddress, RecordRef
 from mailrelay.rules.facts import Facts
-from mailrelay.store import arrivals, deliveries, events, filings, links, messages, modules, records, unresolved
+from mailrelay.store import arrivals, events, filings, links, messages, modules, records, unresolved
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Source
 from mailrelay.store.unresolved import Resolution, Unresolved
@@ -52,6 +52,8 @@ class Applied:
     reason: str
     messages: tuple[MessageId, ...]
     """The mail itself first, then those attached to it."""
+    known: tuple[bool, ...]
+    """Of each of them: whether it is one more copy of a mail that was filed, or waited for a person, before."""
     created: tuple[RecordRef, ...]
     linked: tuple[RecordRef, ...]
 
@@ -91,8 +93,6 @@ def decision(tx: Tx, arrival: Arrival, judged: Sequence[Judged], *, ids: IdFacto
         state, reason = ArrivalState.FILED, ""
     else:
         state = ArrivalState.DROPPED
-    if arrival.channel is Channel.BOUNCE:
-        _returned(tx, arrival, carrier, at=at)
     if state is ArrivalState.UNRESOLVED:
         arrivals.hold(tx, arrival, reason=reason, message=carrier)
     else:
@@ -101,6 +101,7 @@ def decision(tx: Tx, arrival: Arrival, judged: Sequence[Judged], *, ids: IdFacto
         state=state,
         reason=reason,
         messages=tuple(one.facts.message.id for one in judged),
+        known=tuple(one.known for one in written),
         created=tuple(ref for one in written for ref in one.created),
         linked=tuple(dict.fromkeys(ref for one in written for ref in one.linked)),
     )
@@ -331,23 +332,4 @@ def _tell(tx: Tx, arrival: Arrival, message: str, type_: EventType, *, at: datet
         queue_id=arrival.id,
         message=message,
         data={"reason": reason} if reason else {},
-    )
-
-
-def _returned(tx: Tx, arrival: Arrival, message: MessageId, *, at: datetime) -> None:
-    """Note on the delivery that something came back for it."""
-    if arrival.target is None or arrival.target.delivery is None:
-        return
-    delivery = deliveries.by_id(tx, DeliveryId(arrival.target.delivery))
-    if delivery is None or delivery.org != arrival.org:
-        return
-    events.append(
-        tx,
-        org=arrival.org,
-        at=at,
-        type=EventType.DELIVERY_RETURNED,
-        queue_id=arrival.id,
-        message=delivery.message,
-        delivery=delivery.id,
-        data={"returned": message},
     )

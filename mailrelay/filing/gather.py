@@ -207,11 +207,16 @@ def answered(tx: Tx, org: OrgId, parents: Sequence[str]) -> dict[str, tuple[Mess
     unknown = [parent for parent in parents if parent not in stored]
     if not unknown:
         return stored
-    relayed = deliveries.relayed_as(tx, org, {name for parent in unknown for name in (parent, _local(parent))})
+    relayed = deliveries.relayed_as(tx, org, names(unknown))
     for parent in unknown:
         if found := {*relayed.get(parent, ()), *relayed.get(_local(parent), ())}:
             stored[parent] = tuple(sorted({one.message for one in found}))
     return stored
+
+
+def names(message_ids: Sequence[str]) -> frozenset[str]:
+    """What a relay may have called the mails with these Message-IDs."""
+    return frozenset(name for one in message_ids for name in (one, _local(one)))
 
 
 def _local(message_id: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
@@ -19,8 +19,8 @@ from mailrelay.filing.apply import Applied, Judged
 from mailrelay.filing.bodies import Bodies, BodyMissing, KeptBody
 from mailrelay.filing.reading import Case, Reading
 from mailrelay.ids import IdFactory, MessageId, OrgId
-from mailrelay.inbound import verify
-from mailrelay.model.address import Address
+from mailrelay.inbound import feedback, replies, tie, verify
+from mailrelay.inbound.tie import Returns, Signs
 from mailrelay.model.decision import Disposition, HoldReason
 from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState, Channel
 from mailrelay.model.message import AuthVerdicts, Message, Verdict
@@ -59,6 +59,7 @@ class Pipeline:
         *,
         resolver: Resolver | None,
         service_domains: frozenset[str],
+        returns: Returns | None = None,
         verify_timeout: float = verify.TIMEOUT,
     ) -> None:
         """`service_domains`: of dropboxes and return paths. Without a resolver nothing is verified."""
@@ -67,6 +68,7 @@ class Pipeline:
         self._clock = clock
         self._ids = ids
         self._resolver = resolver
+        self._returns = returns or Returns()
         self._verify_timeout = verify_timeout
         self._dns_is_away = False
         self._organisations = Together(store, one_by_one(organisations.get))
@@ -82,7 +84,14 @@ class Pipeline:
             cases, bodies = await self._cases(arrival)
         except BodyMissing as missing:
             return await self._unreadable(arrival, str(missing))
-        return await self._file(arrival, cases, bodies)
+        now = self._clock.now()
+        signs = tuple(tie.signs(case, self._returns, now=now) for case in cases)
+        try:
+            arrival, cases = await self._rehomed(arrival, cases, signs[0])
+        except Stale:
+            _log.warning("lease.lost", attempt=arrival.attempts)
+            return None
+        return await self._file(arrival, cases, bodies, signs)
 
     async def _cases(self, arrival: Arrival) -> tuple[tuple[Case, ...], tuple[KeptBody | None, ...]]:
         """Read and verify: the mail itself, then those attached to it."""
@@ -91,7 +100,7 @@ class Pipeline:
             return (reading.stored(message, arrival),), (None,)
         raw = await self._bodies.read(arrival.raw)
         read = await self._read(raw, arrival)
-        auth = await self._verify(raw, arrival, read.case.sender)
+        auth = await self._verify(raw, arrival, read.case)
         bodies = [await self._bodies.keep(one.raw) for one in read.attached]
         attached = [
             replace(one.case, message=replace(one.case.message, raw=body.ref))
@@ -104,14 +113,36 @@ class Pipeline:
             return reading.read(raw, arrival, new_id=self._ids.message)
         return await asyncio.to_thread(reading.read, raw, arrival, new_id=self._ids.message)
 
-    async def _verify(self, raw: bytes, arrival: Arrival, sender: Address | None) -> AuthVerdicts | None:
-        """SPF, DKIM and DMARC of a dropbox mail; a passing failure of DNS is waited out where the verdict counts."""
-        if self._resolver is None or arrival.channel is not Channel.DROPBOX:
+    async def _rehomed(
+        self, arrival: Arrival, cases: tuple[Case, ...], found: Signs
+    ) -> tuple[Arrival, tuple[Case, ...]]:
+        """The same, given to the organisation whose delivery it is about when it came to the address for all complaints.
+
+        That is done before anything of it is stored, or one tenant would read another's mail. Raises Stale.
+        """
+        target = arrival.target
+        if arrival.channel is not Channel.BOUNCE or target is None or target.delivery is not None:
+            return arrival, cases
+        delivery = await self._store.read(tie.home, cases[0], found)
+        if delivery is None:
+            return arrival, cases
+        arrival = await self._store.write(
+            arrivals.rehome, arrival, org=delivery.org, target=replace(target, delivery=delivery.id)
+        )
+        return arrival, tuple(
+            replace(case, arrival=arrival, message=replace(case.message, org=arrival.org)) for case in cases
+        )
+
+    async def _verify(self, raw: bytes, arrival: Arrival, case: Case) -> AuthVerdicts | None:
+        """SPF, DKIM and DMARC of a dropbox mail and of a complaint; a passing failure of DNS is waited out where they count."""
+        complains = tie.wants_trust(case, self._returns, now=self._clock.now())
+        if self._resolver is None or not (arrival.channel is Channel.DROPBOX or complains):
             return None
         if arrival.peer is None or arrival.envelope is None:
             return None
+        sender = case.sender
         organisation: Organisation = await self._organisations.ask(arrival.org)
-        counts = organisation.settings.sender_check is SenderCheck.AUTHENTICATED
+        counts = complains or organisation.settings.sender_check is SenderCheck.AUTHENTICATED
         may_wait = counts and self._clock.now() - arrival.received_at < _PATIENCE
         timeout = self._verify_timeout if counts else min(self._verify_timeout, _LOOSE_TIMEOUT)
         if self._dns_is_away and (may_wait or not counts):
@@ -134,7 +165,13 @@ class Pipeline:
             raise DnsFailed(f"DNS did not say yet whether {sender} sent it")
         return auth
 
-    async def _file(self, arrival: Arrival, cases: Sequence[Case], bodies: Sequence[KeptBody | None]) -> Applied | None:
+    async def _file(
+        self,
+        arrival: Arrival,
+        cases: Sequence[Case],
+        bodies: Sequence[KeptBody | None],
+        signs: Sequence[Signs],
+    ) -> Applied | None:
         """Gather, decide, apply; and again when another worker was first."""
         for attempt in range(1, _TRIES + 1):
             every = await self._facts.ask(cases)
@@ -145,7 +182,9 @@ class Pipeline:
             if judged[0].decision.disposition is Disposition.HOLD:
                 judged = judged[:1]  # the whole mail waits, with what is attached to it
             try:
-                applied = await self._store.write(apply.decision, arrival, judged, ids=self._ids, at=self._clock.now())
+                applied = await self._store.write(
+                    _apply, arrival, cases, judged, signs, returns=self._returns, ids=self._ids, at=self._clock.now()
+                )
             except Stale:
                 if await self._lost(arrival):
                     _log.warning("lease.lost", attempt=arrival.attempts)
@@ -170,12 +209,34 @@ class Pipeline:
             at=self._clock.now(),
         )
         _log.error("arrival.held", reason=HoldReason.UNPARSED, because=why)
-        return Applied(state=ArrivalState.UNRESOLVED, reason=HoldReason.UNPARSED, messages=(), created=(), linked=())
+        return Applied(
+            state=ArrivalState.UNRESOLVED, reason=HoldReason.UNPARSED, messages=(), known=(), created=(), linked=()
+        )
 
     async def _lost(self, arrival: Arrival) -> bool:
         now = await self._store.read(arrivals.get, arrival.id)
         fence = None if arrival.lease is None else arrival.lease.fence
         return now is None or now.state is not ArrivalState.WORKING or now.lease is None or now.lease.fence != fence
+
+
+def _apply(
+    tx: Tx,
+    arrival: Arrival,
+    cases: Sequence[Case],
+    judged: Sequence[Judged],
+    signs: Sequence[Signs],
+    *,
+    returns: Returns,
+    ids: IdFactory,
+    at: datetime,
+) -> Applied:
+    """Write down what was decided, and what follows from what came back. Raises Stale, and keeps nothing."""
+    applied = apply.decision(tx, arrival, judged, ids=ids, at=at)
+    for case, one, found, known in zip(cases, judged, signs, applied.known, strict=False):  # of what is held, the first
+        held = one.decision.reason if one.decision.disposition is Disposition.HOLD else ""
+        feedback.apply(tx, arrival, case, one.facts, found, returns=returns, known=known, at=at)
+        replies.mark(tx, arrival, case, one.facts, found, held=held, known=known, at=at)
+    return applied
 
 
 def _stored(tx: Tx, named: tuple[OrgId, MessageId]) -> Message:

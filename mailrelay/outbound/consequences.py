@@ -91,7 +91,8 @@ def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: Brake
     """Act on a report that is believed, for each delivery that it speaks of.
 
     A failure ends what was sent as bounced, a success notice as delivered; what is still in flight is not moved, the suppression
-    stops it at its next attempt. A second report about the same delivery changes nothing but the journal.
+    stops it at its next attempt. A second report about the same delivery changes nothing. That it came is told by who read it
+    (`delivery.returned`).
     """
     bounced: list[Delivery] = []
     for answer in answers:
@@ -109,8 +110,6 @@ def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: Brake
         elif answer.action is Action.DELIVERED and now.state is DeliveryState.SENT:
             deliveries.change(tx, now.id, {"state": DeliveryState.DELIVERED})
             _tell(tx, answer, EventType.DELIVERY_DELIVERED, at)
-        else:
-            _tell(tx, answer, EventType.DELIVERY_RETURNED, at)
         if failed or answer.action is Action.DELAYED:
             _act(tx, answer, ended=moved, at=at, levels=brakes)
     _brake(tx, bounced, by=answers[0].by if answers else None, at=at, levels=brakes)
@@ -150,14 +149,17 @@ def unsubscribed(
         _brake_one(tx, org, one, by=by, at=at, levels=brakes)
 
 
-def replied(tx: Tx, delivery: Delivery, *, message: MessageId, by: str, at: datetime) -> None:
-    """A person answered this delivery with `message`, which came as the arrival `by`. The first answer's time stays."""
+def replied(tx: Tx, delivery: Delivery, *, message: MessageId, by: str, at: datetime, text: str = "") -> None:
+    """A person answered this delivery with `message`, which came as the arrival `by`. The first answer's time stays.
+
+    `text` is what the answer says, for those who follow the journal.
+    """
     now = deliveries.locked(tx, delivery.id)
     if now is None:
         return
     if now.replied_at is None:
         deliveries.change(tx, now.id, {"replied_at": at})
-    _event(tx, now, EventType.MESSAGE_REPLIED, at, {"reply": message, "arrival": by})
+    _event(tx, now, EventType.MESSAGE_REPLIED, at, {"reply": message, "arrival": by, "text": text})
 
 
 def relay_ids(text: str) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ def test_metrics_have_names_help_and_closed_labels() -> None:
             "tls",
             "kind",
             "status",
+            "believed",
             "service",
             "version",
         }

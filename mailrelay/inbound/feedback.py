@@ -1,0 +1,243 @@
+"""What a mail that came back changes: what it says is kept, told of its delivery and, where it is to be believed, acted on (I10, I11).
+
+All of it happens in the transaction that ends the arrival, and once, however often the same mail arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+from mailrelay import log, metrics
+from mailrelay.filing.came_back import CameBack
+from mailrelay.filing.reading import Case
+from mailrelay.inbound import tie
+from mailrelay.inbound.tie import Returns, Signs
+from mailrelay.mail import arf
+from mailrelay.mail.bounce.report import BouncedRecipient
+from mailrelay.model.delivery import Delivery
+from mailrelay.model.envelope import Arrival
+from mailrelay.model.event import EventType
+from mailrelay.model.feedback import BELIEVED, Action, Feedback, Tie
+from mailrelay.model.message import Kind, Message
+from mailrelay.model.suppression import SuppressionReason
+from mailrelay.outbound import consequences
+from mailrelay.outbound.consequences import Answered
+from mailrelay.outbound.policy import blame
+from mailrelay.rules.facts import Facts
+from mailrelay.smtp.escape import escape
+from mailrelay.store import deliveries, events, feedback, suppressions
+from mailrelay.store.base import Tx
+
+MAX_ROWS = 1_000
+"""Recipients of one report that are kept (B09)."""
+_MAX_EVENTS = 20
+_MAX_SAID = 500
+_MAX_RECIPIENT = 320
+_OPT_OUT = ("opt-out", "opt-out-list", "unsubscribe")
+_REPORTS = frozenset((Kind.BOUNCE, Kind.DELAY, Kind.DELIVERED))
+
+_log = log.get(stage="filing")
+
+
+def apply(
+    tx: Tx, arrival: Arrival, case: Case, facts: Facts, signs: Signs, *, returns: Returns, known: bool, at: datetime
+) -> None:
+    """Keep and act on what a mail that may have come back says. `known`: it is a copy of a mail that was here before."""
+    back, message = case.came_back, facts.message
+    if back is None or (message.kind is Kind.NORMAL and not message.automatic):
+        return
+    proved = tie.proved(tx, message.org, signs)
+    said = () if back.report is None else back.report.recipients[:MAX_ROWS]
+    rows, about = _judged(tx, arrival, message, back, said, proved, signs, at=at)
+    new = feedback.add(tx, rows)
+    fresh = [row for row in rows if row.position in new]
+    if proved is not None and (fresh or not (rows or known)):
+        delivery, how = proved
+        deliveries.note_relay_ids(tx, delivery, tie.unknown_names(tx, delivery, back))
+        if not any(row.believed for row in rows):
+            # It says nothing of this delivery's own recipient; that it came back is told all the same.
+            _tell(tx, arrival, delivery, message, back.kind, fresh[0] if fresh else None, how, at=at)
+    for row in [one for one in fresh if one.position in about and (one.believed or proved is None)][:_MAX_EVENTS]:
+        _tell(tx, arrival, about[row.position], message, back.kind, row, row.tie, at=at)
+    believed = [row for row in fresh if row.believed]
+    if fresh or (proved is not None and not known):
+        tx.afterwards(partial(_log_feedback, arrival, back.kind, proved, believed=bool(believed), rows=len(rows)))
+    _act(tx, arrival, back, [(about[row.position], row, said[row.position]) for row in believed], returns, at=at)
+
+
+def _judged(
+    tx: Tx,
+    arrival: Arrival,
+    message: Message,
+    back: CameBack,
+    said: Sequence[BouncedRecipient],
+    proved: tuple[Delivery, Tie] | None,
+    signs: Signs,
+    *,
+    at: datetime,
+) -> tuple[list[Feedback], dict[int, Delivery]]:
+    """A row for each recipient, and by position the delivery that it is about."""
+    about: dict[int, Delivery] = {}
+    if proved is not None:
+        how, chosen = proved[1], _concerned(said, proved[0], back.kind)
+        about = dict.fromkeys(range(len(said)), proved[0])
+    else:
+        how, chosen = Tie.SOURCE if signs.trusted else Tie.MESSAGE_ID, None
+        named = tie.named_in(tx, message.org, back)
+        for position, one in enumerate(said):
+            if (delivery := named.get(tie.key_of(one.recipient))) is not None:
+                about[position] = delivery
+    rows = [
+        Feedback(
+            org=message.org,
+            message=message.id,
+            position=position,
+            arrival=arrival.id,
+            delivery=about[position].id if position in about else None,
+            kind=back.kind,
+            recipient=escape(one.recipient)[:_MAX_RECIPIENT],
+            key=escape(tie.key_of(one.recipient))[:_MAX_RECIPIENT],
+            status=str(one.status or ""),
+            code=one.code,
+            diagnostic=_line(one.diagnostic),
+            action=one.action,
+            category=one.category,
+            hard=one.hard,
+            fault=one.fault,
+            tie=how if position in about else Tie.NONE,
+            believed=how in BELIEVED and position in about and (proved is None or position == chosen),
+            at=at,
+        )
+        for position, one in enumerate(said)
+    ]
+    return rows, about
+
+
+def _concerned(said: Sequence[BouncedRecipient], delivery: Delivery, kind: Kind) -> int | None:
+    """Which recipient of a report is the delivery's; None when it speaks of several others, of whom none is believed.
+
+    A delivery has one recipient, so the only one that is named is it, under the address it was passed on to. A complaint hides
+    its own, and an automatic reply names whoever wrote it.
+    """
+    if not said:
+        return None
+    if kind not in _REPORTS or len(said) == 1:
+        return 0
+    orcpt = tie.key_of((delivery.recipient.orcpt or "").partition(";")[2])
+    own = {delivery.address.key, orcpt} - {""}
+    mine = [position for position, one in enumerate(said) if tie.key_of(one.recipient) in own]
+    failed = [position for position in mine if said[position].action is Action.FAILED]
+    return next(iter((*failed, *mine)), None)
+
+
+def _act(
+    tx: Tx,
+    arrival: Arrival,
+    back: CameBack,
+    believed: Sequence[tuple[Delivery, Feedback, BouncedRecipient]],
+    returns: Returns,
+    *,
+    at: datetime,
+) -> None:
+    if back.kind in _REPORTS:
+        answers = [_answered(arrival, delivery, row, one) for delivery, row, one in believed]
+        consequences.returned(tx, answers, at=at, brakes=returns.brakes)
+    elif back.kind is Kind.FEEDBACK and arf.is_complaint(back.complaint):
+        for delivery in {delivery.id: delivery for delivery, _, _ in believed}.values():
+            _complained(tx, arrival, delivery, back.complaint, returns, at=at)
+
+
+def _answered(arrival: Arrival, delivery: Delivery, row: Feedback, one: BouncedRecipient) -> Answered:
+    told = " ".join(str(word) for word in (one.code, one.status) if word)
+    return Answered(
+        delivery=delivery,
+        category=row.category,
+        hard=row.hard,
+        fault=row.fault,
+        action=row.action,
+        said=row.diagnostic or told or f"{row.category}, in no words",
+        source=f"report {arrival.id}",
+        by=arrival.id,
+        transient=one.code // 100 == 4 if one.code else one.status is not None and one.status.klass == 4,
+    )
+
+
+def _complained(tx: Tx, arrival: Arrival, delivery: Delivery, kind: str, returns: Returns, *, at: datetime) -> None:
+    # RFC 5965 §7.3: who opts out wants no more of it, and does not call it spam.
+    evidence = f"{kind} report {arrival.id}"
+    if kind.strip().lower() not in _OPT_OUT:
+        consequences.complained(tx, delivery, type=kind, evidence=evidence, by=arrival.id, at=at, brakes=returns.brakes)
+        return
+    new = suppressions.suppress(
+        tx,
+        org=delivery.org,
+        key=delivery.address.key,
+        reason=SuppressionReason.UNSUBSCRIBED,
+        evidence=evidence,
+        by=arrival.id,
+        now=at,
+    )
+    if new:
+        consequences.unsubscribed(
+            tx, delivery.org, blame.sendings(delivery), by=arrival.id, at=at, brakes=returns.brakes
+        )
+
+
+def _tell(
+    tx: Tx,
+    arrival: Arrival,
+    delivery: Delivery,
+    message: Message,
+    kind: Kind,
+    row: Feedback | None,
+    how: Tie,
+    *,
+    at: datetime,
+) -> None:
+    data = {"returned": message.id, "kind": kind, "tie": how, "believed": "false"}
+    if row is not None:
+        data |= {
+            "recipient": row.recipient,
+            "action": row.action,
+            "category": row.category,
+            "class": "hard" if row.hard else "soft",
+            "fault": row.fault,
+            "status": row.status,
+            "code": str(row.code or ""),
+            "diagnostic": row.diagnostic,
+            "believed": "true" if row.believed else "false",
+        }
+    events.append(
+        tx,
+        org=delivery.org,
+        at=at,
+        type=EventType.DELIVERY_RETURNED,
+        queue_id=arrival.id,
+        message=delivery.message,
+        delivery=delivery.id,
+        data=data,
+    )
+
+
+def _line(text: str) -> str:
+    """A stranger's words on one line, what would act spelled out, cut when they are long (B10)."""
+    text = escape(" ".join(text[: 4 * _MAX_SAID].split()))
+    return text if len(text) <= _MAX_SAID else text[: _MAX_SAID - 1] + "…"
+
+
+def _log_feedback(
+    arrival: Arrival, kind: Kind, proved: tuple[Delivery, Tie] | None, *, believed: bool, rows: int
+) -> None:
+    metrics.feedback.labels(kind, "yes" if believed else "no").inc()
+    _log.info(
+        "feedback.received",
+        queue_id=arrival.id,
+        org=arrival.org,
+        kind=str(kind),
+        delivery="" if proved is None else proved[0].id,
+        tie=str(Tie.NONE if proved is None else proved[1]),
+        believed=believed,
+        recipients=rows,
+    )

@@ -1,0 +1,173 @@
+"""Which delivery a mail that came back is about, and whether that is to be believed (I10, B01, B08).
+
+Our signed return path says it surest; then the same signature inside the mail; then a provider whose complaints are trusted, naming
+our Message-ID and the recipient. A Message-ID alone is known to every recipient: it ties for display, and nothing follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from mailrelay import log
+from mailrelay.config.schema import BrakeLevels
+from mailrelay.filing import gather
+from mailrelay.filing.came_back import CameBack
+from mailrelay.filing.reading import Case
+from mailrelay.ids import DeliveryId, MessageId, OrgId
+from mailrelay.mail import return_path
+from mailrelay.mail.addresses import parse as parse_address
+from mailrelay.mail.return_path import NoReturnPath, ReturnPathToken
+from mailrelay.model.address import Address
+from mailrelay.model.delivery import Delivery
+from mailrelay.model.envelope import Arrival, Channel
+from mailrelay.model.feedback import Tie
+from mailrelay.model.message import AuthVerdicts, Kind, Verdict
+from mailrelay.store import deliveries, messages, organisations
+from mailrelay.store.base import Tx
+
+_log = log.get(stage="filing")
+_MOST_TOKENS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returns:
+    """What is needed to judge what comes back."""
+
+    secrets: Sequence[bytes] = ()
+    """The keys of signed return paths, the current one first."""
+    complaint_sources: frozenset[str] = frozenset()
+    """Signing domains whose complaints are believed without our token."""
+    feedback_address: str = "feedback"
+    brakes: BrakeLevels = field(default_factory=BrakeLevels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signs:
+    """What of a mail ties it to a delivery, as far as its bytes prove it."""
+
+    return_path: DeliveryId | None
+    """The return path that it was sent to."""
+    tokens: tuple[DeliveryId, ...]
+    """Deliveries that our signature in the mail names."""
+    trusted: bool
+    """A complaint signed by a provider whose word counts."""
+
+
+NO_SIGNS = Signs(return_path=None, tokens=(), trusted=False)
+
+
+def signs(case: Case, returns: Returns, *, now: datetime) -> Signs:
+    """What the bytes of a mail prove; what is forged in them, or too old, is logged and left out (B01)."""
+    arrival, back = case.arrival, case.came_back
+    if back is None:
+        return NO_SIGNS
+    own = _return_path(arrival, returns) if case.message.part == 0 else None
+    tokens: list[DeliveryId] = []
+    ignored: set[NoReturnPath] = set()
+    for text in (*back.traces.delivery_ids, *back.traces.return_paths, *back.traces.envelope_ids):
+        match return_path.find(text, returns.secrets, now=now):
+            case ReturnPathToken(delivery=delivery):
+                tokens.append(delivery)
+            case NoReturnPath.UNSIGNED:
+                continue
+            case why:
+                ignored.add(why)
+    if ignored and own is None and not tokens:
+        _log.warning("feedback.ignored", reasons=sorted(ignored), kind=str(back.kind))
+    return Signs(
+        return_path=own,
+        tokens=tuple(dict.fromkeys(tokens))[:_MOST_TOKENS],
+        trusted=back.kind is Kind.FEEDBACK and _is_trusted(case.message.auth, case.sender, returns.complaint_sources),
+    )
+
+
+def _return_path(arrival: Arrival, returns: Returns) -> DeliveryId | None:
+    target = arrival.target
+    if arrival.channel is not Channel.BOUNCE or target is None or target.delivery is None:
+        return None
+    # What came to the address for complaints has its delivery from a token inside.
+    return None if target.address.local.lower() == returns.feedback_address else DeliveryId(target.delivery)
+
+
+def wants_trust(case: Case, returns: Returns, *, now: datetime) -> bool:
+    """Whether it matters who signed a mail: a complaint that our own signature does not tie to a delivery."""
+    back = case.came_back
+    if back is None or back.kind is not Kind.FEEDBACK or not returns.complaint_sources:
+        return False
+    found = signs(case, returns, now=now)
+    return found.return_path is None and not found.tokens
+
+
+def _is_trusted(auth: AuthVerdicts | None, sender: Address | None, sources: frozenset[str]) -> bool:
+    """Whether a signature of one of `sources` passed that is aligned with the author's domain (relaxed)."""
+    if auth is None or sender is None:
+        return False
+    passed = {found.domain.lower() for found in auth.dkim if found.verdict is Verdict.PASS}
+    return any(f".{sender.domain}".endswith(f".{domain}") for domain in passed & sources)
+
+
+def home(tx: Tx, case: Case, found: Signs) -> Delivery | None:
+    """Whose delivery a complaint is about that came to the address for all of them."""
+    for token in found.tokens:
+        delivery = deliveries.by_id(tx, token)
+        if delivery is not None:
+            return delivery
+    if not found.trusted or case.came_back is None:
+        return None
+    # No index leads from a Message-ID alone to its mail, but few complaints come without our token, and these are asked at once.
+    for organisation in organisations.list_organisations(tx):
+        named = tuple(named_in(tx, organisation.id, case.came_back).values())
+        if named:
+            return named[0]
+    return None
+
+
+def proved(tx: Tx, org: OrgId, found: Signs) -> tuple[Delivery, Tie] | None:
+    """The delivery that a mail is about beyond doubt. One of another organisation is none of this mail's (B01)."""
+    candidates = [(found.return_path, Tie.RETURN_PATH)] if found.return_path else []
+    candidates += [(token, Tie.TOKEN) for token in found.tokens]
+    for id_, tie in candidates:
+        delivery = deliveries.by_id(tx, id_)
+        if delivery is None:
+            continue
+        if delivery.org == org:
+            return delivery, tie
+        tx.afterwards(partial(_log.warning, "feedback.ignored", reasons=["other organisation"], delivery=delivery.id))
+    return None
+
+
+def named_in(tx: Tx, org: OrgId, back: CameBack) -> dict[str, Delivery]:
+    """By address key: the deliveries to those whom a report names, of the messages whose Message-ID it names.
+
+    Where it names nobody, the only delivery of the only message, under "".
+    """
+    if back.report is None:
+        return {}
+    sent = _sent(tx, org, back)
+    keys = {key for one in back.report.recipients if (key := key_of(one.recipient))}
+    if keys:
+        return {one.address.key: one for one in deliveries.to_keys(tx, org, sent, keys)}
+    only = [one for id_ in sent if (one := deliveries.only_one(tx, org, id_)) is not None]
+    return {"": only[0]} if len(sent) == len(only) == 1 else {}
+
+
+def _sent(tx: Tx, org: OrgId, back: CameBack) -> list[MessageId]:
+    stored = gather.answered(tx, org, back.traces.message_ids)
+    return list(dict.fromkeys(id_ for name in back.traces.message_ids for id_ in stored.get(name, ())))
+
+
+def key_of(recipient: str) -> str:
+    """The key of an address that a report names, or "" when it is none."""
+    address = parse_address(recipient.strip().strip("<>"))
+    return "" if address is None else address.key
+
+
+def unknown_names(tx: Tx, delivery: Delivery, back: CameBack) -> tuple[str, ...]:
+    """Message-IDs by which a mail that is surely about `delivery` calls it, and that no mail of ours has: a relay's (I12)."""
+    sent = messages.get(tx, delivery.org, delivery.message)
+    names = [name for name in back.traces.message_ids if name != sent.message_id and name not in sent.parents]
+    stored = messages.by_message_ids(tx, delivery.org, names)
+    return tuple(name for name in names if name not in stored)[:3]
