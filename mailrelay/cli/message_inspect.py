@@ -10,11 +10,16 @@ from pathlib import Path
 
 import click
 
+from mailrelay.clock import Clock
+from mailrelay.mail.away import Away
 from mailrelay.mail.bounce.report import BouncedRecipient
 from mailrelay.mail.inspect import Inspection
 from mailrelay.mail.inspect import inspect as inspect_mail
 
-_FIRST = "From: Zoë <zoe@münchen.example>\r\n\r\n".encode() + "grüße, größer, übermäßig, süß".encode("cp1252")
+_FIRST = (
+    "From: Zoë <zoe@münchen.example>\r\nAuto-Submitted: auto-replied\r\n\r\n".encode()
+    + "grüße, größer, übermäßig, süß".encode("cp1252")
+)
 
 
 @click.command("inspect")
@@ -26,15 +31,15 @@ def inspect(files: tuple[str, ...], as_json: bool) -> None:
     Without FILE the names are read from standard input, one a line. Exit status 1 when a file could not be read.
     """
     failed = False
-    inspect_mail(
-        _FIRST
-    )  # what is loaded at its first use (the tables of IDNA, the guesser of charsets) is no mail's own time
+    today = Clock().now().date()
+    # What is loaded at its first use (the tables of IDNA, the guesser of charsets, words of absence) is no mail's own time.
+    inspect_mail(_FIRST, today=today)
     for name in files or _names(sys.stdin):
         began = time.perf_counter()
         found: Inspection | None = None
         error: str | None = None
         try:
-            found = inspect_mail(Path(name).read_bytes())
+            found = inspect_mail(Path(name).read_bytes(), today=today)
         except OSError as problem:
             error = problem.strerror or str(problem)
         failed = failed or error is not None
@@ -67,10 +72,22 @@ def _as_json(name: str, found: Inspection | None, error: str | None, millis: flo
                 for one in found.attachments
             ],
             "reply": found.reply,
+            "away": _away(found.away),
             "defects": list(found.defects),
         }
     # ASCII, so that no terminal's encoding and no direction mark in a name can break a line.
     return json.dumps(row)
+
+
+def _away(one: Away | None) -> dict[str, object] | None:
+    if one is None:
+        return None
+    return {
+        "until": one.until.isoformat() if one.until else None,
+        "since": one.since.isoformat() if one.since else None,
+        "gone": one.gone,
+        "instead": [{"name": other.name, "address": str(other.address)} for other in one.instead],
+    }
 
 
 def _result(one: BouncedRecipient) -> dict[str, object]:
@@ -102,9 +119,19 @@ def _as_text(name: str, found: Inspection | None, error: str | None) -> str:
         said = " ".join(str(part) for part in (row.code, row.status, row.diagnostic) if part)
         verdict = f"{row.action}, {row.category}, {'hard' if row.hard else 'soft'}, fault: {row.fault}"
         lines.append(f"  {'Reports:':<12}{row.recipient or '(nobody named)'}: {verdict}; {said}".rstrip("; "))
+    if found.away is not None:
+        lines.append(f"  {'Away:':<12}{_how_long(found.away)}")
+        lines.extend(f"  {'Instead:':<12}{one}" for one in found.away.instead)
     lines.extend(f"  {'Odd:':<12}{defect}" for defect in found.defects)
     lines.extend(f"  | {line}" for line in found.reply.split("\n"))
     return "\n".join(_plain(line) for line in lines)
+
+
+def _how_long(one: Away) -> str:
+    if one.gone:
+        return "gone for good"
+    since = f"from {one.since} " if one.since else ""
+    return since + (f"until {one.until}, the first day back" if one.until else "no day of return is named")
 
 
 def _plain(text: str) -> str:

@@ -44,8 +44,11 @@ class Inspection:
     defects: tuple[str, ...]
 
 
-def inspect(raw: bytes, *, today: date) -> Inspection:
-    """Read a mail; never raises, whatever the bytes. `today` is taken for the day of a mail without a Date."""
+def inspect(raw: bytes, *, today: date | None = None) -> Inspection:
+    """Read a mail; never raises, whatever the bytes.
+
+    `today` is taken for the day of a mail without a Date; without either nothing is read of an absence.
+    """
     parsed = message.parse(raw)
     report = bounce.classify(parsed)
     kind = report.kind if report else automatic.kind(parsed)
@@ -63,7 +66,7 @@ def inspect(raw: bytes, *, today: date) -> Inspection:
         html=parsed.html,
         attachments=parsed.attachments,
         reply=reply_text.reply(parsed),
-        away=away.read(parsed, received=received) if kind is Kind.AUTO_REPLY else None,
+        away=away.read(parsed, received=received) if received and kind is Kind.AUTO_REPLY else None,
         defects=parsed.defects,
     )
 

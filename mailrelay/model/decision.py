@@ -66,6 +66,7 @@ class HoldReason(StrEnum):
     AUTOMATIC = "automatic"  # an unknown sender wrote it by machine, so that nothing is created (I6)
     UNPARSED = "unparsed"  # could not be read
     FAILED = "failed"  # our own code failed on it several times: set aside
+    GONE = "gone"  # I25: no mail is held; somebody has left, and a successor is proposed
 
 
 class DropReason(StrEnum):

@@ -41,6 +41,8 @@ class EventType(StrEnum):
     SENDING_RESUMED = "sending.resumed"
     ADDRESS_SUPPRESSED = "address.suppressed"
     SUPPRESSION_LIFTED = "suppression.lifted"
+    ADDRESS_AWAY = "address.away"  # an automatic reply says that its owner is away, and mostly until when (I25)
+    ADDRESS_GONE = "address.gone"  # … or has left for good
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -441,6 +441,33 @@ suppression = Table(
     _partial("uq_suppression_standing", "org", "key", "reason", where="lifted_at IS NULL", unique=True),
 )
 
+absence = Table(  # I25: what an address's newest automatic reply says
+    "absence",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("until_at", BigInteger),  # the beginning of the first day back, where the organisation is
+    Column("since_at", BigInteger),
+    Column("gone", Boolean, nullable=False),
+    Column("noted_at", BigInteger, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("instead", Json, nullable=False),
+    PrimaryKeyConstraint("org", "key"),
+)
+
+successor = Table(  # I25: who was proposed for whom, once, and by which entry of the unresolved list
+    "successor",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("instead", Text, nullable=False),  # the successor's address, by key
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("entry", Text, nullable=False),
+    PrimaryKeyConstraint("org", "key", "instead"),
+    Index("ix_successor_entry", "entry"),
+)
+
 idempotency = Table(  # O19
     "idempotency",
     metadata,

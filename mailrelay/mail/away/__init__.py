@@ -14,9 +14,9 @@ from datetime import date
 from mailrelay.mail import automatic, reply_text
 from mailrelay.mail.away import absence, people
 from mailrelay.mail.away.language import LANGUAGES
-from mailrelay.mail.away.people import Instead
 from mailrelay.mail.away.words import plain
 from mailrelay.mail.message import ParsedMessage
+from mailrelay.model.absence import Instead
 
 __all__ = ["Away", "Instead", "read"]
 

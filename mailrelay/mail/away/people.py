@@ -10,6 +10,7 @@ from mailrelay.mail import addresses
 from mailrelay.mail.automatic import is_machine
 from mailrelay.mail.away.language import LANGUAGES
 from mailrelay.mail.away.words import Words
+from mailrelay.model.absence import Instead
 from mailrelay.model.address import Address
 
 MAX_PEOPLE = 5
@@ -30,14 +31,6 @@ _NAME = re.compile(rf"{_WORD}(?:[ \t]{{1,2}}(?:{_PARTICLE}[ \t]{{1,2}})?{_WORD})
 _IN_BRACKETS = re.compile(rf">?[ \t]{{0,2}}\(({_NAME.pattern})\)")
 _PART = re.compile(r"[^\W\d_]{3,}")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
-
-
-@dataclass(frozen=True, slots=True)
-class Instead:
-    """Somebody to write to instead; `name` is "" when none stands there."""
-
-    name: str
-    address: Address
 
 
 def find(original: str, plain: str, *, own: frozenset[str]) -> tuple[Instead, ...]:

@@ -15,7 +15,7 @@ from mailrelay.cli.message_inspect import inspect
 
 PROGRAM = Path(sys.executable).with_name("mailrelay")
 KEYS = (
-    "file error ms kind may_reply results subject from to cc message_id text html attachments reply".split()  # noqa: SIM905
+    "file error ms kind may_reply results subject from to cc message_id text html attachments reply away".split()  # noqa: SIM905
 )
 MAIL = (
     b"From: Ann <ann@x.example>\r\nTo: root, bob@x.example\r\nCc: <carol>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@x>\r\n"
@@ -53,6 +53,7 @@ def test_a_mail_is_one_line_of_json(tmp_path):
             }
         ],
         "reply": "Fine.",
+        "away": None,
         "defects": ["To: no address", "Cc: no address"],
     }
 
@@ -183,3 +184,23 @@ def test_every_hostile_mail_takes_less_than_a_tenth_of_a_second(answers):
     for row in answers:
         best[row["file"]] = min(best.get(row["file"], 1e9), row["ms"])
     assert {Path(name).stem: took for name, took in best.items() if took >= 100} == {}
+
+
+def test_an_automatic_reply_says_until_when_by_the_day_it_was_sent(tmp_path):
+    mail = tmp_path / "away.eml"
+    mail.write_bytes(
+        b"From: bob@customer.example\nSubject: Out of office\nAuto-Submitted: auto-replied\nDate: Mon, 16 Nov 2026 10:00:00 +0100\n\n"
+        b"I am away from 20 to 23 November. Please contact Ann New <ann@customer.example>.\n"
+    )
+    row = json.loads(CliRunner().invoke(inspect, ["--json", str(mail)]).output)
+    assert row["away"] == {
+        "until": "2026-11-24",
+        "since": "2026-11-20",
+        "gone": False,
+        "instead": [{"name": "Ann New", "address": "ann@customer.example"}],
+    }
+    shown = CliRunner().invoke(inspect, [str(mail)]).output
+    assert "from 2026-11-20 until 2026-11-24, the first day back" in shown
+    assert "Ann New <ann@customer.example>" in shown
+    mail.write_bytes(mail.read_bytes().replace(b"Auto-Submitted: auto-replied", b"X: y").replace(b"Out of", b"My"))
+    assert json.loads(CliRunner().invoke(inspect, ["--json", str(mail)]).output)["away"] is None

@@ -19,6 +19,29 @@ _SENDER_DOMAIN = {
 def upgrade() -> None:
     """Apply this step."""
     op.create_table(
+        "absence",
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("until_at", sa.BigInteger(), nullable=True),
+        sa.Column("since_at", sa.BigInteger(), nullable=True),
+        sa.Column("gone", sa.Boolean(), nullable=False),
+        sa.Column("noted_at", sa.BigInteger(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("instead", _JSON, nullable=False),
+        sa.PrimaryKeyConstraint("org", "key", name=op.f("pk_absence")),
+    )
+    op.create_table(
+        "successor",
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("instead", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("entry", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "key", "instead", name=op.f("pk_successor")),
+    )
+    op.create_index("ix_successor_entry", "successor", ["entry"], unique=False)
+    op.create_table(
         "answer",
         sa.Column("org", sa.Text(), nullable=False),
         sa.Column("answerer", sa.Text(), nullable=False),
