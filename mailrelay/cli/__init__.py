@@ -10,6 +10,7 @@ import importlib
 import click
 
 _COMMANDS = {
+    "absence": "Who is away until when, or gone.",
     "address": "What is known of an address: why somebody gets no mail.",
     "audit": "Compare what was accepted with what ended and what is in flight.",
     "check": "Check a configuration file, or whether the daemon is ready.",

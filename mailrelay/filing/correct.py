@@ -6,6 +6,7 @@ Every function is one transaction, to be run by `store.write`; `by` is a user's 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from mailrelay.errors import Conflict, Invalid, Unknown
@@ -13,14 +14,25 @@ from mailrelay.filing import apply
 from mailrelay.ids import Digest, IdFactory, MessageId, OrgId, UnresolvedId, UserId
 from mailrelay.mail.automatic import is_machine
 from mailrelay.model.address import Address
-from mailrelay.model.decision import BY_RULE, Link, ProposedLink
+from mailrelay.model.decision import BY_RULE, HoldReason, Link, ProposedLink
 from mailrelay.model.envelope import Arrival, ArrivalState
 from mailrelay.model.event import EventType
 from mailrelay.model.message import Direction, Message, Participant, ParticipantRole
-from mailrelay.model.record import RecordRef
+from mailrelay.model.record import RecordLink, RecordRef
 from mailrelay.rules import domains
 from mailrelay.rules.registry import Stage
-from mailrelay.store import arrivals, events, links, matches, messages, organisations, people, records, unresolved
+from mailrelay.store import (
+    absences,
+    arrivals,
+    events,
+    links,
+    matches,
+    messages,
+    organisations,
+    people,
+    records,
+    unresolved,
+)
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Source
 from mailrelay.store.unresolved import Resolution, Unresolved
@@ -121,6 +133,7 @@ def create_and_file(
 ) -> RecordRef:
     """Make a record of `address` and file an entry's message there.
 
+    Where somebody was proposed in the place of who is gone, the new record gets the account of the old one (I25).
     Raises as `file_unresolved` does, Unknown or Invalid for the module, Stale when the address has just got a record.
     """
     held = unresolved.get(tx, org, entry)
@@ -128,6 +141,7 @@ def create_and_file(
     new = apply.new_record(
         tx, org, module=module, address=address, name=name, owner=owner, source=arrival.channel, ids=ids, at=at
     )
+    new = replace(new, links=_inherited(tx, held, module))
     # A person has decided: other records with the address, if there are any, do not stand against it.
     known = [hit.ref for hit in matches.by_addresses(tx, org, [address.key])]
     records.create_for_address(tx, new, address=address, known=known, now=at, queue_id=held.arrival)
@@ -136,8 +150,13 @@ def create_and_file(
 
 
 def dismiss(tx: Tx, org: OrgId, entry: UnresolvedId, *, by: str, ids: IdFactory, at: datetime) -> None:
-    """Decide that an entry's message is not to be filed; it is kept, on no record. Raises Unknown, Conflict."""
+    """Decide that an entry's message is not to be filed; it is kept, on no record. Raises Unknown, Conflict.
+
+    A proposed successor is declined: their mail stays where it is (I25).
+    """
     held = unresolved.resolve(tx, org, entry, by=by, resolution=Resolution.DISMISSED, at=at)
+    if held.reason == HoldReason.GONE:
+        return  # nothing waited for it
     message = _message(tx, held, ids=ids, at=at)
     _settle(tx, held, message, resolution=Resolution.DISMISSED, at=at)
     events.append(
@@ -156,6 +175,8 @@ def release(tx: Tx, org: OrgId, entry: UnresolvedId, *, by: str, at: datetime) -
 def again(tx: Tx, org: OrgId, entry: UnresolvedId, *, by: str, resolution: Resolution, at: datetime) -> None:
     """Give an entry's arrival back to the workers, and take all its entries off the list. Raises as `release` does."""
     held = unresolved.resolve(tx, org, entry, by=by, resolution=resolution, at=at)
+    if held.reason == HoldReason.GONE:
+        raise Conflict(f"{entry} holds no mail: it proposes a successor, to be filed or dismissed")
     if _arrival(tx, held).state is not ArrivalState.UNRESOLVED:
         raise Conflict(f"{held.arrival} waits no longer")
     for other in unresolved.of_arrival(tx, org, held.arrival):
@@ -165,8 +186,14 @@ def again(tx: Tx, org: OrgId, entry: UnresolvedId, *, by: str, resolution: Resol
 
 
 def suggestion(tx: Tx, org: OrgId, entry: UnresolvedId) -> Participant | None:
-    """Whom a record could be made of: the first participant who is no colleague and no machine, or None. Raises Unknown."""
+    """Whom a record could be made of: who is proposed (I25), else the first participant who is no colleague and no machine.
+
+    None when there is nobody. Raises Unknown.
+    """
     held = unresolved.get(tx, org, entry)
+    if (proposed := absences.proposed(tx, org, entry)) is not None:
+        _, instead = proposed
+        return Participant(ParticipantRole.TO, instead.address, instead.name)
     if held.message is None:
         return None
     people_in = messages.get(tx, org, held.message).participants
@@ -184,6 +211,17 @@ def suggestion(tx: Tx, org: OrgId, entry: UnresolvedId) -> Participant | None:
             if person.role is role and stranger and not is_machine(person.address.local):
                 return person
     return None
+
+
+def _inherited(tx: Tx, held: Unresolved, module: str) -> tuple[RecordLink, ...]:
+    """The links to accounts that a successor takes over from the records, of the same module, of who is gone."""
+    proposed = absences.proposed(tx, held.org, held.id)
+    if proposed is None:
+        return ()
+    gone, _ = proposed
+    old = [hit.ref for hit in matches.by_addresses(tx, held.org, [gone]) if hit.ref.module == module]
+    found = (link for record in records.get_many(tx, held.org, old) for link in record.links)
+    return tuple(dict.fromkeys(link for link in found if link.to.module == "account"))
 
 
 def _derived(tx: Tx, org: OrgId, message: MessageId, record: RecordRef) -> list[Link]:

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from sqlalchemy import Executable, and_, func, not_, or_, select, union_all
 
+from mailrelay.model.decision import HoldReason
 from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES
 from mailrelay.model.envelope import IN_FLIGHT_ARRIVALS, ArrivalState, Channel
 from mailrelay.model.event import EventType
@@ -192,7 +193,11 @@ _CHECKS = (
             arrival.c.state == ArrivalState.UNRESOLVED,
             not_(
                 select(unresolved.c.id)
-                .where(unresolved.c.arrival == arrival.c.id, unresolved.c.resolved_at.is_(None))
+                .where(
+                    unresolved.c.arrival == arrival.c.id,
+                    unresolved.c.resolved_at.is_(None),
+                    unresolved.c.reason != HoldReason.GONE,
+                )
                 .exists()
             ),
         ),

@@ -1,4 +1,7 @@
-"""The list of what could not be filed and waits for a person (I23)."""
+"""The list of what could not be filed and waits for a person (I23), and of successors that are proposed (I25).
+
+An entry of the reason `gone` proposes somebody and holds nothing: its mail is filed, or held by another entry.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from sqlalchemy import Row, func, select, update
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Conflict, Unknown
 from mailrelay.ids import MessageId, OrgId, QueueId, UnresolvedId, UserId
+from mailrelay.model.decision import HoldReason
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import message_source, unresolved
 
@@ -41,6 +45,9 @@ class Unresolved:
     resolved_at: datetime | None = None
     resolved_by: str | None = None
     resolution: str = ""
+
+
+_HOLDS = unresolved.c.reason != HoldReason.GONE
 
 
 def add(tx: Tx, new: Unresolved) -> None:
@@ -80,16 +87,19 @@ def list_open(
 
 
 def of_arrival(tx: Tx, org: OrgId, arrival: QueueId) -> tuple[Unresolved, ...]:
-    """The entries of an arrival, open and resolved, oldest first."""
-    found = select(unresolved).where(unresolved.c.arrival == arrival, unresolved.c.org == org)
+    """The entries that hold an arrival, open and resolved, oldest first."""
+    found = select(unresolved).where(unresolved.c.arrival == arrival, unresolved.c.org == org, _HOLDS)
     return tuple(_entry(row) for row in tx.execute(found.order_by(unresolved.c.id)))
 
 
 def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Unresolved, ...]:
-    """The entries of a message, by whichever arrival, open and resolved, oldest first."""
+    """The entries that hold a message, by whichever arrival, open and resolved, oldest first."""
     came = select(message_source.c.arrival).where(message_source.c.message == message, message_source.c.org == org)
     found = select(unresolved).where(
-        unresolved.c.arrival.in_(came.scalar_subquery()), unresolved.c.message == message, unresolved.c.org == org
+        unresolved.c.arrival.in_(came.scalar_subquery()),
+        unresolved.c.message == message,
+        unresolved.c.org == org,
+        _HOLDS,
     )
     return tuple(_entry(row) for row in tx.execute(found.order_by(unresolved.c.id)))
 
