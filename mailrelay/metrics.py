@@ -92,7 +92,7 @@ delivery_seconds = _histogram("mailrelay_delivery_attempt_duration_seconds", "Le
 notices = _counter(
     "mailrelay_notify_notices_total",
     "Recipients whose authors were owed a DSN, by what it says and whether it was queued",
-    notice=("failed", "delayed"),
+    kind=("failed", "delayed"),
     outcome=("queued", "withheld"),
 )
 notice_errors = _counter(
