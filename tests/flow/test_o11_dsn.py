@@ -14,12 +14,11 @@ import pytest
 
 from mailrelay import metrics
 from mailrelay.config.schema import BrakeLevels, ListenerKind
-from mailrelay.config.schema import Delivery as DeliverySettings
-from mailrelay.ids import IdFactory, QueueId
+from mailrelay.ids import QueueId
 from mailrelay.mail import automatic
 from mailrelay.mail.message import parse
 from mailrelay.model.delivery import Delivery, DeliveryState, Notice
-from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams, Notify, Ret
+from mailrelay.model.envelope import EnvelopeRecipient, MailParams, Notify, Ret
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
@@ -27,7 +26,6 @@ from mailrelay.model.message import Direction, Kind
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import consequences
-from mailrelay.outbound.notify import Notifier
 from mailrelay.outbound.submission import Submitted
 from mailrelay.smtp.address import parse_address
 from mailrelay.store import deliveries, dkim_keys, events, feedback, ledger, messages, organisations, suppressions
@@ -36,6 +34,7 @@ from mailrelay.upkeep import signing
 from tests.support.answers import Zone
 from tests.support.clock import FakeClock
 from tests.support.edge import PASSWORD, edge
+from tests.support.notices import notices, notifier
 from tests.support.outbound import Relay, relay
 from tests.support.remote import Remote, Taken, remote
 from tests.support.smtp_client import connected, trusting
@@ -57,27 +56,6 @@ def by_mx(sink: Remote, **more: Any) -> dict[str, Any]:
 
 def to(text: str, *notify: Notify, orcpt: str | None = None) -> EnvelopeRecipient:
     return EnvelopeRecipient(address=parse_address(text), notify=frozenset(notify), orcpt=orcpt)
-
-
-def notifier(us: Relay, *, wait: float = 0.0, own: tuple[str, ...] = ("in.us.test", "bounce.us.test")) -> Notifier:
-    return Notifier(
-        us.store,
-        us.bodies,
-        IdFactory(us.clock.now),
-        us.clock,
-        DeliverySettings(notice_wait=wait),
-        hostname="mx.us.test",
-        domain="us.test",
-        own_domains=own,
-        stopping=us.stopping,
-        poll=0.01,
-    )
-
-
-async def notices(us: Relay) -> list[Delivery]:
-    """The deliveries of our notices, oldest first."""
-    found = await us.store.read(deliveries.list_deliveries, us.org.id)
-    return [one for one in reversed(found) if one.channel is Channel.NOTICE]
 
 
 async def sent_notice(us: Relay, *, state: DeliveryState = SENT) -> Delivery:
