@@ -30,6 +30,7 @@ class Verdict:
 
 
 _DEAD = frozenset((Category.USER_UNKNOWN, Category.HOST_UNKNOWN, Category.NO_MAIL_HOST))
+_ALIVE = frozenset((Category.INACTIVE, Category.MAILBOX_FULL))
 _RECIPIENT = _DEAD | {Category.INACTIVE, Category.MAILBOX_FULL, Category.FILTERED}
 _BEFORE_RCPT = frozenset((Stage.CONNECT, Stage.TLS, Stage.AUTH, Stage.MAIL))
 
@@ -91,13 +92,15 @@ _CODE = {
     554: Category.POLICY,
     556: Category.NO_MAIL_HOST,
 }
-_QUOTED = re.compile(r"(?<![\w.])[45]\d\d(?:[ -]|: ?)(?:#?[45]\.\d{1,3}\.\d{1,3}[ :]|(?=[^\d\s]))")
+_QUOTED = re.compile(
+    r"(?<![\w.])(?:[45]\d\d(?:[ -]|: ?)(?:#?[45]\.\d{1,3}\.\d{1,3}[ :]|(?=[^\d\s]))|[45]\.\d{1,3}\.\d{1,3} (?=[^\W\d_]))"
+)
 # How Exim, Postfix and DragonFly report at which command the other host said no.
 _BEFORE_RCPT_IN_WORDS = re.compile(
     r"after (?:mail from|ehlo|helo|initial connection|starttls)|in reply to (?:mail from|ehlo|helo|end of starttls)|did not like our (?:mail from|ehlo|helo)",
     re.IGNORECASE,
 )
-_REFUSED_AT_EDGE = ["recipient", "address", "rejected"]
+_REFUSED_AT_EDGE = ["recipient", "address", "rejected", "access", "denied"]
 
 
 def judge(status: EnhancedStatus | None, code: int | None, text: str, *, action: Action = Action.FAILED) -> Verdict:
@@ -109,7 +112,8 @@ def judge(status: EnhancedStatus | None, code: int | None, text: str, *, action:
         return Verdict(Category.RATE_LIMITED if limited else Category.POLICY, hard=False, fault=Fault.SENDER)
     transient = status.klass == 4 if status is not None else code is not None and 400 <= code < 500
     text = text[:MAX_CHARS]
-    category, fault = _meaning(status, code, text)
+    verdict = _meaning(status, code, text)
+    category, fault = verdict.category, verdict.fault
     if transient and category is Category.HOST_UNKNOWN:
         category, fault = Category.TIMEOUT, Fault.NEITHER  # the name service may answer otherwise tomorrow
     if action is Action.DELAYED and category is Category.UNKNOWN:
@@ -119,7 +123,7 @@ def judge(status: EnhancedStatus | None, code: int | None, text: str, *, action:
     if slowed and category in (Category.POLICY, Category.TIMEOUT, Category.SYSTEM):
         category = Category.RATE_LIMITED if category is Category.TIMEOUT else category
         fault = Fault.SENDER
-    verdict = Verdict(category, category in _DEAD and not transient and action is Action.FAILED, fault)
+    verdict = Verdict(category, verdict.hard and not transient and action is Action.FAILED, fault)
     return _of_sender(verdict) if _BEFORE_RCPT_IN_WORDS.search(text) else verdict
 
 
@@ -172,32 +176,37 @@ def of_trouble(trouble: Trouble, beside: str = "") -> BouncedRecipient:
     )
 
 
-def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> tuple[Category, Fault]:
+def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> Verdict:
+    """What is meant, as if for good; `judge` knows better."""
     # What the other host said, before what its reporter says around it.
     quoted = _QUOTED.search(text)
     tellings = [text[quoted.start() :], text] if quoted else [text]
-    said = [words(telling) for telling in tellings]
+    said = [(words(telling), telling) for telling in tellings]
     subject, detail = (status.subject, status.detail) if status is not None else (0, 0)
     # Exchange Online refuses unknown recipients at its edge with this and no other word.
-    if status is not None and (status.subject, status.detail) == (4, 1) and said[0][:3] == _REFUSED_AT_EDGE:
-        return Category.USER_UNKNOWN, Fault.RECIPIENT
-    for telling, plain in zip(tellings, said, strict=True):
-        if group := phrases.find(phrases.SURE, plain, telling):
-            return group.category, group.fault if group.fault is not Fault.NEITHER else _fault(
-                group.category, subject, detail
-            )
+    if (subject, detail) == (4, 1) and said[0][0][: len(_REFUSED_AT_EDGE)] == _REFUSED_AT_EDGE:
+        return _verdict(Category.USER_UNKNOWN)
+    if sure := [group for plain, telling in said if (group := phrases.find(phrases.SURE, plain, telling))]:
+        # A reporter who says that the account is switched off or full knows why its host calls the user unknown.
+        group = sure[-1] if sure[0].category in _DEAD and sure[-1].category in _ALIVE else sure[0]
+        return _verdict(group.category, _blamed(group.fault, subject, detail))
     if exact := _STATUS.get((subject, detail)):
-        return exact, _fault(exact, subject, detail)
-    for telling, plain in zip(tellings, said, strict=True):
-        if group := phrases.find(phrases.VAGUE, plain, telling):
-            return group.category, group.fault
+        return _verdict(exact, _blamed(Fault.NEITHER, subject, detail))
+    if vague := [group for plain, telling in said if (group := phrases.find(phrases.VAGUE, plain, telling))]:
+        # "Not found" alone may be said of anything: it kills an address only where a host answered so.
+        answered = subject == 1 or code in (511, 550, 551, 553, 554)
+        return _verdict(vague[0].category, _blamed(vague[0].fault, subject, detail), certain=answered)
     undefined = _UNDEFINED.get(subject) if detail == 0 else None
     category = undefined or _SUBJECT.get(subject) or _CODE.get(code or 0, Category.UNKNOWN)
-    return category, _fault(category, subject, detail)
+    return _verdict(category, _blamed(Fault.NEITHER, subject, detail))
 
 
-def _fault(category: Category, subject: int, detail: int) -> Fault:
+def _verdict(category: Category, fault: Fault = Fault.NEITHER, *, certain: bool = True) -> Verdict:
+    if fault is Fault.NEITHER and category in _RECIPIENT:
+        fault = Fault.RECIPIENT
+    return Verdict(category, certain and category in _DEAD, fault)
+
+
+def _blamed(fault: Fault, subject: int, detail: int) -> Fault:
     # RFC 3463 §3.2: 1.7 and 1.8 are about the sender's address.
-    if (subject, detail) in ((1, 7), (1, 8)):
-        return Fault.SENDER
-    return Fault.RECIPIENT if category in _RECIPIENT else Fault.NEITHER
+    return Fault.SENDER if fault is Fault.NEITHER and (subject, detail) in ((1, 7), (1, 8)) else fault

@@ -28,9 +28,13 @@ _ADDRESS = re.compile(r"(?<![^\s<>\"'\[(:;,=])[^\s<>\"'\[(:;,=@]{1,320}@[^\s<>\"
 _HOST = re.compile(r"(?<![\w.-])(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,24}(?![\w.-]*\w)")
 _LISTS = re.compile(
     r"spamhaus|spamcop|sorbs|barracudacentral|abuseat|surriel|uceprotect|manitu|mailspike|spamrats|abusix|invaluement|senderscore"
-    r"|trustedsource|openspf|habeas|njabl|blackhole|spamcannibal|barracuda\.com/reputation|rbl\b|bl\."
+    r"|trustedsource|openspf|habeas|njabl|^spf\.|blackhole|spamcannibal|barracuda\.com/reputation|rbl\b|bl\."
 )
+_GONE = re.compile(r"['\"]? (?:does not|doesn['\u2019]t) exist")
+_ORANGE = re.compile(r"\bofr\d{0,3}_(?=\d{3}\b)")
 _WORD = re.compile(r"(?<![^\W_])[^\W\d_][^\W_]*(?:_\d{3})?")
+# Where a text that does not part words goes on from one that does.
+_CJK_EDGE = re.compile(r"(?<=[a-z])(?=[\u3040-\u9fff\uac00-\ud7a3])|(?<=[\u3040-\u9fff\uac00-\ud7a3])(?=[a-z])")
 _NOT = re.compile(r"n['\u2019]t\b")
 _MARKS = re.compile(r"[\u0300-\u036f]")
 _FILLER = frozenset(
@@ -56,12 +60,13 @@ _FILLER = frozenset(
         "were",
     )
 )
+_ARTICLES = frozenset(("a", "an", "the"))
 _SAME = {"cannot": ("can", "not"), "e": (), "s": (), "ca": ("can",), "wo": ("will",), "emails": ("emails",)}
 
 
 def words(text: str) -> list[str]:
     """The plain words of a text, at most `MAX_WORDS`. Linear."""
-    text = _TAG.sub(" ", text.lower())
+    text = _ORANGE.sub("ofr_", _TAG.sub(" ", text.lower()))
     text = _HOST.sub(_named, _ADDRESS.sub(" ", text))
     text = _NOT.sub(" not", text)
     return list(islice(_plain(_without_marks(text)), MAX_WORDS))
@@ -70,11 +75,14 @@ def words(text: str) -> list[str]:
 def _without_marks(text: str) -> str:
     if text.isascii():
         return text
+    text = _CJK_EDGE.sub(" ", text)
     return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text)))
 
 
 def _named(match: re.Match[str]) -> str:
-    """A host name says nothing of a mail's fate, but for those of block lists."""
+    """A host name says nothing of a mail's fate, but for those of block lists, and where it is what does not exist."""
+    if _GONE.match(match.string, match.end()):
+        return " host "
     return " dnsbl " if _LISTS.search(match[0]) else " "
 
 
@@ -156,7 +164,9 @@ def _read(line: str) -> Iterator[tuple[tuple[Alternatives, ...], ...]]:
     tokens = _without_marks(line).split()
     if not tokens:
         return
-    missing = [at for at, token in enumerate(tokens) if token.endswith("?")]
+    missing = [
+        at for at, token in enumerate(tokens) if token.endswith("?") or not _ARTICLES.isdisjoint(token.split("|"))
+    ]
     for left_out in product((False, True), repeat=len(missing)):
         skip = {at for at, out in zip(missing, left_out, strict=True) if out}
         kept = [token.rstrip("?") for at, token in enumerate(tokens) if at not in skip]

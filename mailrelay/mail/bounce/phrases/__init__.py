@@ -27,6 +27,7 @@ SURE: tuple[Group, ...] = (
     Group(Category.RATE_LIMITED, Fault.SENDER, sender.HARVESTING),
     Group(Category.RATE_LIMITED, Fault.NEITHER, sender.GREYLISTED),
     Group(Category.RATE_LIMITED, Fault.NEITHER, sender.RECIPIENT_BUSY),
+    Group(Category.POLICY, Fault.SENDER, sender.COMPLAINED),
     Group(Category.RATE_LIMITED, Fault.SENDER, sender.OWN_LIMIT),
     Group(Category.TIMEOUT, Fault.NEITHER, system.RETRYABLE),
     Group(Category.POLICY, Fault.NEITHER, system.NOT_A_MEMBER),
@@ -37,6 +38,7 @@ SURE: tuple[Group, ...] = (
     Group(Category.MAILBOX_FULL, Fault.RECIPIENT, recipient.FULL, recipient.FULL_IN_CJK),
     Group(Category.TOO_LARGE, Fault.NEITHER, message.TOO_LARGE, message.TOO_LARGE_IN_CJK),
     Group(Category.INACTIVE, Fault.RECIPIENT, recipient.INACTIVE, recipient.INACTIVE_IN_CJK),
+    Group(Category.HOST_UNKNOWN, Fault.RECIPIENT, domain.NOT_THERE),
     Group(Category.USER_UNKNOWN, Fault.RECIPIENT, recipient.UNKNOWN, recipient.UNKNOWN_IN_CJK),
     Group(Category.FILTERED, Fault.RECIPIENT, recipient.FILTERED, recipient.FILTERED_IN_CJK),
     Group(Category.POLICY, Fault.SENDER, sender.UNAUTHENTICATED),
@@ -44,6 +46,7 @@ SURE: tuple[Group, ...] = (
     Group(Category.POLICY, Fault.SENDER, sender.LISTED),
     Group(Category.POLICY, Fault.SENDER, sender.UNENCRYPTED),
     Group(Category.POLICY, Fault.NEITHER, message.ATTACHMENT),
+    Group(Category.POLICY, Fault.NEITHER, message.NOT_COMPLIANT),
     Group(Category.CONTENT, Fault.NEITHER, message.CONTENT, message.CONTENT_IN_CJK),
     Group(Category.RATE_LIMITED, Fault.SENDER, sender.SLOWED),
     Group(Category.POLICY, Fault.NEITHER, system.LOGIN),
@@ -54,7 +57,10 @@ SURE: tuple[Group, ...] = (
     Group(Category.POLICY, Fault.NEITHER, system.HOUSE_RULES),
 )
 VAGUE: tuple[Group, ...] = (
+    Group(Category.USER_UNKNOWN, Fault.RECIPIENT, vague.UNKNOWN, "不存在"),
+    Group(Category.POLICY, Fault.SENDER, vague.SENDER),
     Group(Category.USER_UNKNOWN, Fault.RECIPIENT, vague.RECIPIENT),
+    Group(Category.INACTIVE, Fault.RECIPIENT, vague.INACTIVE),
     Group(Category.POLICY, Fault.NEITHER, vague.REFUSED),
     Group(Category.TIMEOUT, Fault.NEITHER, vague.LATER),
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 NO_MAIL = """
-could not find a? mail exchanger or ip
+could|can not find a mail exchanger
+malformed or unexpected name server reply
+not accept|receive any? mail|email
+domain|host not accept
 null|nullmx mx
 nullmx
 domain|host|server|machine|site|system not accept|receive|handle|take|accepting|receiving any? mail|email|emails|incoming|messages|smtp
@@ -16,6 +19,18 @@ domain says|declares|indicates * no|not mail
 recipient|destination domain not accept|receive
 nimmt keine mail|mails|nachrichten an
 n accepte pas * courrier|mail|message|email
+"""
+
+NOT_THERE = """
+recipient|recipients|destination|target|email domain|host not|unknown|nonexistent|invalid exist|found|valid|known
+recipient|recipients|destination|target|email domain|host unknown|nonexistent|invalid
+recipient|recipients|destination domain|host * not exist|found
+address has * unknown domain
+non existent|existing|existant|exist domain|host|hostname|hosts
+nonexistent domain|host|hostname|hosts
+unknown domain
+no such domain|host
+domain not exist|exists|found
 """
 
 UNKNOWN = """
@@ -35,7 +50,9 @@ nxdomain
 dns|name nxdomain|nonexistent
 no mx|mail|valid|mx|usable record|records|exchanger|exchangers|host|hosts|mx
 no|not valid|find|any mx|mail|hosts exchanger|exchangers|hosts|host|records|record
-lacks an|a|any mx|valid
+lacks an mx|valid
+no mx or|and
+not find any? mail|host
 not|unable|could|can|to|failed find|resolve|locate|lookup any? mail? exchanger|host|domain|hostname|mx|server
 could|can not find any|a mail? host|exchanger|server
 can|could|unable|failed not? to? resolve|find * domain|mx

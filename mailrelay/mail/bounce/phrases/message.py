@@ -19,12 +19,27 @@ presents a? potential security
 potential security issue
 """
 
+NOT_COMPLIANT = """
+not rfc
+rfc compliant|compliance|violation|conformant
+not compliant|conform|comply * rfc|standard|rfc5322|rfc2822|rfc822
+rfc5322|rfc2822|rfc822|rfcmessagenoncompliant
+violates|violate|violation * rfc
+duplicate|duplicated|multiple header|headers|from|subject|addresses|date|messageid
+messages|message missing|with a? valid|multiple
+missing|no|empty|required message|date|from|subject|header|headers|messageid id|header|field|headers
+missing|empty from|date|messageid
+from|date|header|headers missing|required
+bare lf|cr|linefeed|newline|newlines|linefeeds
+"""
+
 TOO_LARGE = """
 message|mail|email|attachment|file|body|content|letter|data|mime too large|big|long|bulky
 message|mail|email|attachment|attachments|file|data|body|content|letter size|length exceeds|exceeded|exceeding|exceed|exceeding|over|larger|limit|limits|too|exceded|restriction
 message|mail|email|attachment|file|content|body|data * exceeds|exceeded|exceeding|larger|bigger|greater|over|above * size|limit|maximum|maximal|allowed|bytes|kb|mb|length
 message|mail|email|attachment * too large|big
 exceeds|exceeded|exceed|exceeding|over|larger|above|greater|than * size limit
+exceeds|exceed|exceeded maximum|max|allowed * size
 exceeds|exceeded|exceed|exceeding|over|larger|above|greater than? the? fixed|maximum|max|administrative|permitted|allowed|global|set|configured message|size|length|allowed|maximum|mail
 size limit|restriction exceeded|for|exceed
 maximum|max|fixed|allowed message|mail|email|attachment|mailsize|data size|length
@@ -81,16 +96,10 @@ looks|seems like spam|junk|uce
 fingerprint|signature
 heuristic|heuristics|bayes|bayesian|crm114|dspam|razor|pyzor|dcc|vade|rspamd|mailscanner|mailspike
 message|mail|email malformed|corrupt|corrupted|garbled|invalid|format|not rfc|compliant
-malformed|corrupt|invalid|bad|missing|duplicate|multiple|incomplete|illegal|wrong|no|broken|empty|many header|headers|mime|message|mail|date|subject|messageid|boundary|encoding|format|structure|from|to
-header|headers|mime|subject|date error|missing|required|invalid|malformed|not|field|duplicated|syntax|mandatory|empty|fields
-messages missing a? valid
-message id|header|date|from missing|required|invalid|not|header|headers
-missing message id|date|from|subject|header
+malformed|corrupt|invalid|bad|incomplete|illegal|wrong|broken header|headers|mime|message|mail|date|subject|boundary|encoding|format|structure
+header|headers|mime error|invalid|malformed|syntax|field|fields
 subject mandatory|required|empty|missing
-not rfc
-rfc compliant|compliance|violation|conformant
-not compliant|conform|comply * rfc|standard
-bare lf|cr|linefeed|newline|newlines|linefeeds
+message content
 improper use
 eight|bit data|characters|character|header|headers|not
 line|lines too long
@@ -113,6 +122,7 @@ correo no deseado
 spam|vírus
 вирус|спам|спама
 mail rejete
+ofr_506
 mcspamsignature|spamsignature|spamdetected
 """
 CONTENT_IN_CJK = """

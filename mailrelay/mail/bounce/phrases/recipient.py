@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 FULL = """
+overdrawn
+mailbox exceeded|exceeds
+mailbox * limit
+kontingent
+many messages in
 mailbox|inbox|maildir|mailfolder|mailspool|account|user|recipient full
 mailbox|inbox|account|user|recipient * is? full
 full mailbox|inbox
@@ -36,7 +41,7 @@ too many messages|mails|emails on|in the? mailbox|folder|inbox|server|account|qu
 too much mail data
 message count quota|limit
 maximum allowed|number|storage * storage|mailbox|stored
-unable|not|can accept|receive|store|hold * because it? full
+unable|not|can to? accept|receive|store|hold * because full
 mailbox can not accept|hold|receive|store more
 would|will exceed|overflow|cause * mailbox|quota|storage
 receive no more mail
@@ -64,23 +69,18 @@ skrzynka|limit * przepelniona|pelna|przekroczony
 """
 FULL_IN_CJK = """
 いっぱい
-容量が
-容量を
-容量オーバー
-容量超過
-空き容量
+容量
 已满
 已滿
 空间不足
 空間不足
 超出配额
-容量不足
 """
 
 INACTIVE = """
 account|mailbox|user|recipient|address|alias|domain|email|mail|login|box disabled|disable|suspended|inactive|deactivated|locked|frozen|expired|closed|discontinued|terminated|dormant|paused|quarantined|inactivated|hangup|barred|decommissioned
 account|mailbox|user|recipient|address|domain * is? disabled|suspended|inactive|deactivated|locked|frozen|expired|closed|discontinued|terminated|dormant|paused
-account|mailbox|user|recipient|address|domain not|no longer active|activated|enabled
+account|mailbox|user|recipient|address|domain not|no longer? active|activated|enabled
 account|mailbox|address|user temporarily|permanently blocked|closed|disabled|suspended|locked|inactive|unavailable|deactivated
 account|mailbox|user|address marked|flagged|listed|set as inactive|disabled|suspended
 disabled|suspended|inactive|deactivated|expired|closed|locked|dormant|frozen|inactivated|discontinued account|mailbox|user|recipient|address|email
@@ -104,7 +104,8 @@ accountdisabledexception
 mapiexceptionaduserdisabledandhidden
 accountinactive
 permanently suspended
-temporarily suspended
+temporarily disabled|suspended
+temporarily|permanently blocked mailbox|account|user
 mailbox|account access rule|policy
 rule imposed mailbox access
 konto|postfach|benutzer|account * gesperrt|deaktiviert|inaktiv|gekuendigt|gekundigt|abgeschaltet|stillgelegt
@@ -147,7 +148,6 @@ unknown|invalid|nonexistent|nonexisting|unrecognized|unrecognised|undeliverable|
 unknown|invalid|nonexistent|bad email|mail|to|destination|recipient address|user|mailbox|recipient
 bad|no|invalid|illegal|unknown|not destination mailbox|address|user|recipient
 non existent|existing|existant|exist user|recipient|mailbox|account|address|alias|email|addressee
-non existent
 nonexistent|inexistent user|mailbox|account|recipient|address
 bad recipient|user|mailbox
 unknown or illegal|invalid|inactive alias|user|recipient|mailbox|address
@@ -165,11 +165,15 @@ not known here
 not known at|to|on this|our|us|server
 not exist|found|listed|known|valid|recognized in|on directory|our|this|server|domino|public|system|host|local|address|here
 not listed|found in * directory|domino|book
+not listed in|at|on|here
+bad|wrong address
+mailbox name not
+account|recipient|user|mailbox|address unavailable
 not in our|my|the? directory|database|list|system|user
 not a? user|mailbox
 not have an|any|such|a * account|mailbox|user
 user|recipient|customer not have * account|mailbox|inbox|profile
-user|person|recipient|employee|staff|colleague no|not longer with|works|employed|at|here|work
+user|person|recipient|employee|staff|colleague no|not longer? with|works|employed|at|here|work
 user|recipient|employee|person left|moved|departed|retired|resigned * company|organization|organisation|firm|institution
 left|departed the? company|organization|organisation
 person|employee|addressee moved
@@ -186,7 +190,6 @@ unable to verify|validate|find|resolve|locate recipient|user|mailbox
 recipient|user|mailbox verification|verify|validation failed|failure
 recipient|address|mailbox can not be? verified|validated|found|resolved|located
 verify address|recipient failed
-mailbox|user|account|recipient unavailable or|no not|longer|exist|found|local
 mailbox|user|address name? not allowed
 mailbox unavailable
 unavailable mail? user|mailbox
@@ -278,12 +281,14 @@ mailbox unavailable or access denied
 blocked|rejected by * recipient|user|personal filter|rule|rules|list|blacklist
 recipient|recipients preferences|blocklist|blacklist|settings
 by the? recipient|recipients
-recipient|addressee|user rejects|reject|rejected|refuses|refused|declined|declines your|this|the|mail|message|email
+recipient|addressee|user rejects|rejected|refuses|refused|declined|declines your|this|mail|message|email
 """
 
 FILTERED = """
 recipient|user|mailbox|account|addressee|member preferences|preference|settings|filter|filters|rules
-recipient|user|addressee|owner blocked|rejects|reject|rejected|refuses|refused|declined|declines|denied
+recipient|user|addressee|owner blocked|rejects|refuses|declined|declines
+because recipient has|blocked|rejects
+recipient|user|mailbox not accepting
 recipient|user|mailbox|account|address|group|list|inbox not accepting|accept|receiving|receive|allowed|permitted mail|messages|email|message|any|from|external|your|emails|to
 recipient|user|mailbox|account * only accepts|accept|receives * mail|messages|email|from
 rejected|blocked|refused|declined|denied|filtered|bounced by the? recipient|recipients|user|addressee|owner|filter|user's
@@ -308,7 +313,8 @@ suppression list
 mail rejected by recipients|destination|recipient
 recipients|recipient was? rejected by a? remote mail server
 not accept mail|messages|email|message|emails from|for you|this|unknown|outside|external|strangers|address|sender
-reject|rejected|refused by user|addressee|destination|mailbox
+reject|rejected|refused by user|addressee|mailbox
+rejected by destination domain
 user access deny|denied
 empfanger|empfaenger * verweigert|abgelehnt|blockiert
 """

@@ -78,6 +78,7 @@ forward confirmed
 no|without|missing|invalid|bad|generic|incorrect|nonexistent|dynamic reverse|rdns|rdnsptr
 dns ptr
 ip|address not|no resolve|hostname|reverse
+can|could|unable not|to to? lookup|resolve|find * hostname|your
 can not|could|unable find|resolve|to|not your|resolve|find|lookup hostname|reverse|host|ip|your|address
 find|resolve|lookup your hostname|reverse|host|ip|address|domain|name
 your|client|sending|connecting host|hostname|ip|server|address not|name|can|lookup|has
@@ -178,6 +179,11 @@ system|host|server busy|overloaded|load
 receivingrate|receivingrateperm|receivingratetemp
 """
 
+COMPLAINED = """
+deferred|delayed|blocked|rejected|refused due|because * complaints|complaint|reputation
+user complaints
+"""
+
 OWN_LIMIT = """
 rate limit|limited|limiting|limits|exceeded|control|throttled
 ratelimit|ratelimited|ratelimiting
@@ -193,7 +199,7 @@ daily|hourly * limit|quota|limits
 email|mail quota exceeded
 reached|exceeded your * limit|quota|limits
 received|receiving too many|much messages|mail|emails|email from
-deferred|delayed due|because|temporarily|permanently * complaints|volume|reputation|traffic
+deferred|delayed due|because|temporarily|permanently * volume|traffic
 temporarily|permanently deferred
 deferred due
 unsolicitedratelimiterror|unsolicitedipratelimiterror
@@ -213,6 +219,8 @@ exceeded|exceeds|exceed|over|reached|above|hit|exceeding * rate|hourly|daily|con
 connection|connections|session|sessions|message|messages|sending|send|recipient|recipients|relay|submission|hourly|daily|minute|transaction|mail limit|limits|rate|frequency|quota|quotas|threshold * exceeded|reached|over|hit
 exceeded|reached|over|exceeds maximum|max|allowed|number|limit|limits|permitted * connections|connection|messages|recipients|emails|sessions|hour|day|minute|number|sending|recipients
 max|maximum|limit|limits on? number? of? concurrent|simultaneous|outgoing? connections|connection|messages|sessions|recipients|rcpt|emails|mail|message
+connection|sending|message|delivery|submission rate|rates|limit|limits
+number of connections|messages|recipients
 max|maximum connection|connections|messages|recipients|number|session|sessions|rcpt
 concurrent|simultaneous|parallel connection|connections|sessions
 frequency limited|limit|exceeded|too

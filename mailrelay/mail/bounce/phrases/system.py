@@ -10,6 +10,7 @@ temporarily unable to resolve|lookup|verify|process|deliver
 """
 
 DELIVERY_AGENT = """
+ofr_505
 procmail
 command|program not found
 mailer error
@@ -24,7 +25,8 @@ google groups|groupes|grupper|gruppen|gruppi
 restrictedsender
 resolver rst authrequired|notauthorized|notauthorizedtogroup|notauthenticated
 recipient|mailbox|group|list * not authorized|authorised to
-not have|permission|permitted|allowed|authorized|authorised permission|to|rights? to? send|post|mail|email|deliver|submit|to
+permission|permitted|allowed|authorized|authorised to post|submit|send|mail|email|write|deliver to? messages|message|mail|a|this|email? to|group|list|recipient|mailbox|distribution|user
+permission|permitted|allowed|authorized|authorised to post|submit
 delivery not authorized|authorised
 only * allowed|authorized|permitted|members|subscribers * send|post
 members only
@@ -38,7 +40,7 @@ relay|relaying|relayed not|is? allowed|permitted|accepted|authorized|supported|p
 not|no|unable|deny|refuse|can|without|never|disallow|denied permitted|allowed|to|not|accept|authorized|open|will? relay|relaying|relays
 unable|not to relay
 no|not relay|relaying|relays
-not|no we|us|a|an|the|known|open? relay|relays
+not|no we|us|known|open? relay|relays
 don|not relay
 relay|relaying mail|email|message to|for
 for|mail relay|relaying
@@ -88,14 +90,15 @@ not accept our? requests to connect
 requests to connect
 not respond|responding|answer|answering|reachable|reached|responded|answered
 no answer|response|reply|contact|connection from|to|with|received|was
+retry time
 retry time|timeout|limit|count|period|interval|attempts not|exceeded|reached|expired
 retries exceeded|exhausted|failed
 max|maximum|too|all|many retries|retry|attempts|tries|delivery
 after|failed|despite|made|for|attempted|repeated|several|many|number|of|multiple attempts|tries|retries|days|hours
 delivery|attempt|attempts failed attempts|after|repeatedly
-could|can|not be|not? delivered|deliver for|after|within|in|since|to? days|hours|more|it|allotted|time|specified|too|the
+could|can not deliver|delivered for|after|within|in|since
 undelivered for|after|within
-not? delivered|sent|transferred within|for|after|yet|in|since
+not delivered|sent|transferred within|for|after|yet|since
 been in|on the? queue too long
 in|queue queue|for too long|more|over
 queue|queued|holding|spool time|too|for|lifetime|expired|expiration|exceeded|period|longer
@@ -149,7 +152,7 @@ no space left
 insufficient|not|low|out|lack|enough|short disk|system|of|on|server|enough disk|storage|memory|resources|space|resource
 insufficient system|disk|server|resource|resources storage|space|resources|memory
 out of memory|resources|disk|order|service|space
-can|could|unable not? to? open|create|write|append|lock|stat|access|read|fork|allocate|exec|execute|chdir|save|store|rename|make|link|deliver|update|locate|find file|mailbox|directory|lock|spool|message|maildir|folder|home|output|temp|temporary|queue|mail|database|inbox|mailfile|to|the|command|user|local
+can|could|unable not? to? open|create|write|append|lock|stat|access|read|fork|allocate|exec|execute|chdir|save|store|rename|make|link|deliver|update|locate|find file|mailbox|directory|lock|spool|message|maildir|folder|home|output|temp|temporary|queue|mail|database|inbox|mailfile|command|user|local
 couldn|can open|create|not? create|write|open|lock|append
 failed to open|create|write|append|lock|store|save|deliver|read|fork|execute
 write|read|open|append|lock error|failed|failure

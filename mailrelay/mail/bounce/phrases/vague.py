@@ -2,6 +2,36 @@
 
 from __future__ import annotations
 
+UNKNOWN = """
+not exist|exists|found|known|registered|recognized|recognised|valid|existing
+no longer exist|exists|valid|in|available|on|with|employed|accepts|here|used|active
+nonexistent
+non existent
+unknown to
+not in our|my
+not present in
+do not know
+unbekannt
+existiert nicht
+nicht gefunden|bekannt|vorhanden
+inconnu|inconnue
+n existe pas
+no|nao existe
+non esiste
+desconocido|desconhecido|inexistente|inesistente|sconosciuto|onbekend|okand|ukendt|nieznany
+bestaat niet
+не существует|найден
+"""
+
+INACTIVE = """
+suspended|disabled|inactive|deactivated|discontinued
+"""
+
+SENDER = """
+your ip|host|server|isp|network|domain
+ip address been|not|rejected
+"""
+
 RECIPIENT = """
 recipient|recipients|rcpt|user|mailbox|addressee|to|address|addresses rejected|refused|denied|reject|address
 address rejected|refused|denied
