@@ -13,7 +13,7 @@ from mailrelay.model.message import Kind
 
 # RFC 2142, RFC 3834 §2, RFC 5321 §4.5.5 and what services write; the whole local part, or ended by a separator or digits.
 _MACHINE = re.compile(
-    r"(?:mailer[-_.]?daemon|post[-_.]?master|system[-_. ]?administrator|ndr"
+    r"(?:(?:mailer[-_.]?|mail[-_.]?|m)daemon|post[-_.]?master|system[-_. ]?administrator|ndr"
     r"|(?:do[-_.]?)?not?[-_.]?reply|no[-_.]?response|do[-_.]?not[-_.]?respond|noreply"
     r"|bounces?|auto[-_.]?(?:reply|responder|mailer|notify|confirm)|notifications?|mail[-_.]?delivery(?:[-_.]?(?:subsystem|system))?"
     r"|mailerdaemon|nobody|donotreply)(?:[-_+.=].*|\d*)",
@@ -52,8 +52,8 @@ _BOUNCE_SUBJECT = re.compile(
     r"(?:undeliver(?:able|ed)|deliver(?:y|ing)?[ a-z]{0,20}(?:fail|problem|error|report|unsuccessful|impossible)"
     r"|return(?:ed|ing)? (?:mail|message|to sender|e-?mail)|returned by|bounced? (?:mail|message)|ndn:|ndr:"
     r"|failure notice|fail(?:ed|ure) (?:mail|delivery|to deliver)|mail (?:delivery )?(?:fail|error|system error)|delivery (?:status|has failed)"
-    r"|(?:message|mail|email)[a-z ]{0,20}(?:not|could not be|undeliver|failed|bounced|rejected|blocked)|non[- ]?(?:remis|deliver|recapitat|delivery)"
-    r"|(?:permanent|transient|temporary) (?:delivery )?(?:failure|error)|user unknown|mailbox (?:is )?full"
+    r"|(?:message|mail|email)[a-z ]{0,20}(?:not|could not be|undeliver|failed|bounced|rejected|blocked)"
+    r"|non[- ]?(?:remis|deliver|recapitat)|(?:permanent|transient|temporary) (?:delivery )?(?:failure|error)|user unknown|mailbox (?:is )?full"
     r"|unzustellbar|nicht zustellbar|zustell(?:ung|fehler|problem)|fehlgeschlagen|rückläufer|zurückgesandt"
     r"|non remis|non distribu|échec (?:de|d['’])|echec (?:de|d['’])|retour (?:à l['’]|de )|notification (?:d['’]état|de remise)"
     r"|no (?:se )?(?:pudo|entreg)|devuelto|error de (?:env[ií]o|entrega)|entrega fallida|fallo (?:de|en)|notificación de (?:estado|entrega)"
@@ -66,8 +66,9 @@ _BOUNCE_SUBJECT = re.compile(
 )
 # The whole beginning of a subject that mail systems write and people only quote, after Re: or Fwd:.
 _BOUNCE_START = re.compile(
-    r"(?:mail delivery (?:failed|failure|system error)|undelivered mail|undeliverable:|delivery (?:status notification|failure)"
-    r"|returned mail|failure notice\Z|nondeliverable mail|mail system error|message (?:undeliverable|delivery failure))",
+    r"(?:mail delivery (?:failed|failure|system error)|(?:permanent|temporary) delivery (?:failure|error|problem)|undelivered mail"
+    r"|undeliverable:|delivery (?:status notification|failure)|returned mail|failure notice\Z|nondeliverable mail|mail system error"
+    r"|message (?:undeliverable|delivery failure))",
     re.IGNORECASE,
 )
 # Some repeat the subject of the mail that came back, and say at its end what became of it.
@@ -142,7 +143,7 @@ def _gateway(parsed: ParsedMessage) -> bool:
     if not first or first[0].address is None or not _NO_REPLY.match(first[0].address.local):
         return False
     name, domain = first[0].name.lower(), first[0].address.domain.lower()
-    words = [word for word in re.split(r"[^\w]+", name) if word]
+    words = [word for word in re.split(r"[\s,]+", name) if word]
     # A shop's name is in its domain.
     return len(words) > 1 and not any(word in domain for word in words if len(word) > 2) and not _NO_REPLY.search(name)
 

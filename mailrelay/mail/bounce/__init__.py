@@ -27,11 +27,12 @@ def classify(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> Boun
     Asked in this order: the fields of RFC 3464, a complaint, an automatic reply, the dialect of the mail system that wrote it, the
     returned mail's own header. `envelope_from_null`: whether MAIL FROM was `<>`. A report that names nobody has one recipient "".
     """
-    report = _of_one(parsed, envelope_from_null=envelope_from_null)
+    first, *others = passed_on.mails(parsed)
+    report = _of_one(first, envelope_from_null=envelope_from_null)
     if report is None:
         inner = passed_on.whole_report(parsed)
         return None if inner is None else _of_one(inner, envelope_from_null=False)
-    more = [found for other in passed_on.others(parsed) if (found := _of_one(other, envelope_from_null=False))]
+    more = [found for other in others if (found := _of_one(other, envelope_from_null=False))]
     rows = (row for found in (report, *more) if found.kind is report.kind for row in found.recipients)
     return BounceReport(report.kind, tuple(rows)) if more else report
 

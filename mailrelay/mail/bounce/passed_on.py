@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import islice, pairwise
 
 from mailrelay.mail import forwarded, message
 from mailrelay.mail.message import ParsedMessage
@@ -46,11 +46,11 @@ def _quoted(text: str, start: int) -> list[str]:
     return [line for line in text[start:].split("\n") if line.startswith(">")]
 
 
-def others(parsed: ParsedMessage) -> tuple[ParsedMessage, ...]:
-    """The mails that follow the first in a mailbox file (RFC 4155); () for a mail."""
-    if not parsed.raw.startswith(b"From "):
-        return ()
-    starts = [found.end() for found in islice(_NEXT.finditer(parsed.raw), MAX_MAILS)]
-    return tuple(
-        message.parse(parsed.raw[start:end]) for start, end in zip(starts, [*starts[1:], len(parsed.raw)], strict=False)
-    )
+def mails(parsed: ParsedMessage) -> tuple[ParsedMessage, ...]:
+    """The first mails of a mailbox file (RFC 4155), each by itself; a mail alone is its only one."""
+    raw = parsed.raw
+    starts = [found.end() for found in islice(_NEXT.finditer(raw), MAX_MAILS)] if raw.startswith(b"From ") else []
+    if not starts:
+        return (parsed,)
+    bounds = islice(pairwise((0, *starts, len(raw))), MAX_MAILS)
+    return tuple(message.parse(raw[start:end]) for start, end in bounds)

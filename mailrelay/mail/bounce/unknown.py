@@ -44,7 +44,12 @@ _BULLET = re.compile(
 )
 _CLOSING = re.compile(r"[>\])\"'」〉]{0,4}\s{0,8}")
 _LABEL = re.compile(
-    r"[\s>*#|\-\[(<]{0,12}([^\W\d_][^:=<@\n：]{0,60}?)\s{0,8}(?:\(s\))?\s{0,8}[:=：]\s{0,8}[<\[(\"'\s]{0,8}(?:smtp:|mailto:|rfc822;)?\s{0,4}"
+    r"[\s>*#|\-\[(<]{0,12}([^\W\d_][^:=<@\n：]{0,60}?)\s{0,8}(?:\(s\))?\s{0,8}[:=：]\s{0,8}[<\[(\"'\s]{0,8}(?:smtp:|mailto:|rfc822;)?\s{0,4}",
+    re.IGNORECASE,
+)
+# Whom we wrote to, where the notice is about what the address became.
+_ORIGINAL = re.compile(
+    r"\(?(?:ultimately )?(?:generated (?:by|from)|expanded from|originally addressed to):? ?<?\Z", re.IGNORECASE
 )
 _NAME = re.compile(r"[\s>*\-]{0,20}[\"']?[^\W\d_][^<>@:=\"\n]{0,80}[\"']?\s{0,4}[<(\[](?:mailto:)?")
 _IDS = re.compile(r"message-?id|in-reply-to|references:", re.IGNORECASE)
@@ -186,6 +191,8 @@ def _shape(line: str, start: int, end: int, *, listing: bool) -> str:
     before, after = line[:start], line[end:]
     rest = _CLOSING.match(after)
     reason = after[rest.end() :] if rest else after
+    if _ORIGINAL.search(before[-60:]):
+        return "listed"
     if label := _LABEL.fullmatch(before):
         word = label[1].strip()
         if SENDER_LABELS.fullmatch(word):

@@ -77,7 +77,7 @@ PLAIN_TO = frozenset(("to", "an", "para", "a", "à", "aan", "do", "til", "till",
 RECIPIENT_LABELS = _any(
     r"recip|rcpt|\bto\b|address|user|mailbox|account|host|undeliver",
     r"empfänger|\ban\b|adress|destinat|indirizzo|direcci|para|\bà\b|geadresseerde|\baan\b|ontvanger|\bdo\b|mottagare|modtager|mottaker|vastaanottaja",
-    r"кому|получат|адрес|отримувач|宛|受信|アドレス|收件|收信|邮箱|郵箱|地址|帐户|수신|받는",
+    r"кому|получат|адрес|отримувач|宛|受信|受取人|アドレス|收件|收信|邮箱|郵箱|地址|帐户|수신|받는",
 )
 """What a label has, or a line that announces a list of recipients."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,3 +72,25 @@ def test_a_mail_that_only_mentions_one_is_none():
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_without_an_error(data):
     read(complaint("Feedback-Type: abuse\nOriginal-Rcpt-To: XX\n").replace(b"XX", data))
+
+
+@pytest.mark.parametrize(
+    ("what", "is_one"),
+    [
+        ("abuse", True),
+        ("Fraud ", True),
+        ("opt-out", True),
+        ("opt-out-list", True),
+        ("complaint", True),
+        ("miscategorized", True),
+        ("other", True),
+        ("not-spam", False),
+        ("auth-failure", False),
+        ("dmarc", False),
+        ("virus", False),
+        ("something-new", False),
+        ("", False),
+    ],
+)
+def test_only_what_a_person_says_against_a_mail_is_a_complaint(what, is_one):
+    assert arf.is_complaint(what) is is_one

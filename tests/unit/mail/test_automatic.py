@@ -133,3 +133,38 @@ def test_nobody_is_not_answered():
 )
 def test_kinds_are_told_apart(parsed, what):
     assert kind(parsed) is what
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        ("From: postmaster@x.example\r\nSubject: Nedoručitelné: offer\r\n", Kind.BOUNCE),
+        ("From: postmaster@x.example\r\nSubject: Onbestelbaar: offer\r\n", Kind.BOUNCE),
+        ("From: x@x.example\r\nReturn-Path: <>\r\nSubject: 退信通知\r\n", Kind.BOUNCE),
+        ("From: MDaemon@x.example\r\nSubject: Permanent Delivery Failure\r\n", Kind.BOUNCE),
+        ('From: "Mail System" <>\r\nSubject: Mail Error\r\n', Kind.BOUNCE),
+        ("From: bob@x.example\r\nSubject: RE: An offer : non remis (delivery failed)\r\n", Kind.BOUNCE),
+        ("From: MAILER-DAEMON@x.example\r\nSubject: Zustellung verzögert\r\n", Kind.DELAY),
+        ("From: no-reply@parcels.example\r\nSubject: Delivery failed\r\n", Kind.AUTO_GENERATED),
+        ("From: noreply@parcels.example\r\nSubject: Zustellung morgen\r\n", Kind.AUTO_GENERATED),
+        ("From: Parcels Inc <noreply@parcels.example>\r\nSubject: Hello\r\n", Kind.AUTO_GENERATED),
+        ("From: Ann Arbor <noreply@forum.example>\r\nSubject: [help] A question\r\n", Kind.NORMAL),
+        ("From: ann@x.example\r\nSubject: Réponse automatique : offre\r\n", Kind.AUTO_REPLY),
+        ("From: ann@x.example\r\nSubject: Automatyczna odpowiedź: oferta\r\n", Kind.AUTO_REPLY),
+        ("From: ann@x.example\r\nSubject: 自动回复: offer\r\n", Kind.AUTO_REPLY),
+        ("From: ann@x.example\r\nSubject: Frånvaro: offert\r\n", Kind.AUTO_REPLY),
+        ("From: ann@x.example\r\nSubject: Frånvaro på fredag\r\n", Kind.NORMAL),
+        ("From: ann@x.example\r\nSubject: Vacation photos\r\n", Kind.NORMAL),
+        ("From: ann@x.example\r\nSubject: Away\r\nX-Apple-Action: VACATION\r\n", Kind.AUTO_REPLY),
+        ("From: ann@x.example\r\nSubject: Thank you\r\nX-MS-Exchange-Inbox-Rules-Loop: ann@x.example\r\n", Kind.AUTO_REPLY),
+        ("From: ann@x.example\r\nSubject: Re: offer\r\nAuto-Submitted: auto-generated\r\nIn-Reply-To: <1@y>\r\n", Kind.AUTO_REPLY),
+        ("From: ann@x.example\r\nSubject: offer\r\nAuto-Submitted: auto-generated\r\n", Kind.AUTO_GENERATED),
+    ],
+)  # fmt: skip
+def test_kinds_in_the_words_of_many_systems_and_languages(head, what):
+    assert kind(mail(head=head)) is what
+
+
+@pytest.mark.parametrize("sender", ["Ann Arbor <noreply@forum.example>", "noreply@forum.example"])
+def test_nobody_answers_a_gateway_whoever_wrote(sender):
+    assert not may_reply(mail(head=f"From: {sender}\r\nSubject: A question\r\n"))
