@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 CATALOGUE: dict[str, str] = {
     "address.suppressed": "an answer made an address one that must not be sent to",
+    "answer.withheld": "an automatic answer was asked for and not sent, and why (RFC 3834)",
     "arrival.accepted": "a mail was made durable and answered 250",
     "arrival.ended": "an arrival was filed, dropped or recognised as a duplicate",
     "arrival.held": "an arrival waits in the unresolved list",

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mailrelay.model.envelope import Channel
-from mailrelay.model.sending import Scope
 from mailrelay.model.message import Kind
+from mailrelay.model.sending import Scope
 from mailrelay.model.suppression import SuppressionReason
 
 REGISTRY = CollectorRegistry(auto_describe=True)
@@ -131,6 +131,14 @@ brake_warnings = _counter(
     "mailrelay_brake_warnings_total",
     "Warnings that a rate comes near its brake, one a day for each job or domain",
     measure=("bounces", "complaints", "unsubscribes"),
+)
+answers = _counter(
+    "mailrelay_answer_requests_total",
+    "Automatic answers that were asked for, by what became of them",
+    outcome=(
+        *("queued", "outgoing", "null_path", "automatic", "spam", "forged", "not_named", "ourselves", "suppressed"),
+        *("already", "too_many"),
+    ),
 )
 queue_length = _gauge(
     "mailrelay_queue_deliveries", "Deliveries in flight", state=("scheduled", "held", "queued", "sending")

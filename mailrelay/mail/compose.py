@@ -107,8 +107,13 @@ def _people(name: str, people: Sequence[Person]) -> bytes:
     return encode_field(name, value, structured=True)
 
 
+def is_message_id(text: str) -> bool:
+    """Whether a text, without angle brackets, may be a Message-ID in a mail of ours."""
+    return text.isascii() and _ID.fullmatch(text) is not None
+
+
 def _bracketed(path: str, message_id: str) -> str:
-    if not _ID.fullmatch(message_id) or not message_id.isascii():
+    if not is_message_id(message_id):
         raise Invalid(path, "not a Message-ID: no blanks, angle brackets or control characters")
     return f"<{message_id}>"
 

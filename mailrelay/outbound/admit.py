@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -133,15 +133,19 @@ def admit(
     request_sha256: str,
     now: datetime,
     abandoned: threading.Event,
+    provided: Callable[[Tx], None] | None = None,
 ) -> Submitted:
     """Key, body, message, arrivals and deliveries: all of it or nothing. Raises Suppressed, Conflict.
 
     `copies` are the mail as it came to colleagues' dropboxes; the sender's own needs no arrival beside that of the mail itself.
     `used` are all of these dropboxes.
-    Once `abandoned` is set nobody waits for it any more, and it raises StoreBusy.
+    Once `abandoned` is set nobody waits for it any more, and it raises StoreBusy. `provided` comes before all else, and what it
+    raises is raised.
     """
     if abandoned.is_set():
         raise StoreBusy("The author was told that this mail was not taken")
+    if provided is not None:
+        provided(tx)
     if submission.idempotency_key is not None:
         request = idempotency.Known(request_sha256=request_sha256, queue_id=message.queue_id)
         known = idempotency.take(tx, submission.org, submission.idempotency_key, request, now=now)

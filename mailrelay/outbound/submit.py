@@ -29,7 +29,7 @@ from mailrelay.model.message import BlobRef, Direction, Message
 from mailrelay.outbound import admit, own_dropboxes
 from mailrelay.outbound.policy import limits, sender
 from mailrelay.outbound.submission import Submission, Submitted
-from mailrelay.store.base import Store
+from mailrelay.store.base import Store, Tx
 from mailrelay.store.together import Together
 
 __all__ = ["Submission", "Submitted", "Submitter"]
@@ -75,10 +75,11 @@ class Submitter:
         self._domains = frozenset(domains)
         self._has_room = has_room
 
-    async def submit(self, submission: Submission) -> Submitted:
+    async def submit(self, submission: Submission, *, provided: Callable[[Tx], None] | None = None) -> Submitted:
         """Queue a submission; durable on return.
 
-        What is to dropboxes of the organisation is filed as their users' at once, and does not leave (I1).
+        What is to dropboxes of the organisation is filed as their users' at once, and does not leave (I1). `provided` is called
+        first in the transaction that queues it; what it raises keeps all of it from being queued.
 
         Raises Invalid, NotPermitted, TooLarge, TooMany, Suppressed, NoSuchDropbox or Conflict, each with the sentence for its
         author, and nothing is queued then; Unavailable when it may be tried again.
@@ -123,6 +124,7 @@ class Submitter:
                 request_sha256=request,
                 now=now,
                 abandoned=abandoned,
+                provided=provided,
             )
         except asyncio.CancelledError:
             abandoned.set()  # D10: the client hears that it was not taken, and comes again
