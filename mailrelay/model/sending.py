@@ -52,14 +52,14 @@ class Counts:
         return self.hard + self.soft
 
     def __sub__(self, other: Counts) -> Counts:
-        """What came since it was `other`."""
+        """What is left without the other, nowhere less than nothing."""
         return Counts(
-            sent=self.sent - other.sent,
-            refused=self.refused - other.refused,
-            hard=self.hard - other.hard,
-            soft=self.soft - other.soft,
-            complaints=self.complaints - other.complaints,
-            unsubscribed=self.unsubscribed - other.unsubscribed,
+            sent=max(0, self.sent - other.sent),
+            refused=max(0, self.refused - other.refused),
+            hard=max(0, self.hard - other.hard),
+            soft=max(0, self.soft - other.soft),
+            complaints=max(0, self.complaints - other.complaints),
+            unsubscribed=max(0, self.unsubscribed - other.unsubscribed),
         )
 
     def __add__(self, other: Counts) -> Counts:

@@ -19,7 +19,7 @@ from mailrelay.mail.bounce.category import Verdict, of_outcome
 from mailrelay.model.delivery import Accepted, Deferred, Delivery, DeliveryState, Interrupted, Notice, Refused
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Action, Category, Fault
-from mailrelay.model.sending import Counts, Sending
+from mailrelay.model.sending import Counts, Scope, Sending
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound.policy import blame, brakes, notices, standing
 from mailrelay.smtp.escape import escape
@@ -143,7 +143,7 @@ def unsubscribed(
     tx: Tx, org: OrgId, sendings: Iterable[Sending], *, by: str, at: datetime, brakes: BrakeLevels
 ) -> None:
     """Somebody unsubscribed from what these send: count it, and stop them when it is too many. The caller suppresses."""
-    found = sorted(set(sendings))
+    found = sorted(set(sendings), key=lambda one: (one.scope is not Scope.JOB, one))
     tallies.count(tx, {(org, one): Counts(unsubscribed=1) for one in found}, at=at)
     for one in found:
         _brake_one(tx, org, one, by=by, at=at, levels=brakes)
@@ -345,35 +345,28 @@ def _count(tx: Tx, counted: Iterable[tuple[Delivery, Counts]], *, at: datetime) 
 
 
 def _brake(tx: Tx, answered: Sequence[Delivery], *, by: str | None, at: datetime, levels: BrakeLevels) -> None:
-    """Judge the sendings of deliveries that were answered badly; the domain only where it was not the job that is stopped."""
-    judged: dict[tuple[OrgId, Sending], bool] = {}
-    for one in answered:
-        for sending in blame.sendings(one):
-            key = one.org, sending
-            if key not in judged:
-                judged[key] = _brake_one(tx, one.org, sending, by=by or one.id, at=at, levels=levels)
-            if judged[key]:
-                break
+    """Judge the sendings of deliveries that were answered badly: jobs first, since what they answer for is not their domain's."""
+    last = {(one.org, sending): by or one.id for one in answered for sending in blame.sendings(one)}
+    for (org, sending), cause in sorted(last.items(), key=lambda item: (item[0][1].scope is not Scope.JOB, item[0])):
+        _brake_one(tx, org, sending, by=cause, at=at, levels=levels)
 
 
-def _brake_one(tx: Tx, org: OrgId, sending: Sending, *, by: str, at: datetime, levels: BrakeLevels) -> bool:
-    """Warn or stop as the rates have it; whether it is suspended."""
+def _brake_one(tx: Tx, org: OrgId, sending: Sending, *, by: str, at: datetime, levels: BrakeLevels) -> None:
+    """Warn or stop as the rates have it."""
     last = suspensions.latest(tx, org, [sending]).get(sending)
     if last is not None and last.resumed_at is None:
-        return True
+        return
     counts = suspensions.counted(tx, org, sending, last=last, at=at)
     worst = brakes.judge(counts, levels)
     if worst is None:
-        return False
+        return
     evidence = "; ".join(str(one) for one in brakes.rates(counts, levels))
     if worst.level is brakes.Level.STOP:
         _suspend(tx, org, sending, reason=f"Too many {worst}", evidence=evidence, by=by, at=at)
-        return True
-    if warnings.first_today(tx, org, sending, worst.measure, day=tallies.day_of(at)):
+    elif warnings.first_today(tx, org, sending, worst.measure, day=tallies.day_of(at)):
         data = {"scope": sending.scope, "name": sending.name, "measure": worst.measure, "evidence": str(worst)}
         events.append(tx, org=org, at=at, type=EventType.SENDING_WARNED, data=data)
         tx.afterwards(partial(_told_warned, org, sending, worst))
-    return False
 
 
 # --- the journal, metrics and the log ---

@@ -179,12 +179,12 @@ def ends(tx: Tx, org: OrgId, key: str, *, limit: int) -> tuple[DeliveryEnd, ...]
 
 
 def blamed(tx: Tx, org: OrgId, sending: Sending, *, since: datetime) -> int:
-    """How many deliveries of a job or domain were refused since then because of their sender (O17)."""
+    """How many deliveries of a job or domain were refused after then because of their sender (O17)."""
     column = delivery.c.job if sending.scope is Scope.JOB else delivery.c.sender_domain
     found = select(func.count()).where(
         _SENDER_AT_FAULT,
         delivery.c.org == org,
-        delivery.c.ended_at >= to_micros(since),
+        delivery.c.ended_at > to_micros(since),
         column == sending.name,
         delivery.c.state == DeliveryState.BOUNCED,
     )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select, text, tuple_, update
+from sqlalchemy import Row, Select, func, or_, select, text, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
@@ -139,16 +139,30 @@ def latest(tx: Tx, org: OrgId, sendings: Collection[Sending]) -> dict[Sending, S
 
 
 def counted(tx: Tx, org: OrgId, sending: Sending, *, last: Suspension | None, at: datetime) -> Counts:
-    """What counts for or against a job or domain at `at`: of a job all, of a domain seven days, in either case since its last
-    resumption (of `last`, its latest suspension).
+    """What counts for or against a job or domain at `at`, since its last resumption (of `last`, its latest suspension).
+
+    Of a job that is all, of a domain seven days without what jobs answer for that were stopped themselves meanwhile: one bad mass
+    mail must not stop everybody's mail as well.
     """
     first = first_day(sending.scope, at)
-    if last is None or last.resumed_at is None or last.before is None:
-        return tallies.since(tx, org, sending, first)
-    resumed = tallies.day_of(last.resumed_at)
-    if resumed < first:
-        return tallies.since(tx, org, sending, first)
-    return tallies.since(tx, org, sending, resumed) - last.before
+    counts = tallies.since(tx, org, sending, first)
+    if last is not None and last.resumed_at is not None and last.before is not None:
+        resumed = tallies.day_of(last.resumed_at)
+        if resumed >= first:
+            first = resumed
+            counts = tallies.since(tx, org, sending, first) - last.before
+    if sending.scope is Scope.DOMAIN:
+        counts -= tallies.of_jobs(tx, org, _stopped_since(org, first), first)
+    return counts
+
+
+def _stopped_since(org: OrgId, day: int) -> Select[str]:
+    """The jobs that are suspended, or were on this day or later."""
+    return select(suspension.c.name).where(
+        suspension.c.org == org,
+        suspension.c.scope == Scope.JOB,
+        or_(suspension.c.resumed_at.is_(None), suspension.c.resumed_at >= tallies.start_of(day)),
+    )
 
 
 def first_day(scope: Scope, at: datetime) -> int:

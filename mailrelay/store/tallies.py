@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Executable, Row, Select, func, or_, select, tuple_
 
 from mailrelay.clock import to_micros
 from mailrelay.ids import OrgId
@@ -25,6 +26,11 @@ _NAMES = tuple(one.name for one in fields(Counts))
 def day_of(at: datetime) -> int:
     """The day of a tally: days since 1970 in UTC."""
     return to_micros(at) // _MICROS_A_DAY
+
+
+def start_of(day: int) -> int:
+    """When the day begins, as columns keep times."""
+    return day * _MICROS_A_DAY
 
 
 def count(tx: Tx, more: Mapping[tuple[OrgId, Sending], Counts], *, at: datetime) -> None:
@@ -42,7 +48,17 @@ def since(tx: Tx, org: OrgId, sending: Sending, day: int) -> Counts:
             tally.c.org == org, tally.c.scope == sending.scope, tally.c.name == sending.name, tally.c.day >= day
         )
     ).one()
-    return Counts(**{name: int(row._mapping[name] or 0) for name in _NAMES})
+    return _counts(row)
+
+
+def of_jobs(tx: Tx, org: OrgId, jobs: Select[str], day: int) -> Counts:
+    """The sum of these jobs' days from `day` on, all jobs together."""
+    row = tx.execute(
+        select(*_sums()).where(
+            tally.c.org == org, tally.c.scope == Scope.JOB, tally.c.name.in_(jobs), tally.c.day >= day
+        )
+    ).one()
+    return _counts(row)
 
 
 def list_sendings(
@@ -55,10 +71,11 @@ def list_sendings(
     if after is not None:
         page = page.where(tuple_(tally.c.scope, tally.c.name) > (after.scope, after.name))
     page = page.group_by(tally.c.scope, tally.c.name).order_by(tally.c.scope, tally.c.name).limit(limit)
-    return [
-        (Sending(Scope(row.scope), row.name), Counts(**{name: int(row._mapping[name]) for name in _NAMES}))
-        for row in tx.execute(page)
-    ]
+    return [(Sending(Scope(row.scope), row.name), _counts(row)) for row in tx.execute(page)]
+
+
+def _counts(row: Row[*tuple[Any, ...]]) -> Counts:
+    return Counts(**{name: int(row._mapping[name] or 0) for name in _NAMES})
 
 
 def _sums() -> list[ColumnElement[int]]:

@@ -14,5 +14,6 @@ def first_today(tx: Tx, org: OrgId, sending: Sending, measure: str, *, day: int)
         tx.insert(warning)
         .values(org=org, scope=sending.scope, name=sending.name, measure=measure, day=day)
         .on_conflict_do_nothing()
+        .returning(warning.c.day)
     )
-    return said.rowcount == 1
+    return said.first() is not None

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from mailrelay.ids import DropboxId, OrgId, TokenId, UserId
+from mailrelay.ids import DeliveryId, DropboxId, OrgId, TokenId, UserId
 from mailrelay.model.organisation import Exclusion, ExclusionKind
+from mailrelay.model.sending import Scope, Sending
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.smtp.address import parse_address
 from mailrelay.store import (
+    deliveries,
     dkim_keys,
     dropboxes,
     events,
@@ -23,13 +25,17 @@ from mailrelay.store import (
     people,
     records,
     suppressions,
+    suspensions,
+    tallies,
     tokens,
+    warnings,
 )
 from mailrelay.store.tables import event
 from tests.store.explain import AnyStore, watched
 from tests.support import factory
 from tests.support.clock import START, FakeClock
 
+JOB, DOMAIN = Sending(Scope.JOB, "spring"), Sending(Scope.DOMAIN, "a.test")
 ORG, USER, KEYS = OrgId("O"), UserId("U"), ["a@x.test", "b@x.test"]
 REFS = [factory.ref("contact/1"), factory.ref("contact/2"), factory.ref("account/1")]
 
@@ -65,6 +71,19 @@ READS: tuple[Statement, ...] = (
     call(
         suppressions.list_suppressions, ORG, after=("a", START), reason=SuppressionReason.LOCKED, lifted=True, limit=10
     ),
+    call(deliveries.list_deliveries, ORG, job="spring"),
+    call(deliveries.ends, ORG, "a@x.test", limit=10),
+    call(deliveries.blamed, ORG, JOB, since=START),
+    call(deliveries.blamed, ORG, DOMAIN, since=START),
+    call(deliveries.count_held, ORG, JOB),
+    call(deliveries.by_relay_ids, ORG, ["a-name-of-the-relay-1"]),
+    call(suspensions.list_standing, ORG, after=JOB),
+    call(suspensions.latest, ORG, [JOB, DOMAIN]),
+    call(suspensions.history, ORG, JOB),
+    call(suspensions.count),
+    call(suspensions.counted, ORG, JOB, last=None, at=START),
+    call(suspensions.counted, ORG, DOMAIN, last=None, at=START),
+    call(tallies.list_sendings, ORG, domains_since=20_000, after=JOB),
     call(dkim_keys.active, "a.example", now=START),
     call(events.of_message, ORG, "M"),
     call(events.after, ORG, 0, limit=10),
@@ -78,6 +97,13 @@ WRITES: tuple[Statement, ...] = (
     call(dropboxes.touch, DropboxId("B"), now=START),
     call(suppressions.suppress, org=ORG, key="a@x.test", reason=SuppressionReason.LOCKED, evidence="", now=START),
     call(suppressions.lift, ORG, "a@x.test", by="U", now=START + timedelta(days=1)),
+    call(suspensions.suspend, org=ORG, sending=JOB, reason="", evidence="", by="", at=START),
+    call(suspensions.suspend, org=ORG, sending=DOMAIN, reason="", evidence="", by="", at=START),
+    call(suspensions.covering, ORG, [JOB, DOMAIN]),
+    call(suspensions.resume, ORG, JOB, by="U", at=START),
+    call(warnings.first_today, ORG, JOB, "bounces", day=20_000),
+    call(deliveries.locked, DeliveryId("D")),
+    call(deliveries.noticed, [DeliveryId("D")]),
 )
 
 

@@ -37,8 +37,8 @@ class ShownRate(Shown):
 class ShownSending(Shown):
     """A job, with all that was counted of it, or a sending domain, with its last seven days.
 
-    `refused` are those of the bounces that the next hop never took. `rates` leave out what was counted before the last resumption;
-    nothing is said (`ok`) of a sample that is too small.
+    `refused` are those of the bounces that the next hop never took. `rates` leave out what was counted before the last resumption,
+    and of a domain what stopped jobs answer for; nothing is said (`ok`) of a sample that is too small.
     """
 
     scope: Scope
@@ -72,8 +72,9 @@ def _list(
     shown = []
     for sending, all_of_it in page:
         last = latest.get(sending)
-        # Only after a resumption does less count than what is shown.
-        counts = all_of_it if last is None else suspensions.counted(tx, org, sending, last=last, at=now)
+        # Of a job without a suspension all of it counts.
+        alike = last is None and sending.scope is Scope.JOB
+        counts = all_of_it if alike else suspensions.counted(tx, org, sending, last=last, at=now)
         shown.append(_shown(sending, all_of_it, counts, last, levels))
     return shown
 

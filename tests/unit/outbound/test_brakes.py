@@ -74,3 +74,4 @@ def test_nothing_is_said_of_a_small_sample(counts: Counts) -> None:
 @given(COUNTS, COUNTS)
 def test_what_is_added_can_be_taken_away(one: Counts, other: Counts) -> None:
     assert one + other - other == one
+    assert other - (one + other) == Counts()
