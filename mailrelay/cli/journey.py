@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mailrelay.cli.queue import described
+from mailrelay.cli.queue import described, judgement
 from mailrelay.cli.show import pairs, people, plain, when
 
 _PEOPLE = {
@@ -34,6 +34,7 @@ def journey(one: Mapping[str, Any], *, names: Mapping[str, str], waiting: Iterab
             ("Message-ID", one["message_id"]),
             ("size", f"{one['size']:,} bytes"),
             ("attached", ", ".join(_file(file) for file in one["attachments"])),
+            ("kind", one["kind"].replace("_", " ") if one["kind"] != "normal" else ""),
             ("automatic", one["automatic"]),
             *_verdicts(one["auth"]),
             *((f"by {source['channel']}", _source(source)) for source in one["sources"]),
@@ -51,6 +52,12 @@ def journey(one: Mapping[str, Any], *, names: Mapping[str, str], waiting: Iterab
     for filing in one["filings"]:
         yield ""
         yield from _filing(filing)
+    if one["reply"]:
+        yield from ("", "What it answers")
+        yield from (f"  {plain(line)}" for line in one["reply"].splitlines())
+    if one["feedback"]:
+        yield from ("", "What it says of mail of ours")
+        yield from (plain(line) for back in one["feedback"] for line in _feedback(back))
     for delivery in one["deliveries"]:
         yield ""
         yield from ("Delivery " + line if not at else line for at, line in enumerate(described(delivery)))
@@ -96,6 +103,13 @@ def _filing(filing: Mapping[str, Any]) -> Iterator[str]:
         yield plain(
             f"  {_SIGNS.get(finding['kind'], ' ')} {finding['rule']:<{width}}  {f'{asks}: ' if asks else ''}{said}"
         )
+
+
+def _feedback(back: Mapping[str, Any]) -> Iterator[str]:
+    yield f"  {back['recipient'] or '(nobody named)'}  {judgement(back)}"
+    tie = back["tie"].replace("_", " ")
+    about = f"about delivery {back['delivery']}, by {tie}" if back["delivery"] else "about no delivery that is known"
+    yield f"    {about}; {'acted on' if back['believed'] else 'not acted on'}"
 
 
 def _evidence(one: Mapping[str, str]) -> str:

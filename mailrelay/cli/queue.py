@@ -13,6 +13,7 @@ from mailrelay.cli.talk import Talk, part, talks
 _STATUSES = (
     "scheduled held queued deferred sending sent delivered replied bounced expired failed suppressed cancelled".split()  # noqa: SIM905
 )
+_REPORTS = ("bounce", "delay", "delivered")
 
 
 @click.group("queue")
@@ -121,6 +122,23 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
         detail = f": {attempt['detail']}" if attempt["detail"] else ""
         yield plain(f"    {attempt['outcome']}{stage}{detail}")
         yield from (plain(f"      {line}") for line in _reply(attempt["reply"]))
+    for back in one["returned"]:
+        yield plain(f"  came back  {when(back['at'])}  {back['message']}  {judgement(back)}{_belief(back)}")
+
+
+def judgement(back: Mapping[str, Any]) -> str:
+    """What came back about a recipient, in words: `bounce, failed: user unknown, hard, fault of recipient: 550 5.1.1 …`."""
+    kind = back["kind"].replace("_", " ")
+    if back["kind"] not in _REPORTS:
+        return f"{kind}{': ' if back['diagnostic'] else ''}{back['diagnostic']}"
+    hard = ", hard" if back["hard"] else ""
+    fault = f", fault of {back['fault']}" if back["fault"] != "neither" else ""
+    said = back["diagnostic"] or back["status"]
+    return f"{kind}, {back['action']}: {back['category'].replace('_', ' ')}{hard}{fault}{': ' if said else ''}{said}"
+
+
+def _belief(back: Mapping[str, Any]) -> str:
+    return "" if back["believed"] else f" (tied by {back['tie'].replace('_', ' ')}, not acted on)"
 
 
 def _since(at: str | None) -> str:

@@ -15,7 +15,7 @@ from mailrelay.model.organisation import User
 from mailrelay.model.record import Record, RecordRef
 from mailrelay.rules import domains
 from mailrelay.rules.facts import EarlierLink, Facts, RecordHit, RelatedRecord, StandingLink
-from mailrelay.store import deliveries, links, matches, messages, organisations, people, records, unresolved
+from mailrelay.store import deliveries, feedback, links, matches, messages, organisations, people, records, unresolved
 from mailrelay.store.base import Tx
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class _Office:
         hits = self._hits()
         accounts = self._accounts()
         threads = [earlier(tx, case.message, would_be=would_be) for case in cases]
-        returned = [_returned(tx, org, case.arrival) for case in cases]
+        returned = [self._returned(place) for place in range(len(cases))]
         around = [
             {*(hit.record for hit in hits[place]), *(one.record for one in (*threads[place], *returned[place]))}
             for place in range(len(cases))
@@ -153,6 +153,25 @@ class _Office:
             )
             for each in tied
         ]
+
+    def _returned(self, place: int) -> tuple[EarlierLink, ...]:
+        """The links of the messages whose delivery it is about: by its return path, our token in it, or what was found before."""
+        case, tx, org = self._cases[place], self._tx, self._org
+        about = dict.fromkeys(case.tied)
+        target = case.arrival.target
+        if case.arrival.channel is Channel.BOUNCE and target is not None and target.delivery is not None:
+            about[DeliveryId(target.delivery)] = None
+        if self._known[place] is not None:
+            # The rules may run again where nobody has the keys to our signatures.
+            came = messages.of_arrival(tx, org, case.arrival.id)
+            about.update(dict.fromkeys(feedback.believed_of(tx, org, came)))
+        found: list[EarlierLink] = []
+        for id_ in about:
+            delivery = deliveries.by_id(tx, id_)
+            if delivery is not None and delivery.org == org:
+                standing = links.of_messages(tx, org, [delivery.message])
+                found += [EarlierLink(record=one.record, via=id_, distance=0) for one in standing if not one.guess]
+        return tuple(found)
 
     def _released_by(self, place: int) -> str:
         # Only what was held before can have been released; and what is attached to it.
@@ -251,17 +270,6 @@ def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink
 def _is_untied(arrival: Arrival) -> bool:
     target = arrival.target
     return arrival.channel is Channel.BOUNCE and (target is None or target.delivery is None)
-
-
-def _returned(tx: Tx, org: OrgId, arrival: Arrival) -> tuple[EarlierLink, ...]:
-    """The links of the message whose delivery came back."""
-    if arrival.channel is not Channel.BOUNCE or arrival.target is None or arrival.target.delivery is None:
-        return ()
-    delivery = deliveries.by_id(tx, DeliveryId(arrival.target.delivery))
-    if delivery is None or delivery.org != org:
-        return ()
-    found = links.of_messages(tx, org, [delivery.message])
-    return tuple(EarlierLink(record=link.record, via=delivery.id, distance=0) for link in found if not link.guess)
 
 
 def _hit(found: matches.Match) -> RecordHit:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from mailrelay.filing import came_back
 from mailrelay.filing.came_back import CameBack
-from mailrelay.ids import MessageId
+from mailrelay.ids import DeliveryId, MessageId
 from mailrelay.mail import automatic, forwarded, identity
 from mailrelay.mail.addresses import Mailbox
 from mailrelay.mail.message import ParsedMessage, parse
@@ -39,6 +39,8 @@ class Case:
     """How many mails it carries that become messages of their own."""
     came_back: CameBack | None = None
     """What in it may be about something we sent."""
+    tied: tuple[DeliveryId, ...] = ()
+    """Deliveries that it, or a mail attached to it, is about beyond doubt, as far as its bytes prove it."""
 
     def verified(self, auth: AuthVerdicts | None) -> Case:
         """The same with what SPF, DKIM and DMARC said."""

@@ -86,6 +86,7 @@ class Pipeline:
             return await self._unreadable(arrival, str(missing))
         now = self._clock.now()
         signs = tuple(tie.signs(case, self._returns, now=now) for case in cases)
+        cases = _tied(cases, signs)
         try:
             arrival, cases = await self._rehomed(arrival, cases, signs[0])
         except Stale:
@@ -217,6 +218,15 @@ class Pipeline:
         now = await self._store.read(arrivals.get, arrival.id)
         fence = None if arrival.lease is None else arrival.lease.fence
         return now is None or now.state is not ArrivalState.WORKING or now.lease is None or now.lease.fence != fence
+
+
+def _tied(cases: Sequence[Case], signs: Sequence[Signs]) -> tuple[Case, ...]:
+    """The same with what each is about; a forward is about what the mails attached to it are about."""
+    each = [found.tokens for found in signs]
+    every = tuple(dict.fromkeys(token for tokens in each for token in tokens))
+    return tuple(
+        replace(case, tied=tokens if case.message.part else every) for case, tokens in zip(cases, each, strict=True)
+    )
 
 
 def _apply(

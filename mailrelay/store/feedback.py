@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -71,6 +71,16 @@ def of_deliveries(tx: Tx, org: OrgId, ids: Sequence[DeliveryId], *, limit: int =
     """What came back about deliveries, oldest first."""
     found = select(feedback).where(feedback.c.delivery.in_(ids)).order_by(feedback.c.at, feedback.c.message)
     return tuple(one for one in _read(tx, found.order_by(feedback.c.position).limit(limit)) if one.org == org)
+
+
+def believed_of(tx: Tx, org: OrgId, sent_back: Collection[MessageId]) -> tuple[DeliveryId, ...]:
+    """The deliveries that these mails are surely about, as it was found when they came."""
+    if not sent_back:
+        return ()
+    found = select(feedback.c.delivery, feedback.c.org).where(
+        feedback.c.message.in_(sorted(sent_back)), feedback.c.believed, feedback.c.delivery.is_not(None)
+    )
+    return tuple(sorted({DeliveryId(row.delivery) for row in tx.execute(found) if row.org == org}))
 
 
 def of_address(

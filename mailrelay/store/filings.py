@@ -13,8 +13,9 @@ from mailrelay.model.decision import Decision, Disposition, Finding, Link
 from mailrelay.model.delivery import Attempt, Delivery
 from mailrelay.model.envelope import Arrival
 from mailrelay.model.event import Event
+from mailrelay.model.feedback import Feedback
 from mailrelay.model.message import Message
-from mailrelay.store import arrivals, deliveries, events, links, messages, rows
+from mailrelay.store import arrivals, deliveries, events, feedback, links, messages, rows
 from mailrelay.store.base import InsertInto, Tx, for_both
 from mailrelay.store.messages import Source
 from mailrelay.store.tables import filing
@@ -46,6 +47,10 @@ class Journey:
     attached: tuple[MessageId, ...]
     """Other messages of the same arrivals: the mails attached to a forward, or the forward that carried this one (I22)."""
     deliveries: tuple[tuple[Delivery, tuple[Attempt, ...]], ...]
+    feedback: tuple[Feedback, ...]
+    """What it says itself of mail of ours, when it came back (I10)."""
+    returned: tuple[Feedback, ...]
+    """What came back about its deliveries."""
     events: tuple[Event, ...]
 
 
@@ -109,6 +114,7 @@ def journey(tx: Tx, org: OrgId, id: MessageId) -> Journey:  # noqa: A002
     message = messages.get(tx, org, id)
     sources = messages.sources(tx, org, id)
     came = [arrivals.get(tx, source.arrival) for source in sources]
+    sent = deliveries.of_message(tx, org, id)
     beside = {other for source in sources for other in messages.of_arrival(tx, org, source.arrival)} - {id}
     return Journey(
         message=message,
@@ -117,8 +123,8 @@ def journey(tx: Tx, org: OrgId, id: MessageId) -> Journey:  # noqa: A002
         filings=of_message(tx, org, id),
         links=links.of_message(tx, org, id),
         attached=tuple(sorted(beside)),
-        deliveries=tuple(
-            (delivery, deliveries.history(tx, delivery.id)) for delivery in deliveries.of_message(tx, org, id)
-        ),
+        deliveries=tuple((delivery, deliveries.history(tx, delivery.id)) for delivery in sent),
+        feedback=feedback.of_message(tx, org, id),
+        returned=feedback.of_deliveries(tx, org, [delivery.id for delivery in sent]) if sent else (),
         events=tuple(events.of_message(tx, org, id)),
     )

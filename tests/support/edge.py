@@ -106,6 +106,7 @@ async def edge(
     clock: Clock | None = None,
     rate_grace: float = 60.0,
     small_body: int = 65_536,
+    secret: bytes = SECRET,
     **inbound: Any,
 ) -> AsyncIterator[Edge]:
     """Listeners on free ports of 127.0.0.1; `inbound` are settings of that section. Sessions end with the context."""
@@ -135,7 +136,7 @@ async def edge(
         nameservers = (zone,) if zone else ("127.0.0.1:9",)
         resolver = CachingResolver(Dns(nameservers=nameservers, timeout=1.0), clock)
         recipients = Recipients(
-            store, clock, hostname="mx.test", domains=(DOMAIN,), bounce_domain=BOUNCES, secrets=(SECRET,)
+            store, clock, hostname="mx.test", domains=(DOMAIN,), bounce_domain=chosen.bounce_domain, secrets=(secret,)
         )
         space = [ROOM]
         doors: dict[ListenerKind, Door] = {

@@ -10,13 +10,13 @@ from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress, Stage, rule
 
 
-@rule(Stage.MATCH, rank=10, row="I4", miss="it did not come back to a delivery of ours")
+@rule(Stage.MATCH, rank=10, row="I4", miss="it is about no delivery of ours")
 def return_path(facts: Facts, so_far: Progress) -> Iterator[Finding]:
-    """A mail to the signed return path of a delivery goes to the records of the message that was delivered."""
+    """A mail to the signed return path of a delivery, or with our token in it, goes to the records of the message that was delivered."""
     for earlier in facts.returned:
         yield say.link(
             earlier.record,
-            f"it came back to the return path of delivery {earlier.via}, whose message is on {earlier.record}",
-            header="RCPT TO",
+            f"it is about delivery {earlier.via}, whose message is on {earlier.record}",
+            header="return path",
             value=earlier.via,
         )

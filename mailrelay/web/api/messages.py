@@ -13,7 +13,7 @@ from mailrelay.ids import MessageId, OrgId, QueueId
 from mailrelay.model.decision import Disposition, Finding, FindingKind, Link
 from mailrelay.model.delivery import MessageStatus, message_status
 from mailrelay.model.envelope import Arrival, ArrivalState, Channel
-from mailrelay.model.message import Direction, Message, ParticipantRole, Verdict
+from mailrelay.model.message import Direction, Kind, Message, ParticipantRole, Verdict
 from mailrelay.model.organisation import Right
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.store import arrivals, deliveries, filings, links, messages, unresolved
@@ -21,7 +21,7 @@ from mailrelay.store.base import Tx
 from mailrelay.store.filings import Journey
 from mailrelay.store.messages import Place
 from mailrelay.web.api.events import ShownEvent
-from mailrelay.web.api.queue import DeliveryHistory, ShownAttempt, ShownDelivery
+from mailrelay.web.api.queue import DeliveryHistory, ShownFeedback
 from mailrelay.web.application import App
 from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.shape import After, Limit, MailAddress, Page, Ref, Shown, paged
@@ -86,6 +86,7 @@ class ShownMessage(Shown):
     participants: tuple[ShownParticipant, ...]
     attachments: tuple[ShownFile, ...]
     auth: ShownVerdicts | None
+    kind: Kind
     automatic: str
     part: int
 
@@ -105,6 +106,7 @@ class ShownMessage(Shown):
             participants=tuple(ShownParticipant.model_validate(person) for person in one.participants),
             attachments=tuple(ShownFile.model_validate(file) for file in one.attachments),
             auth=None if one.auth is None else ShownVerdicts.model_validate(one.auth),
+            kind=one.kind,
             automatic=one.automatic,
             part=one.part,
         )
@@ -200,8 +202,13 @@ class ShownArrival(Shown):
 
 
 class ShownJourney(ShownMessage):
-    """A message with its whole journey."""
+    """A message with its whole journey.
 
+    `reply` is the new text of a reply-mail, without quotes and signature; `feedback` what a mail that came back says.
+    """
+
+    reply: str
+    feedback: tuple[ShownFeedback, ...]
     links: tuple[ShownLink, ...]
     filings: tuple[ShownFiling, ...]
     sources: tuple[ShownSource, ...]
@@ -230,12 +237,10 @@ class ShownJourney(ShownMessage):
             ),
             sources=tuple(ShownSource.model_validate(source) for source in one.sources),
             attached=one.attached,
+            reply=one.message.reply,
+            feedback=tuple(ShownFeedback.model_validate(each) for each in one.feedback),
             deliveries=tuple(
-                DeliveryHistory(
-                    **ShownDelivery.of(delivery).model_dump(),
-                    history=tuple(ShownAttempt.of(attempt) for attempt in attempts),
-                )
-                for delivery, attempts in one.deliveries
+                DeliveryHistory.told(delivery, attempts, one.returned) for delivery, attempts in one.deliveries
             ),
             events=tuple(ShownEvent.of(event) for event in one.events),
         )

@@ -22,9 +22,10 @@ from mailrelay.model.delivery import (
     Stage,
 )
 from mailrelay.model.envelope import Channel
-from mailrelay.model.feedback import Category, Fault
+from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
+from mailrelay.model.message import Kind
 from mailrelay.model.reply import Reply
-from mailrelay.store import deliveries, queue
+from mailrelay.store import deliveries, feedback, queue
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App
 from mailrelay.web.identity import Administrator, Reader, the_operator
@@ -155,10 +156,43 @@ def _told(one: Attempt) -> tuple[str, Reply | None, str]:
             return "under way", None, ""
 
 
+class ShownFeedback(Shown):
+    """What a mail that came back says of one recipient. `tie` says what makes it one about `delivery`.
+
+    Only what is `believed` changed anything: it is tied by what nobody can guess, and about the delivery's own recipient.
+    """
+
+    message: Annotated[str, Field(description="The mail that came back.")]
+    arrival: str
+    delivery: str | None
+    kind: Kind
+    recipient: str
+    action: Action
+    category: Category
+    hard: bool
+    fault: Fault
+    status: str
+    code: int | None
+    diagnostic: str
+    tie: Tie
+    believed: bool
+    at: datetime
+
+
 class DeliveryHistory(ShownDelivery):
-    """A delivery with every attempt."""
+    """A delivery with every attempt, and what came back about it."""
 
     history: tuple[ShownAttempt, ...]
+    returned: tuple[ShownFeedback, ...]
+
+    @classmethod
+    def told(cls, one: Delivery, attempts: Sequence[Attempt], returned: Sequence[Feedback]) -> DeliveryHistory:
+        """The delivery as it is answered; `returned` may hold what is about others."""
+        return cls(
+            **ShownDelivery.of(one).model_dump(),
+            history=tuple(ShownAttempt.of(attempt) for attempt in attempts),
+            returned=tuple(ShownFeedback.model_validate(each) for each in returned if each.delivery == one.id),
+        )
 
 
 class ShownCount(Shown):
@@ -203,11 +237,8 @@ async def counts(app: App) -> Sequence[deliveries.StatusCount]:
 
 @router.get("/queue/{delivery}")
 async def show(app: App, caller: Reader, delivery: str) -> DeliveryHistory:
-    """One delivery, with every attempt."""
-    one, attempts = await app.store.read(_history, caller.org, DeliveryId(delivery))
-    return DeliveryHistory(
-        **ShownDelivery.of(one).model_dump(), history=tuple(ShownAttempt.of(attempt) for attempt in attempts)
-    )
+    """One delivery, with every attempt and what came back about it."""
+    return DeliveryHistory.told(*await app.store.read(_history, caller.org, DeliveryId(delivery)))
 
 
 @router.post("/queue/{delivery}/retry", status_code=204)
@@ -216,5 +247,6 @@ async def retry(app: App, caller: Administrator, delivery: str) -> None:
     await app.store.write(queue.retry_now, caller.org, DeliveryId(delivery), now=app.clock.now())
 
 
-def _history(tx: Tx, org: OrgId, delivery: DeliveryId) -> tuple[Delivery, Sequence[Attempt]]:
-    return deliveries.get(tx, org, delivery), deliveries.history(tx, delivery)
+def _history(tx: Tx, org: OrgId, delivery: DeliveryId) -> tuple[Delivery, Sequence[Attempt], Sequence[Feedback]]:
+    one = deliveries.get(tx, org, delivery)
+    return one, deliveries.history(tx, delivery), feedback.of_deliveries(tx, org, [delivery])
