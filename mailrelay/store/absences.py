@@ -75,7 +75,7 @@ def propose(tx: Tx, org: OrgId, key: str, instead: Instead, entry: UnresolvedId)
         address=rows.encode_address(instead.address),
         entry=entry,
     )
-    return tx.execute(put.on_conflict_do_nothing()).rowcount == 1
+    return tx.execute(put.on_conflict_do_nothing().returning(successor.c.entry)).first() is not None
 
 
 def proposed(tx: Tx, org: OrgId, entry: UnresolvedId) -> tuple[str, Instead] | None:
