@@ -151,6 +151,43 @@ def send(talk: Talk, eml: Any, user: str, job: str, key: str | None, **given: An
     )
 
 
+@command.command("answer")
+@click.argument("message")
+@click.option("--text", help="The text; - reads it from standard input.")
+@click.option("--html", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with the HTML body.")
+@click.option("--subject", help="By default `Auto: ` and the subject of the message.")
+@click.option("--from", "from_", help="Who answers; by default the address of a user that the message names.")
+@click.option("--user", default="", help="On whose behalf, by id or address; by default the owner of --from.")
+@talks
+def answer(
+    talk: Talk,
+    message: str,
+    text: str | None,
+    html: Path | None,
+    subject: str | None,
+    from_: str | None,
+    user: str,
+) -> None:
+    """Answer a message that came in, automatically, where it may be answered (RFC 3834): nobody is twice within days.
+
+    Exit status: 0 also where there is no answer; the reason is printed.
+
+    Example: mailrelay message answer M01JD… --text "We have your mail, and answer by Friday."
+    """
+    if text is None and html is None:
+        raise click.UsageError("say what to answer: --text, or --html")
+    given: dict[str, Any] = {"text": _typed() if text == "-" else text, "subject": subject, "from": from_}
+    try:
+        given["html"] = html.read_text(encoding="utf-8") if html else None
+    except (OSError, UnicodeError) as error:
+        raise Failed(f"what is to be sent cannot be read: {error}", EX_NOINPUT) from None
+    if message.startswith("Q"):
+        message = _of_arrival(talk, message)
+    found = talk.post(f"/messages/{part(message)}/answer", given, user=user)
+    queued = f"Queued as {found['queue_id']}, message {found['message']}."
+    talk.show(found, lambda: queued if found["sent"] else f"Not answered: {plain(found['because'])}.")
+
+
 @command.command("link")
 @click.argument("message")
 @click.argument("record")

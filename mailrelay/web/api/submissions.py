@@ -175,12 +175,12 @@ async def send(
     if kind == _WHOLE:
         raw = normalise_newlines(await request.body())
         sender, recipients = await _off_loop(len(raw), _envelope, raw)
-        author = await app.store.read(_author, caller, user, sender)
+        author = await app.store.read(author_of, caller, user, sender)
         documents = 0
     elif kind in ("application/json", ""):
         size = len(await request.body())
         given = await _off_loop(size, validated, GivenMessage, await json_body(request))
-        author = await app.store.read(_author, caller, user, given.from_.address if given.from_ else None)
+        author = await app.store.read(author_of, caller, user, given.from_.address if given.from_ else None)
         sender = given.from_.address if given.from_ else author.primary
         raw, recipients = await _off_loop(size, _composed, given, author)
         documents = given.documents
@@ -228,7 +228,7 @@ async def _off_loop(size: int, work: Any, /, *given: Any) -> Any:
     return await asyncio.to_thread(work, *given) if size > _MANY_BYTES else work(*given)
 
 
-def _author(tx: Tx, caller: Caller, wanted: str, sender: Address | None) -> User:
+def author_of(tx: Tx, caller: Caller, wanted: str, sender: Address | None) -> User:
     """On whose behalf: the token's user, else who is named, else the owner of the sender address."""
     if caller.user is not None:
         own = people.get(tx, caller.org, caller.user)
