@@ -97,7 +97,7 @@ _QUOTED = re.compile(
 )
 # How Exim, Postfix and DragonFly report at which command the other host said no.
 _BEFORE_RCPT_IN_WORDS = re.compile(
-    r"after (?:mail from|ehlo|helo|initial connection|starttls)|in reply to (?:mail from|ehlo|helo|end of starttls)|did not like our (?:mail from|ehlo|helo)",
+    r"(?:after|in reply to|did not like our) (?:mail from|ehlo|helo|initial connection|starttls|end of starttls)",
     re.IGNORECASE,
 )
 _REFUSED_AT_EDGE = ["recipient", "address", "rejected", "access", "denied"]
@@ -180,22 +180,25 @@ def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> Verd
     """What is meant, as if for good; `judge` knows better."""
     # What the other host said, before what its reporter says around it.
     quoted = _QUOTED.search(text)
-    tellings = [text[quoted.start() :], text] if quoted else [text]
-    said = [(words(telling), telling) for telling in tellings]
+    said = text[quoted.start() :] if quoted else text
+    plain = words(said)
     subject, detail = (status.subject, status.detail) if status is not None else (0, 0)
     # Exchange Online refuses unknown recipients at its edge with this and no other word.
-    if (subject, detail) == (4, 1) and said[0][0][: len(_REFUSED_AT_EDGE)] == _REFUSED_AT_EDGE:
+    if (subject, detail) == (4, 1) and plain[: len(_REFUSED_AT_EDGE)] == _REFUSED_AT_EDGE:
         return _verdict(Category.USER_UNKNOWN)
-    if sure := [group for plain, telling in said if (group := phrases.find(phrases.SURE, plain, telling))]:
+    group = phrases.SURE.find(plain, said)
+    if quoted and (group is None or group.category in _DEAD):
+        around = phrases.SURE.find(words(text), text)
         # A reporter who says that the account is switched off or full knows why its host calls the user unknown.
-        group = sure[-1] if sure[0].category in _DEAD and sure[-1].category in _ALIVE else sure[0]
+        group = around if group is None or (around and around.category in _ALIVE) else group
+    if group:
         return _verdict(group.category, _blamed(group.fault, subject, detail))
     if exact := _STATUS.get((subject, detail)):
         return _verdict(exact, _blamed(Fault.NEITHER, subject, detail))
-    if vague := [group for plain, telling in said if (group := phrases.find(phrases.VAGUE, plain, telling))]:
+    if group := phrases.VAGUE.find(plain, said):
         # "Not found" alone may be said of anything: it kills an address only where a host answered so.
         answered = subject == 1 or code in (511, 550, 551, 553, 554)
-        return _verdict(vague[0].category, _blamed(vague[0].fault, subject, detail), certain=answered)
+        return _verdict(group.category, _blamed(group.fault, subject, detail), certain=answered)
     undefined = _UNDEFINED.get(subject) if detail == 0 else None
     category = undefined or _SUBJECT.get(subject) or _CODE.get(code or 0, Category.UNKNOWN)
     return _verdict(category, _blamed(Fault.NEITHER, subject, detail))

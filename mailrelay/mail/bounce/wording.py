@@ -1,15 +1,15 @@
 """Sentences of mail systems, compared word by word, so that what is told apart is what they say and not how they print it.
 
 A text becomes plain words: lower case, without accents, HTML, addresses, host names, numbers, and the little words (`is`, `the`,
-`has been`) that one system writes and another leaves out. A pattern is a line of such words: `a|b` is either, `a?` may be missing,
-` * ` stands for up to eight words.
+`has been`) that one system writes and another leaves out. A pattern is a line of such words: `a|b` is either, `a?` may be missing, `WHO` is any
+word of that class, ` * ` stands for up to eight words.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
 
@@ -23,7 +23,7 @@ _TAG = re.compile(
     r"(?:[\s/][^<>]{0,200})?>",
     re.IGNORECASE,
 )
-# The look-behind keeps it linear: a token is tried at its first character only.
+# The look-behind keeps it linear: a part is tried at its first character only.
 _ADDRESS = re.compile(r"(?<![^\s<>\"'\[(:;,=])[^\s<>\"'\[(:;,=@]{1,320}@[^\s<>\"')\],;:]{1,320}")
 _HOST = re.compile(r"(?<![\w.-])(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,24}(?![\w.-]*\w)")
 _LISTS = re.compile(
@@ -112,13 +112,15 @@ class Pattern:
 class Book:
     """Patterns of many groups, found by their first two words. `add` in order of rank; `find` gives the lowest rank."""
 
+    classes: Mapping[str, str]
+    """Words under a common name, written in capitals in a pattern."""
     _pairs: dict[tuple[str, str], list[Pattern]] = field(default_factory=dict)
     _firsts: dict[str, list[Pattern]] = field(default_factory=dict)
 
     def add(self, rank: int, lines: str) -> None:
-        """The patterns of a group, one a line. Raises ValueError for a line without a word."""
+        """The patterns of a group, one a line. Raises ValueError for a line with a gap at an end, KeyError for an unknown class."""
         for line in lines.splitlines():
-            for runs in _read(line):
+            for runs in _read(line, self.classes):
                 pattern = Pattern(rank, runs)
                 first = runs[0]
                 if len(first) == 1:
@@ -132,17 +134,19 @@ class Book:
         """The lowest rank of which a pattern holds for these words, or None."""
         best = _NEVER
         for at, word in enumerate(text):
-            found = self._firsts.get(word, ())
-            if at + 1 < len(text):
-                found = (*found, *self._pairs.get((word, text[at + 1]), ()))
-            for pattern in found:
-                if pattern.rank < best and _holds(pattern.runs, text, at):
+            for pattern in self._firsts.get(word, ()):
+                if pattern.rank < best and _holds(pattern.runs, text, at, 1):
                     best = pattern.rank
+            if at + 1 < len(text):
+                for pattern in self._pairs.get((word, text[at + 1]), ()):
+                    if pattern.rank < best and _holds(pattern.runs, text, at, 2):
+                        best = pattern.rank
         return best if best < _NEVER else None
 
 
-def _holds(runs: tuple[tuple[Alternatives, ...], ...], text: Sequence[str], at: int) -> bool:
-    if not _run(runs[0], text, at):
+def _holds(runs: tuple[tuple[Alternatives, ...], ...], text: Sequence[str], at: int, known: int) -> bool:
+    """Whether the runs follow one another from `at` on, where the first `known` words are known to be right."""
+    if not _run(runs[0], text, at, known):
         return False
     at += len(runs[0])
     for run in runs[1:]:
@@ -155,27 +159,35 @@ def _holds(runs: tuple[tuple[Alternatives, ...], ...], text: Sequence[str], at: 
     return True
 
 
-def _run(run: tuple[Alternatives, ...], text: Sequence[str], at: int) -> bool:
-    return at + len(run) <= len(text) and all(text[at + ahead] in either for ahead, either in enumerate(run))
+def _run(run: tuple[Alternatives, ...], text: Sequence[str], at: int, known: int = 0) -> bool:
+    if at + len(run) > len(text):
+        return False
+    for ahead in range(known, len(run)):  # noqa: SIM110 - all() costs three times as much
+        if text[at + ahead] not in run[ahead]:
+            return False
+    return True
 
 
-def _read(line: str) -> Iterator[tuple[tuple[Alternatives, ...], ...]]:
+def _read(line: str, classes: Mapping[str, str]) -> Iterator[tuple[tuple[Alternatives, ...], ...]]:
     """The patterns that a line writes: one, or two for each word that may be missing."""
-    tokens = _without_marks(line).split()
-    if not tokens:
+    parts = _without_marks(line).split()
+    if not parts:
         return
-    missing = [
-        at for at, token in enumerate(tokens) if token.endswith("?") or not _ARTICLES.isdisjoint(token.split("|"))
-    ]
+    missing = [at for at, part in enumerate(parts) if part.endswith("?") or not _ARTICLES.isdisjoint(part.split("|"))]
     for left_out in product((False, True), repeat=len(missing)):
         skip = {at for at, out in zip(missing, left_out, strict=True) if out}
-        kept = [token.rstrip("?") for at, token in enumerate(tokens) if at not in skip]
+        kept = [part.rstrip("?") for at, part in enumerate(parts) if at not in skip]
         runs: list[list[Alternatives]] = [[]]
-        for token in kept:
-            if token == "*":
+        for part in kept:
+            if part == "*":
                 runs.append([])
-            elif either := frozenset(token.split("|")) - _FILLER:
+            elif either := frozenset(_alternatives(part, classes)) - _FILLER:
                 runs[-1].append(either)
         if not all(runs):
             raise ValueError(f"a pattern needs words on both sides of a gap: {line!r}")
         yield tuple(tuple(run) for run in runs)
+
+
+def _alternatives(part: str, classes: Mapping[str, str]) -> Iterator[str]:
+    for word in part.split("|"):
+        yield from classes[word].split() if word.isupper() else (word,)

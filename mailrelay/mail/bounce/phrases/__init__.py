@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 
 from mailrelay.mail.bounce.phrases import domain, message, recipient, sender, system, vague
+from mailrelay.mail.bounce.phrases.classes import CLASSES
 from mailrelay.mail.bounce.wording import Book
 from mailrelay.model.feedback import Category, Fault
 
@@ -20,7 +22,34 @@ class Group:
     cjk: str = ""
 
 
-SURE: tuple[Group, ...] = (
+class Groups:
+    """Groups in the order in which they decide. Their patterns are read when first asked."""
+
+    def __init__(self, *groups: Group) -> None:
+        self.groups = groups
+
+    def find(self, words: Sequence[str], text: str) -> Group | None:
+        """The first group that has a pattern for a text, given also as plain words; None when none has."""
+        rank = self._book.find(words)
+        if rank is not None:
+            return self.groups[rank]
+        if text.isascii():
+            return None
+        return next((group for line, group in self._cjk if line in text), None)
+
+    @cached_property
+    def _book(self) -> Book:
+        book = Book(CLASSES)
+        for rank, group in enumerate(self.groups):
+            book.add(rank, group.patterns)
+        return book
+
+    @cached_property
+    def _cjk(self) -> tuple[tuple[str, Group], ...]:
+        return tuple((line, group) for group in self.groups for line in group.cjk.split())
+
+
+SURE = Groups(
     # Who sends is not who receives: "sender … user unknown" and "too many unknown users" stand before what they contain.
     Group(Category.FILTERED, Fault.RECIPIENT, recipient.FILTERED_FIRST),
     Group(Category.POLICY, Fault.SENDER, sender.UNVERIFIED),
@@ -56,7 +85,7 @@ SURE: tuple[Group, ...] = (
     Group(Category.SYSTEM, Fault.NEITHER, system.OUT_OF_ORDER),
     Group(Category.POLICY, Fault.NEITHER, system.HOUSE_RULES),
 )
-VAGUE: tuple[Group, ...] = (
+VAGUE = Groups(
     Group(Category.USER_UNKNOWN, Fault.RECIPIENT, vague.UNKNOWN, "不存在"),
     Group(Category.POLICY, Fault.SENDER, vague.SENDER),
     Group(Category.USER_UNKNOWN, Fault.RECIPIENT, vague.RECIPIENT),
@@ -64,26 +93,3 @@ VAGUE: tuple[Group, ...] = (
     Group(Category.POLICY, Fault.NEITHER, vague.REFUSED),
     Group(Category.TIMEOUT, Fault.NEITHER, vague.LATER),
 )
-
-
-@cache
-def _book(groups: tuple[Group, ...]) -> Book:
-    book = Book()
-    for rank, group in enumerate(groups):
-        book.add(rank, group.patterns)
-    return book
-
-
-@cache
-def _cjk(groups: tuple[Group, ...]) -> tuple[tuple[str, Group], ...]:
-    return tuple((line, group) for group in groups for line in group.cjk.split())
-
-
-def find(groups: tuple[Group, ...], words: list[str], text: str) -> Group | None:
-    """The first of the groups that has a pattern for a text, given also as plain words; None when none has."""
-    rank = _book(groups).find(words)
-    if rank is not None:
-        return groups[rank]
-    if text.isascii():
-        return None
-    return next((group for line, group in _cjk(groups) if line in text), None)

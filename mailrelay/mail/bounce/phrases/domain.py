@@ -40,7 +40,7 @@ host|domain|destination * not exist|exists
 host or domain name not found
 host|domain name|names not found|resolved|exist
 host|domain name invalid|unknown
-unknown|nonexistent|invalid|illegal|bogus|bad|unresolvable|unrouteable|unroutable|nonexisting host|domain|hostname|node|mail|destination domain|host|system|server
+UNKNOWN|bad|unresolvable|unrouteable|unroutable host|domain|hostname|node|system|server
 unknown|nonexistent|invalid|illegal|unresolvable|unrouteable|unroutable|nonexisting|unregistered host|domain|hostname|node
 unrouteable|unroutable mail? domain|address
 illegal host domain name

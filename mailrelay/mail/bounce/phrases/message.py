@@ -11,9 +11,9 @@ surbl
 """
 
 ATTACHMENT = """
-attachment|attachments|filetype not|type|types|blocked|rejected|prohibited|forbidden|extension|banned|denied|removed|stripped|denied|found|detected|refused
+attachment|attachments|filetype NO|not|type|types|extension|removed|stripped|found|detected
 file type|types|extension|name|attachment blocked|not|prohibited|rejected|forbidden|banned
-illegal|executable|encrypted|zip|prohibited|banned|forbidden|blocked|unacceptable|dangerous|restricted|unsafe|disallowed|suspicious attachment|attachments|file|files|archive|extension|filetype
+UNWANTED|executable|encrypted|zip attachment|attachments|file|files|archive|extension|filetype
 password protected
 presents a? potential security
 potential security issue
@@ -35,12 +35,12 @@ bare lf|cr|linefeed|newline|newlines|linefeeds
 
 TOO_LARGE = """
 message|mail|email|attachment|file|body|content|letter|data|mime too large|big|long|bulky
-message|mail|email|attachment|attachments|file|data|body|content|letter size|length exceeds|exceeded|exceeding|exceed|exceeding|over|larger|limit|limits|too|exceded|restriction
-message|mail|email|attachment|file|content|body|data * exceeds|exceeded|exceeding|larger|bigger|greater|over|above * size|limit|maximum|maximal|allowed|bytes|kb|mb|length
+LETTER size|length OVER|limit|limits|too|restriction
+LETTER * OVER * size|limit|maximum|maximal|allowed|bytes|kb|mb|length
 message|mail|email|attachment * too large|big
 exceeds|exceeded|exceed|exceeding|over|larger|above|greater|than * size limit
 exceeds|exceed|exceeded maximum|max|allowed * size
-exceeds|exceeded|exceed|exceeding|over|larger|above|greater than? the? fixed|maximum|max|administrative|permitted|allowed|global|set|configured message|size|length|allowed|maximum|mail
+OVER than? the? fixed|maximum|max|administrative|permitted|allowed|global|configured LETTER|size|length|maximum
 size limit|restriction exceeded|for|exceed
 maximum|max|fixed|allowed message|mail|email|attachment|mailsize|data size|length
 message|mail|email size limit|restriction|exceeds|too
@@ -88,15 +88,18 @@ unsolicited
 bulk mail|email|message|messages
 uce
 ube
-content rejected|reject|denied|blocked|filter|filters|filtering|check|scanner|scan|restrictions|restriction|policy|not|unacceptable|violation|control|inspection|analysis|rule|rules|prohibited|forbidden|refused|error|problem|detected
-rejected|blocked|refused|denied|banned|prohibited|forbidden|inappropriate|objectionable|unacceptable|suspicious|unsafe|undesirable|offensive|malformed|dangerous|harmful|illegal|bad|questionable|unwanted|disallowed|restricted content|text|url|link|links|word|words|language|html|subject|header|mime
-message|mail|email|body|subject|text content|body|contains|text|contents|subject|headers|header * rejected|blocked|unacceptable|not|prohibited|banned|virus|suspicious|illegal|denied|objectionable|inappropriate|url|malformed|violates
-message|mail looks|scored|seems|appears|classified|identified|considered|detected|flagged|marked|suspected|recognized|tagged|determined like|as|to|by|spammy|suspicious
+content NO|unacceptable|violation|filter|filters|filtering|check|scanner|scan|restrictions|restriction|policy
+content not|control|inspection|analysis|rule|rules|error|problem|detected
+UNWANTED content|text|url|link|links|word|words|language|html|subject|header|mime
+MAIL|body|subject|text content|body|contains|text|contents|subject|headers|header * UNWANTED|not|virus|url|violates
+message|mail looks|scored|seems|appears|classified|identified|considered|detected|flagged|marked like|as|to|by|spammy|suspicious
+message|mail suspected|recognized|tagged|determined as|to|by
 looks|seems like spam|junk|uce
 fingerprint|signature
 heuristic|heuristics|bayes|bayesian|crm114|dspam|razor|pyzor|dcc|vade|rspamd|mailscanner|mailspike
 message|mail|email malformed|corrupt|corrupted|garbled|invalid|format|not rfc|compliant
-malformed|corrupt|invalid|bad|incomplete|illegal|wrong|broken header|headers|mime|message|mail|date|subject|boundary|encoding|format|structure
+malformed|corrupt|invalid|incomplete|broken header|headers|mime|MAIL|date|subject|boundary|encoding|format|structure
+bad|illegal|wrong header|headers|mime|date|boundary|encoding|format|structure
 header|headers|mime error|invalid|malformed|syntax|field|fields
 subject mandatory|required|empty|missing
 message content
@@ -110,7 +113,7 @@ parts|nested|nesting too many|deeply
 non ascii|latin|english
 character|charset set? not|unsupported|encoding
 smtputf
-message|mail|email refused|rejected|blocked|quarantined|denied|returned|discarded|dropped by|as|because|due|for * content|spam|filter|virus|antispam|antivirus|scanner|junk|phishing|body|attachment
+MAIL NO|quarantined|returned|discarded|dropped by|as|because|due|for * content|spam|filter|virus|antispam|antivirus|junk|phishing|body
 content|antispam|antivirus|anti spam|virus
 antispam
 antivirus

@@ -53,7 +53,8 @@ quotaexceeded
 quotaexceededexception
 mapiexceptionshutoffquotaexceeded
 mapiexceptionnotenoughquota
-postfach|mailbox|postfachs|speicherplatz|speicher|quota|kontingent * voll|ueberschritten|uberschritten|erschopft|erreicht|erschoepft|uberfullt
+postfach|postfachs|mailbox * voll|ueberfullt|uberfullt
+speicherplatz|speicher|quota|kontingent * voll|ueberschritten|uberschritten|erschopft|erschoepft|erreicht
 speichervolumen * ueberschritten|uberschritten
 zuviele|zu mails auf dem server
 boite|bal * pleine|saturee|remplie
@@ -78,12 +79,12 @@ FULL_IN_CJK = """
 """
 
 INACTIVE = """
-account|mailbox|user|recipient|address|alias|domain|email|mail|login|box disabled|disable|suspended|inactive|deactivated|locked|frozen|expired|closed|discontinued|terminated|dormant|paused|quarantined|inactivated|hangup|barred|decommissioned
-account|mailbox|user|recipient|address|domain * is? disabled|suspended|inactive|deactivated|locked|frozen|expired|closed|discontinued|terminated|dormant|paused
+WHO|domain|mail|box OFF
+account|mailbox|user|recipient|address|domain * OFF
 account|mailbox|user|recipient|address|domain not|no longer? active|activated|enabled
 account|mailbox|address|user temporarily|permanently blocked|closed|disabled|suspended|locked|inactive|unavailable|deactivated
 account|mailbox|user|address marked|flagged|listed|set as inactive|disabled|suspended
-disabled|suspended|inactive|deactivated|expired|closed|locked|dormant|frozen|inactivated|discontinued account|mailbox|user|recipient|address|email
+OFF account|mailbox|user|recipient|address|email
 account|mailbox blocked
 account|mailbox|email|address on hold
 account|user|mailbox * not been accessed|used|activated|logged
@@ -133,8 +134,8 @@ INACTIVE_IN_CJK = """
 """
 
 UNKNOWN = """
-user|recipient|mailbox|account|address|addressee|alias|customer|username|userid|subscriber|inbox|member|login|mailname unknown|invalid|nonexistent|nonexist|deleted|removed|undeliverable|unrecognized|unrecognised|unregistered|notfound|gone
-user|recipient|mailbox|account|address|addressee|alias|recipients|users|addresses|customer|username|inbox|email|group|list not found|exist|exists|known|valid|recognized|recognised|registered|existing|present|local|listed|deliverable|here|existed
+WHO UNKNOWN
+WHO|group|list not KNOWN
 user|recipient|mailbox|account|address|alias|addressee|username not a? valid|known|registered|local|member|customer|recognized
 user|recipient|mailbox|account|address|alias|email * not exist|exists
 user|recipient|mailbox|account|address|alias|email * not be? found|located|resolved
@@ -144,15 +145,15 @@ account|mailbox|address|user|alias|email no longer exist|exists|valid|available|
 account|mailbox|address|user|email * no longer exist|exists|valid|in|used|here|available
 account|mailbox|user|address|recipient been? deleted|removed
 account|mailbox * been? deleted|removed
-unknown|invalid|nonexistent|nonexisting|unrecognized|unrecognised|undeliverable|deleted|bogus|unregistered|illegal|incorrect|wrong user|recipient|mailbox|account|address|addressee|alias|local|username|email|final|recipients|users|customer|userid|rcpt
+UNKNOWN WHO|local|final|rcpt
 unknown|invalid|nonexistent|bad email|mail|to|destination|recipient address|user|mailbox|recipient
 bad|no|invalid|illegal|unknown|not destination mailbox|address|user|recipient
 non existent|existing|existant|exist user|recipient|mailbox|account|address|alias|email|addressee
 nonexistent|inexistent user|mailbox|account|recipient|address
 bad recipient|user|mailbox
 unknown or illegal|invalid|inactive alias|user|recipient|mailbox|address
-no such user|mailbox|recipient|account|address|person|alias|local|email|mail|customer|login|name|id|member|addressee|inbox|username|object|subscriber|list|group|destination|rcpt|account
-no user|mailbox|account|recipient|person|inbox|one|body|customer|person|subscriber here|by|with|at|for|named|called|found|such|matching|exists|on
+no such WHO|person|local|mail|name|id|object|list|group|destination|rcpt
+no WHO|person|one|body here|by|with|at|for|named|called|found|such|matching|exists|on
 no valid recipient|recipients|rcpt|user|mailbox|address
 no mail|email mailbox|account|user|here by|with|for
 no mailbox
@@ -221,10 +222,12 @@ not found by smtp address lookup
 benutzer|empfaenger|empfanger|adressat|adresse|teilnehmer|mailadresse|postfach|konto * unbekannt|ungultig|ungueltig
 benutzer|empfaenger|empfanger|adresse|mailadresse|postfach|konto|mailbox|account * existiert nicht|keine
 benutzer|empfaenger|empfanger|adresse|postfach|konto * nicht gefunden|bekannt|vorhanden|gultig|gueltig|existent|verfugbar
-unbekannter|unbekannte|ungultige|ungueltige|ungultiger|falsche empfanger|empfaenger|benutzer|adresse|empfangeradresse|empfaengeradresse|mailadresse|nutzer
+unbekannter|unbekannte empfanger|empfaenger|benutzer|adresse|mailadresse|nutzer
+ungultige|ungueltige|ungultiger|falsche empfanger|empfaenger|adresse|empfangeradresse|empfaengeradresse|mailadresse
 kein|keine|kein solcher|solches|gultiger benutzer|postfach|empfanger|empfaenger|mailbox|konto|account
 nicht hier|mehr bekannt|gultig|gueltig|vorhanden|aktiv|erreichbar
-utilisateur|destinataire|adresse|compte|boite|abonne|usager * inconnu|inconnue|invalide|inexistant|inexistante|introuvable|supprime|supprimee|errone|erronee|incorrecte
+utilisateur|destinataire|adresse|compte|boite|abonne|usager * inconnu|inconnue|invalide|introuvable|errone|erronee|incorrecte
+utilisateur|destinataire|adresse|compte|boite|abonne|usager * inexistant|inexistante|supprime|supprimee
 utilisateur|destinataire|adresse|compte|boite * existe pas|plus
 destinataire|utilisateur|adresse|compte|boite pas|non trouve|valide|trouvee|reconnu|valable
 usuario|destinatario|cuenta|direccion|buzon|casilla * desconocido|desconocida|inexistente|invalido|invalida|incorrecta
@@ -289,7 +292,7 @@ recipient|user|mailbox|account|addressee|member preferences|preference|settings|
 recipient|user|addressee|owner blocked|rejects|refuses|declined|declines
 because recipient has|blocked|rejects
 recipient|user|mailbox not accepting
-recipient|user|mailbox|account|address|group|list|inbox not accepting|accept|receiving|receive|allowed|permitted mail|messages|email|message|any|from|external|your|emails|to
+BOX|address|group|list not accepting|accept|receiving|receive MAIL|any|from|external|your|to
 recipient|user|mailbox|account * only accepts|accept|receives * mail|messages|email|from
 rejected|blocked|refused|declined|denied|filtered|bounced by the? recipient|recipients|user|addressee|owner|filter|user's
 mail|message|email filtered|declined

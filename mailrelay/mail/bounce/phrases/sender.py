@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 UNVERIFIED = """
-sender address|domain|host|email|verify|verification|callback|callout|denied|rejected|refused|blocked|unknown|invalid|banned|blacklisted|blocklisted|prohibited|forbidden|spoofed|spoofing|unverified
+sender address|domain|host|email|verify|verification|callback|callout|spoofed|spoofing|unverified
+sender NO|UNKNOWN|blacklisted|blocklisted
 sender verify|verification|validation|callback|callout failed|fail|failure
 sender * not exist|exists|verified|verifiable|found|valid|allowed|authorized|authenticated|permitted|accepted|resolve
 sender not
@@ -32,7 +33,7 @@ return path rejected|invalid
 """
 
 HARVESTING = """
-too many|excessive|lot|high|multiple|repeated|several bad|invalid|unknown|nonexistent|rejected|failed|undeliverable|non recipient|recipients|users|rcpt|addresses|existent|existing|number
+too many|excessive|multiple|repeated|several bad|UNKNOWN|NO|failed|non WHO|rcpt|existent|existing
 directory harvest|harvesting
 dictionary attack
 harvest attack
@@ -136,8 +137,8 @@ barracudacentral
 talos
 mail|messages|email|connections|connection|emails from * blocked|banned|rejected|refused|denied
 not accept|accepting|accepted|allowed mail|email|messages|connections|emails|connection|traffic from
-refused|refusing|rejecting|rejected|reject|refuse|deny|denied|blocking|block|blocked|rejects|refuses mail|email|connection|connections|messages|all|emails|message from
-connection|connections|session|access|service refused|rejected|denied|blocked|dropped|closed by|due|from|because to? policy|reputation|your|ip|blacklist|rbl|local|spam|administrator
+NO|refusing|rejecting|blocking MAIL|connection|connections|all from
+connection|connections|session|access|service NO by|due|from|because to? policy|reputation|your|ip|blacklist|rbl|spam
 user complaints
 complaint|complaints
 spammer|spammers
@@ -206,7 +207,7 @@ unsolicitedratelimiterror|unsolicitedipratelimiterror
 """
 
 SLOWED = """
-too many|much|frequent connections|connection|sessions|messages|mails|emails|mail|email|recipients|errors|rcpt|transactions|concurrent|simultaneous|connects|commands|requests|auth|new|open|smtp|unsolicited|unauthenticated|hits
+too many|much|frequent LOAD|concurrent|simultaneous|connects|auth|new|open|smtp|unsolicited|unauthenticated|hits
 too|more many|than * connections|messages|recipients|sessions
 unusual rate|volume|amount|number|traffic
 unexpected volume
@@ -216,9 +217,9 @@ rate|frequency|volume|speed limit|limited|limiting|limits|exceeded|control|throt
 ratelimit|ratelimited|ratelimiting
 throttle|throttled|throttling
 exceeded|exceeds|exceed|over|reached|above|hit|exceeding * rate|hourly|daily|connection|connections|recipients|per|sending
-connection|connections|session|sessions|message|messages|sending|send|recipient|recipients|relay|submission|hourly|daily|minute|transaction|mail limit|limits|rate|frequency|quota|quotas|threshold * exceeded|reached|over|hit
-exceeded|reached|over|exceeds maximum|max|allowed|number|limit|limits|permitted * connections|connection|messages|recipients|emails|sessions|hour|day|minute|number|sending|recipients
-max|maximum|limit|limits on? number? of? concurrent|simultaneous|outgoing? connections|connection|messages|sessions|recipients|rcpt|emails|mail|message
+LOAD|sending|send|relay|submission|hourly|daily|minute limit|limits|rate|frequency|quota|quotas|threshold * OVER|reached|hit
+OVER|reached maximum|max|allowed|number|limit|limits|permitted * LOAD|hour|day|minute|number|sending
+max|maximum|limit|limits on? number? of? concurrent|simultaneous|outgoing? LOAD
 connection|sending|message|delivery|submission rate|rates|limit|limits
 number of connections|messages|recipients
 max|maximum connection|connections|messages|recipients|number|session|sessions|rcpt

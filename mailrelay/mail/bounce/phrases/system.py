@@ -25,7 +25,7 @@ google groups|groupes|grupper|gruppen|gruppi
 restrictedsender
 resolver rst authrequired|notauthorized|notauthorizedtogroup|notauthenticated
 recipient|mailbox|group|list * not authorized|authorised to
-permission|permitted|allowed|authorized|authorised to post|submit|send|mail|email|write|deliver to? messages|message|mail|a|this|email? to|group|list|recipient|mailbox|distribution|user
+permission|permitted|allowed|authorized|authorised to send|mail|email|write|deliver this? MAIL? to group|list|BOX|distribution
 permission|permitted|allowed|authorized|authorised to post|submit
 delivery not authorized|authorised
 only * allowed|authorized|permitted|members|subscribers * send|post
@@ -35,7 +35,7 @@ not subscribed
 """
 
 RELAY = """
-relay|relaying access? denied|prohibited|refused|forbidden|disallowed|not|permitted|disabled|rejected|restriction|restrictions|check|blocked|attempt
+relay|relaying access? NO|not|permitted|disabled|restriction|restrictions|check|attempt
 relay|relaying|relayed not|is? allowed|permitted|accepted|authorized|supported|possible
 not|no|unable|deny|refuse|can|without|never|disallow|denied permitted|allowed|to|not|accept|authorized|open|will? relay|relaying|relays
 unable|not to relay
@@ -74,18 +74,19 @@ TOO_LATE = """
 timed out
 timeout|timedout|timeouts
 time out
-connection refused|reset|dropped|lost|closed|aborted|expired|failed|failure|error|timed|terminated|broken|interrupted|unavailable|problem|disconnected|attempt
+connection refused|reset|dropped|lost|closed|aborted|expired|timed|terminated|broken|interrupted|unavailable|disconnected
+connection BROKEN|attempt
 lost|broken|dropped|closed|bad|refused|closing connection|pipe|transmission
 remote host|server|system|end closed|disconnected|dropped|unavailable|down|not|unreachable
 no route to host
 no route
 host|network|server|system|destination|site|machine|node|mailserver unreachable|down|unreachable|offline|unavailable|not
-host|server|network|system|destination|site|machine * unreachable|down|offline|responding|respond|reachable|answer|answering|contacted|reached
+host|server|network|destination|site|machine * DOWN|responding|respond|reachable|answer|answering|contacted|reached
 network unreachable|error|problem|failure|down|congestion|errors
 unable|could|can|failed|not not? to? connect|contact|reach|establish|open|communicate
 could|can|able|unable not to? establish|connect|contact|reach|open
 establish an? smtp|a connection
-failed|failure|error|unable|problem|attempt|attempts|trying to|in|connecting? connect|connecting|establish|contact|reach|communicate|connection
+BROKEN|unable|attempt|attempts|trying to|in|connecting? connect|connecting|establish|contact|reach|communicate|connection
 not accept our? requests to connect
 requests to connect
 not respond|responding|answer|answering|reachable|reached|responded|answered
@@ -140,8 +141,9 @@ TOO_LATE_IN_CJK = """
 """
 
 OUT_OF_ORDER = """
-system|internal|server|local|configuration|config|software|application|database|database|general|processing|backend|unexpected|script|unknown|storage|ldap|io|disk|filesystem|processing|file|write|writing|read|mailer|delivery|protocol|fatal error|errors|failure|problem|fault|exception|bug|trouble|crash
-error|errors|failure|problem|trouble in|on|with|while|writing|occurred|during|processing|accessing|opening|reading home|server|system|mailbox|processing|spool|directory|message|delivery|file|program|script|our|queue|disk|temporary|writing|database
+system|internal|server|local|configuration|config|software|application|database|general|processing BROKEN
+backend|unexpected|script|unknown|storage|ldap|io|disk|filesystem|file|write|writing|read|mailer|delivery|protocol|fatal BROKEN
+BROKEN in|on|with|while|during|occurred writing|processing|accessing|opening|reading|STORE|server|system|message|delivery|program|script
 local configuration|problem|error|delivery
 misconfigured|misconfiguration
 improperly|incorrectly|not configured
@@ -152,24 +154,26 @@ no space left
 insufficient|not|low|out|lack|enough|short disk|system|of|on|server|enough disk|storage|memory|resources|space|resource
 insufficient system|disk|server|resource|resources storage|space|resources|memory
 out of memory|resources|disk|order|service|space
-can|could|unable not? to? open|create|write|append|lock|stat|access|read|fork|allocate|exec|execute|chdir|save|store|rename|make|link|deliver|update|locate|find file|mailbox|directory|lock|spool|message|maildir|folder|home|output|temp|temporary|queue|mail|database|inbox|mailfile|command|user|local
+can|could|unable not? to? OPEN STORE|message|user|local
+can|could|unable not? to? deliver|find|locate STORE
 couldn|can open|create|not? create|write|open|lock|append
 failed to open|create|write|append|lock|store|save|deliver|read|fork|execute
 write|read|open|append|lock error|failed|failure
 permission denied * open|opening|file|directory|mailbox|write|writing
 no such file|directory
 file|command not found
-service|services|server|system|mailserver|host|resource|resources|database|directory|backend|facility|function unavailable|not|temporarily|currently|down|unavailable|shutting|busy|maintenance|offline
+service|services|HOST|resource|resources|database|backend|facility|function DOWN|not|temporarily|shutting|busy|maintenance
 temporarily|currently|momentarily unavailable|down|offline|unable|rejected|not|out|disabled
 maintenance
 upstream|backend|gateway error|failure|unavailable|server
-command|program|script|process|filter|pipe|transport failed|died|output|exited|terminated|not|crashed|aborted|error|time|rejected|returned|unrecognized|unknown
+command|program|script|process|filter|pipe|transport BROKEN|died|output|exited|terminated|not|crashed|aborted|time
+command rejected|returned|unrecognized|unknown
 exit|exited|return|status status|code|with|value|nonzero
 exited|died|returned|terminated with|on|by status|signal|code|nonzero|error
 improper|bad|wrong|invalid|unexpected sequence|command|commands|state
 bad sequence
 syntax error|errors
-unrecognized|unknown|unsupported|unimplemented|invalid|illegal|bad command|commands|parameter|parameters|argument|arguments|option|verb|request
+UNKNOWN|unsupported|unimplemented|bad command|commands|parameter|parameters|argument|arguments|option|verb|request
 command|parameter|option|feature not implemented|recognized|supported|allowed|permitted|understood
 not implemented
 protocol error|violation|errors|failure
@@ -181,7 +185,7 @@ mailer error
 pipe|piped to
 maildrop|vdelivermail|vpopmail|deliverquota|lmtp|lmtpd|storedrv|mysql
 transport|delivery|routing|mailing|alias|list|aliasing failed|unavailable|error|expansion|failure|loop
-temporary|transient|temporarily|temp local|system|server|internal|lookup|error|failure|problem|database|authentication|problems|rejection|failed|errors
+temporary|transient|temporarily|temp BROKEN|local|system|server|internal|lookup|database|authentication|rejection
 temp|tempfail|temperror
 mailbox|user|recipient|account|maildir locked|lock|busy|corrupt|corrupted|permission|temporarily|in|access
 mailbox|user temporarily unavailable|locked|busy|inaccessible|disabled
@@ -196,9 +200,9 @@ bug
 """
 
 HOUSE_RULES = """
-access|connection|permission|traffic|transaction|request|service denied|refused|rejected|forbidden|blocked|prohibited|unauthorized|unauthorised|banned
+access|connection|permission|traffic|transaction|request|service NO
 policy|policies
-security
+security policy|policies|reasons|reason|violation|restrictions
 administrative|administrator|administratively|admin
 administratively denied|prohibited|rejected|blocked
 prohibited|prohibit|prohibits|forbidden|forbids|disallowed|unauthorized|unauthorised

@@ -9,6 +9,7 @@ nonexistent
 non existent
 unknown to
 not in our|my
+check|verify if? address correct|spelling
 not present in
 do not know
 unbekannt
