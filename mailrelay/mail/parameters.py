@@ -15,7 +15,8 @@ MAX_PARAMETERS = 200
 MAX_CHARS = 64 * 1024
 
 _HEAD = re.compile(r"[ \t]*([^;\s\"(]*)")
-_NEXT = re.compile(r"[;\s]*([^\s=;\"]{1,100})[ \t]*=[ \t]*")
+_BETWEEN = re.compile(r"[;\s]*")
+_NAME = re.compile(r"([^\s=;\"]{1,100})[ \t]*=[ \t]*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _BARE = re.compile(r"[^;]*")
 _ESCAPED = re.compile(r"\\([\"\\])")
@@ -31,7 +32,9 @@ def read(value: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
     at = head.end() if head else 0
     pairs: list[tuple[str, str]] = []
     while 0 <= at < len(value):
-        match = _NEXT.match(value, at)
+        between = _BETWEEN.match(value, at)
+        at = between.end() if between else at  # for good: a run of `;` is passed over once, not once for each of them
+        match = _NAME.match(value, at)
         if match is None:
             at = value.find(";", at + 1)  # not `name=`: on to the next one
             continue
