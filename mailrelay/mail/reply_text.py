@@ -15,7 +15,7 @@ from mailrelay.mail.blocks import Mark
 from mailrelay.mail.message import ParsedMessage
 
 MAX_CHARS = 120_000
-MAX_LINES = 5_000
+MAX_LINES = 3_000
 """Characters and lines that are read; a reply longer than this is cut here."""
 _INTRO_LINES = 6
 _INTRO_CHARS = 600
