@@ -23,6 +23,7 @@ from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
 from mailrelay.model.message import Direction, Kind
+from mailrelay.model.organisation import Right
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import consequences
@@ -31,9 +32,12 @@ from mailrelay.smtp.address import parse_address
 from mailrelay.store import deliveries, dkim_keys, events, feedback, ledger, messages, organisations, suppressions
 from mailrelay.store.base import Tx
 from mailrelay.upkeep import signing
+from tests.support import factory
 from tests.support.answers import Zone
+from tests.support.cli import Cli
 from tests.support.clock import FakeClock
 from tests.support.edge import PASSWORD, edge
+from tests.support.http import serving
 from tests.support.notices import notices, notifier
 from tests.support.outbound import Relay, relay
 from tests.support.remote import Remote, Taken, remote
@@ -438,6 +442,28 @@ async def test_o11_a_fault_of_ours_in_one_notice_holds_up_no_other(
         await service.look()  # seen anew
         await service.look()
         assert len(await told(us, bad.message)) == 1
+
+
+async def test_k01_a_notice_is_seen_in_the_queue_and_as_a_message_and_can_be_turned_off(tmp_path: Path) -> None:
+    async with (
+        remote() as sink,
+        serving(tmp_path) as api,
+        relay(tmp_path, store=api.store, clock=api.clock, **by_mx(sink)) as us,
+    ):
+        _, secret = await factory.api_token(api.store, api.clock, us.org, Right.ADMIN)
+        web = api.web.bearing(secret)
+        submitted = await refused_mail(us, sink)
+        await notifier(us).look()
+        one = await sent_notice(us)
+        queue = (await web.get("/api/v1/queue")).json["items"]
+        assert [(each["id"], each["channel"]) for each in queue if each["id"] == one.id] == [(one.id, "notice")]
+        shown = (await web.get(f"/api/v1/messages/{one.message}")).json
+        assert (shown["subject"], shown["status"], shown["links"]) == ("Undelivered: hello", "sent", [])
+        original = (await web.get(f"/api/v1/messages/{submitted.message}")).json
+        assert "author.notified" in {event["type"] for event in original["events"]}
+        assert "Undelivered: hello" in (await Cli(api.server.unix_socket)("message", "show", one.message)).out
+        changed = (await web.patch("/api/v1/organisation", json={"settings": {"notify_authors": False}})).json
+        assert changed["settings"]["notify_authors"] is False
 
 
 async def test_o11_the_service_works_until_it_is_stopped(tmp_path: Path) -> None:
