@@ -21,6 +21,7 @@ _FIELD = re.compile(
 _TYPE = re.compile(r"^feedback-type[ \t]*:", re.IGNORECASE | re.MULTILINE)
 # Outlook.com's programme sends the mail itself with this field added, and no report about it.
 _ADDED = ("X-HmXmrOriginalRecipient", "X-HmXmrOriginalRcptTo")
+_ADDED_SIGN = b"HmXmrOriginal"
 _HIDDEN = re.compile(r"(?:redacted|hidden|undisclosed)(?:[-_+.].*)?", re.IGNORECASE)
 
 
@@ -69,14 +70,16 @@ def read(parsed: ParsedMessage) -> Complaint | None:
         # RFC 5965 §2: the part has its own type; some send it as plain text.
         leaves = (part for part in parsed.parts if part.type.startswith(("text/", "application/")))
         texts = [text for part in leaves if _TYPE.search(text := part.beginning(_MAX_CHARS))]
-    returned = returned_headers(parsed)
     if not texts:
         told = ses.read(parsed)
         if told is not None and told.complaint:
             names = (address for one in told.recipients for address in _addresses(one.recipient))
             return Complaint(told.complaint[:40], tuple(dict.fromkeys(names)), "", told.user_agent[:200])
+        # Looked for in the bytes first: nearly no mail has it.
+        returned = returned_headers(parsed) if parsed.raw.find(_ADDED_SIGN) >= 0 else None
         added = [address for name in _ADDED if returned for address in _addresses(returned.get(name) or "")]
         return Complaint("abuse", tuple(dict.fromkeys(added)), "", "") if added else None
+    returned = returned_headers(parsed)
     fields = [(match[1].lower(), match[2].strip()) for text in texts for match in _FIELD.finditer(text)]
     first = dict(reversed(fields))
     named = [value for name, value in fields if name in ("original-rcpt-to", "removal-recipient")]

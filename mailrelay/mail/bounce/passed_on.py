@@ -16,7 +16,7 @@ _FIELDS = tuple(
     re.compile(rf"^{name}[ \t]*:[ \t]*\S", re.IGNORECASE | re.MULTILINE)
     for name in ("final-recipient", "action", "status")
 )
-_NEXT = re.compile(rb"\r?\n\r?\n(?=From [^\s]{1,320} [^\r\n]{10,60}\d{4}\r?\n[!-9;-~]{1,60}:)")
+_NEXT = re.compile(rb"(?:\r\n?|\n){2}(?=From [^\s]{1,320} [^\r\n]{10,60}\d{4}(?:\r\n?|\n)[!-9;-~]{1,60}:)")
 
 
 def whole_report(parsed: ParsedMessage) -> ParsedMessage | None:

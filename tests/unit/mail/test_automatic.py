@@ -52,7 +52,7 @@ def test_fields_that_people_send_too_say_nothing(fields):
         ("List-Id: <l.example>\r\n", "List-Id is set", Kind.LIST),
         ("List-Unsubscribe: <https://x.example>\r\n", "List-Unsubscribe is set", Kind.LIST),
         ("X-Autoreply: yes\r\n", "X-Autoreply is set", Kind.AUTO_REPLY),
-        ("X-Auto-Response-Suppress: All\r\n", "X-Auto-Response-Suppress: all", Kind.NORMAL),
+        ("X-Auto-Response-Suppress: All\r\n", "X-Auto-Response-Suppress: all", Kind.AUTO_GENERATED),
         ("X-Failed-Recipients: a@b.example\r\n", "X-Failed-Recipients is set", Kind.BOUNCE),
         ("Return-Path: <>\r\n", "Return-Path is null", Kind.AUTO_GENERATED),
     ],
@@ -159,6 +159,12 @@ def test_kinds_are_told_apart(parsed, what):
         ("From: ann@x.example\r\nSubject: Thank you\r\nX-MS-Exchange-Inbox-Rules-Loop: ann@x.example\r\n", Kind.AUTO_REPLY),
         ("From: ann@x.example\r\nSubject: Re: offer\r\nAuto-Submitted: auto-generated\r\nIn-Reply-To: <1@y>\r\n", Kind.AUTO_REPLY),
         ("From: ann@x.example\r\nSubject: offer\r\nAuto-Submitted: auto-generated\r\n", Kind.AUTO_GENERATED),
+        ("From: ann@x.example\r\nSubject: Ann Arbor is out of the office\r\nAuto-Submitted: auto-generated\r\n", Kind.AUTO_REPLY),
+        ("From: ann@x.example\r\nSubject: Is Ann away?\r\n", Kind.NORMAL),
+        ("From: files@x.example\r\nSubject: A file was shared\r\nX-Auto-Response-Suppress: All\r\n", Kind.AUTO_GENERATED),
+        ("From: ann@x.example\r\nSubject: Re: hi (Action Required)\r\nX-Boxbe-Message: 1\r\nAuto-Submitted: auto-replied\r\n", Kind.CHALLENGE),
+        ("From: ann@x.example\r\nSubject: Re: hi\r\nX-Boxbe-Sent: no\r\n", Kind.NORMAL),
+        ("From: ann@x.example\r\nSubject: Please confirm your e-mail address\r\n", Kind.NORMAL),
     ],
 )  # fmt: skip
 def test_kinds_in_the_words_of_many_systems_and_languages(head, what):
@@ -168,3 +174,20 @@ def test_kinds_in_the_words_of_many_systems_and_languages(head, what):
 @pytest.mark.parametrize("sender", ["Ann Arbor <noreply@forum.example>", "noreply@forum.example"])
 def test_nobody_answers_a_gateway_whoever_wrote(sender):
     assert not may_reply(mail(head=f"From: {sender}\r\nSubject: A question\r\n"))
+
+
+@pytest.mark.parametrize("method", ["REPLY", "reply", "COUNTER"])
+@pytest.mark.parametrize("place", ["parameter", "body"])
+def test_a_calendar_s_answer_is_nobody_s_words(method, place):
+    parameter = f"; method={method}" if place == "parameter" else ""
+    body = f"BEGIN:VCALENDAR\r\nMETHOD:{method}\r\nEND:VCALENDAR\r\n"
+    parsed = mail(f"Content-Type: text/calendar{parameter}\r\n", body)
+    assert kind(parsed) is Kind.AUTO_REPLY
+    assert reason(parsed, envelope_from_null=False) == "a calendar's answer"
+    assert not may_reply(parsed)
+
+
+def test_an_invitation_is_a_person_s():
+    parsed = mail("Content-Type: text/calendar; method=REQUEST\r\n", "BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\n")
+    assert kind(parsed) is Kind.NORMAL
+    assert may_reply(parsed)

@@ -58,7 +58,7 @@ def test_a_person_who_says_something_about_a_report_wrote_a_mail(text):
     assert classify(text) is None
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_every_report_of_a_mailbox_file_is_read(newline):
     names = [f"ann{number}@shop.example" for number in range(4)]
     one = "From MAILER-DAEMON Mon Mar  2 09:00:00 2026\nReturn-Path: <>\n" + REPORT + "\n"
