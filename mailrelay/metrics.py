@@ -104,7 +104,7 @@ connections = _counter(
     tls=("verified", "unverified", "clear", "failed"),
 )
 feedback = _counter(
-    "mailrelay_feedback_total",
+    "mailrelay_feedback_mails_total",
     "Mails that came back or speak of mail of ours, by kind, and whether they were acted on",
     kind=tuple(str(kind) for kind in Kind),
     believed=("yes", "no"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 
-from mailrelay.mail import arf, reply_text
+from mailrelay.mail import arf, away, reply_text
+from mailrelay.mail.away import Away
 from mailrelay.mail.bounce import classify
 from mailrelay.mail.bounce.report import BounceReport
 from mailrelay.mail.bounce.returned import Traces, traces
@@ -29,11 +31,15 @@ class CameBack:
     complaint: str
     """The type of a feedback report (RFC 5965 §7.3), else ""."""
     traces: Traces
+    away: Away | None
+    """What an automatic reply says of the person who is not there (I25)."""
     answers_invitation: bool
     """Whether a person accepted or declined a meeting by it (RFC 5546 §3.2.3)."""
 
 
-def read(parsed: ParsedMessage, kind: Kind, *, to_return_path: bool, envelope_from_null: bool) -> CameBack | None:
+def read(
+    parsed: ParsedMessage, kind: Kind, *, received: date, to_return_path: bool, envelope_from_null: bool
+) -> CameBack | None:
     """What may have come back in a mail of this kind; None for a person's that was sent to us as any mail is. Never raises."""
     invitation = _answers_invitation(parsed)
     if kind is Kind.NORMAL and not to_return_path and not invitation:
@@ -48,6 +54,7 @@ def read(parsed: ParsedMessage, kind: Kind, *, to_return_path: bool, envelope_fr
         report=report,
         complaint=complaint,
         traces=traces(parsed),
+        away=away.read(parsed, received=received) if kind is Kind.AUTO_REPLY else None,
         answers_invitation=invitation and report is None,
     )
 

@@ -155,7 +155,13 @@ def _message(
     # What is attached to a mail that came to a return path did not come there itself.
     to_return_path = arrival.channel is Channel.BOUNCE and part == 0
     kind = automatic.kind(parsed)
-    back = came_back.read(parsed, kind, to_return_path=to_return_path, envelope_from_null=envelope_from_null)
+    back = came_back.read(
+        parsed,
+        kind,
+        received=arrival.received_at.date(),
+        to_return_path=to_return_path,
+        envelope_from_null=envelope_from_null,
+    )
     kind = kind if back is None else back.kind
     message = Message(
         id=id_,

@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from zoneinfo import ZoneInfo
 
 from mailrelay import log, metrics
 from mailrelay.filing.came_back import CameBack
 from mailrelay.filing.reading import Case
-from mailrelay.inbound import tie
-from mailrelay.inbound.tie import Returns, Signs
+from mailrelay.ids import IdFactory
+from mailrelay.inbound import absence, tie
+from mailrelay.inbound.tie import NOT_VOUCHED_FOR, Returns, Signs
 from mailrelay.mail import arf
 from mailrelay.mail.bounce.report import BouncedRecipient
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import Arrival
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import BELIEVED, Action, Feedback, Tie
-from mailrelay.model.message import Kind, Message
+from mailrelay.model.message import Kind, Message, ParticipantRole
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import consequences
 from mailrelay.outbound.consequences import Answered
@@ -42,9 +44,22 @@ _log = log.get(stage="filing")
 
 
 def apply(
-    tx: Tx, arrival: Arrival, case: Case, facts: Facts, signs: Signs, *, returns: Returns, known: bool, at: datetime
+    tx: Tx,
+    arrival: Arrival,
+    case: Case,
+    facts: Facts,
+    signs: Signs,
+    *,
+    returns: Returns,
+    held: str,
+    known: bool,
+    ids: IdFactory,
+    at: datetime,
 ) -> None:
-    """Keep and act on what a mail that may have come back says. `known`: it is a copy of a mail that was here before."""
+    """Keep and act on what a mail that may have come back says.
+
+    `held`: why it waits for a person, or ""; `known`: it is a copy of a mail that was here before.
+    """
     back, message = case.came_back, facts.message
     if back is None or (message.kind is Kind.NORMAL and not message.automatic):
         return
@@ -64,6 +79,8 @@ def apply(
     believed = [row for row in fresh if row.believed]
     if fresh or (proved is not None and not known):
         tx.afterwards(partial(_log_feedback, arrival, back.kind, proved, believed=bool(believed), rows=len(rows)))
+    if not known and (proved is not None or held not in NOT_VOUCHED_FOR):
+        _note_absence(tx, arrival, case, facts, proved, ids=ids, at=at)
     _act(tx, arrival, back, [(about[row.position], row, said[row.position]) for row in believed], returns, at=at)
 
 
@@ -130,6 +147,37 @@ def _concerned(said: Sequence[BouncedRecipient], delivery: Delivery, kind: Kind)
     mine = [position for position, one in enumerate(said) if tie.key_of(one.recipient) in own]
     failed = [position for position in mine if said[position].action is Action.FAILED]
     return next(iter((*failed, *mine)), None)
+
+
+def _note_absence(
+    tx: Tx,
+    arrival: Arrival,
+    case: Case,
+    facts: Facts,
+    proved: tuple[Delivery, Tie] | None,
+    *,
+    ids: IdFactory,
+    at: datetime,
+) -> None:
+    """Keep what an automatic reply says of who is away; people often answer from another name at the domain they were written at."""
+    sender = next((one.address for one in case.message.participants if one.role is ParticipantRole.FROM), None)
+    if case.came_back is None or case.came_back.away is None or sender is None:
+        return
+    if proved is not None and proved[0].address.domain == sender.domain:
+        sender = proved[0].address
+    if sender.key in facts.user_keys:
+        return
+    absence.note(
+        tx,
+        org=facts.message.org,
+        sender=sender,
+        away=case.came_back.away,
+        message=facts.message.id,
+        arrival=arrival,
+        ids=ids,
+        at=at,
+        zone=ZoneInfo(facts.organisation.time_zone),
+    )
 
 
 def _act(

@@ -244,7 +244,7 @@ def _apply(
     applied = apply.decision(tx, arrival, judged, ids=ids, at=at)
     for case, one, found, known in zip(cases, judged, signs, applied.known, strict=False):  # of what is held, the first
         held = one.decision.reason if one.decision.disposition is Disposition.HOLD else ""
-        feedback.apply(tx, arrival, case, one.facts, found, returns=returns, known=known, at=at)
+        feedback.apply(tx, arrival, case, one.facts, found, returns=returns, held=held, known=known, ids=ids, at=at)
         replies.mark(tx, arrival, case, one.facts, found, held=held, known=known, at=at)
     return applied
 

@@ -8,9 +8,8 @@ from datetime import datetime
 from mailrelay.filing import gather
 from mailrelay.filing.reading import Case
 from mailrelay.ids import DeliveryId, MessageId, OrgId
-from mailrelay.inbound.tie import Signs
+from mailrelay.inbound.tie import NOT_VOUCHED_FOR, Signs
 from mailrelay.model.address import Address
-from mailrelay.model.decision import HoldReason
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival
 from mailrelay.model.event import EventType
@@ -22,7 +21,6 @@ from mailrelay.store.base import Tx
 
 MAX_TEXT = 4_000
 """Characters of the answer that its event carries."""
-_NOT_VOUCHED_FOR = frozenset((HoldReason.UNPERMITTED_SENDER, HoldReason.UNAUTHENTICATED, HoldReason.POSTMASTER))
 
 
 def mark(
@@ -34,7 +32,7 @@ def mark(
     author, or else the only one. A user's own answers and copies mark nothing, nor does a mail whose sender nobody vouches for.
     """
     message = facts.message
-    if arrival.channel in OUTGOING_CHANNELS or known or held in _NOT_VOUCHED_FOR or not _is_by_a_person(case, message):
+    if arrival.channel in OUTGOING_CHANNELS or known or held in NOT_VOUCHED_FOR or not _is_by_a_person(case, message):
         return
     author, is_forwarded = _author(case)
     if author is None or author.key in facts.user_keys or author.domain in facts.organisation.domains:

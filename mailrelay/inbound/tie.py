@@ -21,6 +21,7 @@ from mailrelay.mail import return_path
 from mailrelay.mail.addresses import parse as parse_address
 from mailrelay.mail.return_path import NoReturnPath, ReturnPathToken
 from mailrelay.model.address import Address
+from mailrelay.model.decision import HoldReason
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import Arrival, Channel
 from mailrelay.model.feedback import Tie
@@ -30,6 +31,8 @@ from mailrelay.store.base import Tx
 
 _log = log.get(stage="filing")
 _MOST_TOKENS = 5
+NOT_VOUCHED_FOR = frozenset((HoldReason.UNPERMITTED_SENDER, HoldReason.UNAUTHENTICATED, HoldReason.POSTMASTER))
+"""Why a mail is held whose author may be anybody: what he says changes nothing until a person lets it pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
