@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from mailrelay.mail.away import days
@@ -50,10 +50,13 @@ def find(sentences: Sequence[str], received: date) -> Absence | None:
         return None
     best = min(absence.rank for absence, _ in found)
     equals = [(absence, words) for absence, words in found if absence.rank == best]
-    if len({absence for absence, _ in equals}) == 1:
-        return equals[0][0]
-    text = "\n".join(sentences)
-    return max(equals, key=lambda one: _fluency(text, one[1].patterns))[0]
+    said = equals[0][0]
+    if any(absence != said for absence, _ in equals):
+        text = "\n".join(sentences)
+        said = max(equals, key=lambda one: _fluency(text, one[1].patterns))[0]
+    # "Away from 20 to 28 November, back on the 30th": the range has the first day.
+    ranges = (absence.since for absence, _ in found if absence.since and absence.until <= said.until)
+    return replace(said, since=said.since or next(ranges, None))
 
 
 def _fluency(text: str, said: Patterns) -> int:
@@ -111,7 +114,8 @@ def _with_number_before(before: str, day: Day, said: Patterns) -> tuple[Day, Day
     """`20 to 28 November`."""
     for bridge in said.to.finditer(before):
         number = _DAY_BEFORE.search(before[: bridge.start()])
-        if number and 1 <= int(number[1]) <= 31 and len(before) - bridge.end() <= _BRIDGE:
+        rest = before[bridge.end() :]
+        if number and 1 <= int(number[1]) <= 31 and len(rest) <= _BRIDGE and not any(char.isdigit() for char in rest):
             return days.of_month(day, int(number[1]), start=day.start, end=day.start), day
     return None
 

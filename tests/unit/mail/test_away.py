@@ -69,6 +69,16 @@ RETURNS = {
         ("I'll be out of the office until 9:00 am on 23 November.", date(2026, 11, 23)),
         ("I am out of the office between 18 and 20 November.", date(2026, 11, 21)),
         ("I will be back after 24 November.", date(2026, 11, 25)),
+        (
+            "Our offices are closed from Thursday, December 24th and will reopen on Monday, January 4th.",
+            date(2027, 1, 4),
+        ),
+        ("I will be away from (11/20/2026) through (11/24/2026), returning (11/25/2026).", date(2026, 11, 25)),
+        ("I'm on annual leave w/c 23rd November, back Monday 30th November.", date(2026, 11, 30)),
+        ("I'm out from Monday 23 to Friday 27 November inclusive.", date(2026, 11, 28)),
+        ("I am out of the office today (Monday 16th) and back tomorrow (Tuesday 17th).", date(2026, 11, 17)),
+        ("Away - back 1/12", date(2026, 12, 1)),
+        ("I am on vacation and will not be back until Dec. 1.", date(2026, 12, 1)),
     ],
     "de": [
         ("Ich bin bis einschließlich 5. Dezember nicht im Büro.", date(2026, 12, 6)),
@@ -154,6 +164,8 @@ RETURNS = {
         ("Ik ben woensdag weer aanwezig.", date(2026, 11, 18)),
         ("Vandaag ben ik vrij; morgen ben ik weer terug.", date(2026, 11, 17)),
         ("Ik ben terug op 3-12-2026.", date(2026, 12, 3)),
+        ("Ik ben afwezig tot en met 27 november en vanaf maandag 30 november weer bereikbaar.", date(2026, 11, 30)),
+        ("Ik ben met verlof van maandag 23/11 t.e.m. vrijdag 27/11.", date(2026, 11, 28)),
         ("Ik ben afwezig van 20/11 tot 28/11.", date(2026, 11, 29)),
     ],
     "zh": [
@@ -164,6 +176,7 @@ RETURNS = {
         ("我目前不在办公室,将在2026-12-01回来。", date(2026, 12, 1)),
         ("我正在外出,明天回复您。", date(2026, 11, 17)),
         ("休假至12月3日。", date(2026, 12, 4)),
+        ("本人于11月16日至11月27日休年假,11月30日正式上班。", date(2026, 11, 30)),
         ("我正在休假,下周一回来。", date(2026, 11, 23)),
         ("12月3日前不在办公室。", date(2026, 12, 3)),
         ("我目前不在辦公室,將於2026年12月3日返回。", date(2026, 12, 3)),
@@ -229,6 +242,7 @@ GONE = {
             "Herr Gone ist zum 31.10. aus dem Unternehmen ausgeschieden. Kontaktieren Sie bitte Dr. Ann Neu (ann.new@customer.example)",
             "Ann Neu",
         ),
+        ("Herr Gone hat das Unternehmen zum 30.09. verlassen. Bitte schreiben Sie an ann.new@customer.example", ""),
         ("Bob Gone ist in den Ruhestand gegangen. Bitte richten Sie Anfragen an ann.new@customer.example.", ""),
         (
             "Diese E-Mail-Adresse wird nicht mehr verwendet. Bitte senden Sie Ihre Nachricht an ann.new@customer.example",
@@ -247,6 +261,10 @@ GONE = {
         ),
         (
             "Bob Gone a quitté l'entreprise. Vous pouvez écrire à Anne Neuve à l'adresse ann.new@customer.example.",
+            "Anne Neuve",
+        ),
+        (
+            "Je n'exerce plus mes fonctions au sein de la société. Contactez M. Anne Neuve : ann.new@customer.example",
             "Anne Neuve",
         ),
         ("M. Gone n'est plus en poste. Contactez ann.new@customer.example.", ""),
@@ -505,6 +523,12 @@ def test_a_range_gives_its_first_day_too():
         assert (found.since, found.until) == (date(2026, 11, 20), date(2026, 11, 29)), text
 
 
+def test_the_range_gives_the_first_day_away_and_the_return_the_first_day_back():
+    found = away("Estarei em férias no período de 23/11 a 04/12/2026, retornando no dia 07/12.")
+    assert found is not None
+    assert (found.since, found.until) == (date(2026, 11, 23), date(2026, 12, 7))
+
+
 def test_a_range_over_the_turn_of_the_year():
     found = away("I am on leave from 20 December to 5 January.")
     assert found is not None
@@ -535,6 +559,12 @@ def test_who_is_merely_away_may_name_somebody_too():
         ("Ann New", "ann.new@customer.example"),
         ("Tom Old", "tom@customer.example"),
     ]
+
+
+def test_one_name_is_known_by_the_address_with_and_without_accents():
+    found = away("Não trabalho mais na empresa. Por favor, contate João: joao@customer.example")
+    assert found is not None
+    assert [one.name for one in found.instead] == ["João"]
 
 
 def test_nobody_is_named_who_wrote_got_or_is_a_machine():

@@ -97,8 +97,8 @@ WORDS = Words(
         "nicht mehr bei uns",
         r"nicht mehr (?:länger )?(?:hier |dort )?(?:tätig|beschäftigt|angestellt)",
         r"arbeitet? (?:seit [^;]{2,30} )?nicht mehr (?:hier|bei|für|in)",
-        rf"(?:hat|habe) (?:das |die |unser |unsere |den )?(?:\w{{2,20}} ){{0,3}}{_FIRM} (?:\w{{2,12}} ){{0,4}}verlassen",
-        rf"(?:aus )?(?:dem|der|unserem|unserer) {_FIRM} (?:\w{{2,12}} ){{0,3}}ausgeschieden",
+        rf"(?:hat|habe) (?:das |die |unser |unsere |den )?(?:\w{{2,20}} ){{0,3}}{_FIRM} (?:[\w.]{{1,12}} ){{0,4}}verlassen",
+        rf"(?:aus )?(?:dem|der|unserem|unserer) {_FIRM} (?:[\w.]{{1,12}} ){{0,3}}ausgeschieden",
         "(?:ist|bin|sind) (?:[^.;]{0,40} )?(?:ausgeschieden|in (?:den )?(?:ruhestand|rente|pension) (?:gegangen|getreten))",
         r"(?:ehemalige[rn]?|früherer?) (?:mitarbeiter(?:in)?|kollege|kollegin)",
         (

@@ -75,6 +75,7 @@ WORDS = Words(
         r"resum(?:e|ing)",
         r"in the office again",
         r"re-?join(?:ing)?",
+        r"re-?open(?:s|ing)?",
     ),
     until=("until", "till", "til", "'til", "untill", "til'"),
     through=(

@@ -76,7 +76,7 @@ WORDS = Words(
         r"(?:a|ai|j'ai) (?:définitivement |récemment )?quitté (?:ses|mes) fonctions",
         r"(?:n'est|ne suis) (?:désormais )?plus (?:en poste|employée?|salariée?|chez|membre|collaborat\w+)",
         r"(?:n'est|ne suis) (?:désormais )?plus dans (?:l'entreprise|la société)",
-        r"n'occupe plus",
+        r"n'(?:occupe|exerce) plus",
         r"(?:est|suis) partie? (?:à|en) (?:la )?retraite",
         r"(?:adresse|boîte|messagerie|compte)[^.;]{0,30} n'est plus (?:\w{2,10} )?(?:valide|active|utilisée|consultée|en service|relevée)",
         r"anciene? (?:collaborateur|collaboratrice|salariée?|collègue)",
