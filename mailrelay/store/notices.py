@@ -69,7 +69,7 @@ def take(tx: Tx, told: Sequence[Delivery], *, noticed: bool) -> bool:
     """Settle what these deliveries owe, all or none; whether they owed it still, as they stand in `told`.
 
     To be called in the transaction that queues the notice, which must not be kept when this says False: somebody else told it,
-    or it is not true any more. `noticed` False: nobody is told.
+    or it is not true any more. `noticed`: whether it counts as told, so that it is not owed again.
     """
     rows = tx.execute(
         select(delivery.c.id, delivery.c.notice, delivery.c.noticed)

@@ -187,7 +187,7 @@ async def test_o11_a_mail_that_is_late_is_told_of_once_and_then_delivered(tmp_pa
         assert (await us.store.read(messages.get, us.org.id, one.message)).kind is Kind.DELAY
 
 
-async def test_q07_an_expired_mail_is_one_dsn_that_says_what_stood_in_the_way(tmp_path: Path) -> None:
+async def test_fault_q07_an_expired_mail_is_one_dsn_that_says_what_stood_in_the_way(tmp_path: Path) -> None:
     settings = {"lifetime": 7200, "first_retry": 3600, "longest_retry": 3600, "delay_notice": 0}
     async with remote() as sink, relay(tmp_path, **by_mx(sink, **settings)) as us:
         sink.say("RCPT", *["452 4.2.2 over quota"] * 9)
