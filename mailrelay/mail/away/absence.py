@@ -81,9 +81,11 @@ def _said(sentence: str, words: Words, received: date) -> Iterator[Absence]:
         if (span := _range(sentence, day, following, said)) is not None:
             start, ends = span
             last = days.resolve(ends, first=received, today=received)
-            if away and last is not None:
+            # From Monday to Friday an office is open, or closed, every week.
+            weekly = start.weekday is not None and ends.weekday is not None
+            if away and last is not None and not weekly:
                 yield Absence(1, last + _ONE, days.before(start, last))
-        elif absence := _single(sentence, day, following, words, received):
+        elif absence := _single(sentence, day, following, words, received, away=away):
             yield absence
 
 
@@ -120,13 +122,17 @@ def _with_number_before(before: str, day: Day, said: Patterns) -> tuple[Day, Day
     return None
 
 
-def _single(sentence: str, day: Day, following: Day | None, words: Words, received: date) -> Absence | None:
+def _single(
+    sentence: str, day: Day, following: Day | None, words: Words, received: date, *, away: bool
+) -> Absence | None:
     """What a day that is no end of a range means by the words before and after it, or None."""
     said = words.patterns
     before, after = sentence[max(0, day.start - _REACH) : day.start], sentence[day.end : day.end + _REACH]
     through, until = _last(said.through, before), _last(said.until, before)
     through_after, until_after = _starts(said.through_after, after), _starts(said.until_after, after)
     if through or until or through_after or until_after:
+        if not away:
+            return None
         inclusive = through_after or (through is not None and (until is None or until.start() <= through.start()))
         last = days.resolve(day, first=received if inclusive else received + _ONE, today=received)
         if last is None:

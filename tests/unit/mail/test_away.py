@@ -412,6 +412,16 @@ NO_DAY = [
     "不在にしております。展示会は11月24日から27日までです。",
     "I am out of the office (week 48/2026).",
     "I'm on leave from 30 November.",
+    "I am away. Our return on investment webinar is on 24 November.",
+    "I am on leave. Your item is back in stock on 24 November.",
+    "Our office is closed on Saturday and Sunday.",
+    "We are closed on public holidays; opening hours: Monday to Friday.",
+    "I am out of the office on Fridays. Mondays I am back.",
+    "Unser Büro ist von Freitag bis Sonntag geschlossen.",
+    "Ich bin abwesend. Ihre Anfrage vom 16.11.2026 habe ich erhalten und melde mich wieder.",
+    "不在にしております。ご注文は11月24日までにご連絡いたします。",
+    "Je suis absent. Répondez-nous avant le 24 novembre.",
+    "Estoy ausente. La oferta termina el 30 de noviembre.",
 ]
 
 
@@ -432,6 +442,12 @@ NOTHING = [
     "Bob has left a message for you.",
     "Wir arbeiten nicht mehr mit Papier.",
     "Le produit n'est plus disponible en magasin.",
+    "Thank you for your order of 16 November 2026. It will be delivered until 24 November.",
+    "Votre demande a bien été reçue. Nous vous répondrons dans les deux jours ouvrés.",
+    "Hemos recibido su solicitud 24/11. Gracias.",
+    "Abbiamo ricevuto il suo messaggio del 16/11/2026.",
+    "お問い合わせを受け付けました。受付番号:20261124",
+    "您的邮件已收到,我们会尽快回复。单号:20261124",
     "",
     "\u200b",
 ]

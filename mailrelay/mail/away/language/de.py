@@ -22,7 +22,7 @@ WORDS = Words(
         ("dezember", "dez"),
     ),
     weekdays=(
-        ("montag", "montags", "mo"),
+        ("montag", "mo"),
         ("dienstag", "di"),
         ("mittwoch", "mi"),
         ("donnerstag", "do"),
@@ -54,6 +54,7 @@ WORDS = Words(
         "geschlossen",
         "out of (?:the )?office",
         "ortsabwesend",
+        "nicht zurück",
         "weg",
         "freizeitausgleich",
         r"auf (?:einer |der )?(?:\w{0,10}messe|schulung|fortbildung)",
