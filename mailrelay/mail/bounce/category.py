@@ -34,11 +34,25 @@ _ALIVE = frozenset((Category.INACTIVE, Category.MAILBOX_FULL))
 _RECIPIENT = _DEAD | {Category.INACTIVE, Category.MAILBOX_FULL, Category.FILTERED}
 _BEFORE_RCPT = frozenset((Stage.CONNECT, Stage.TLS, Stage.AUTH, Stage.MAIL))
 
-# RFC 7372 §3 (20 to 25), Gmail (25 to 29, 40), Outlook.com (509, 515, 606 and on): the sender's set-up or name.
-_SENDER_STATUS = frozenset(
-    (7, detail) for detail in (20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 40, 509, 512, 515, 708, *range(606, 650))
+# RFC 7372 §3 (20 to 25), Gmail (25 to 32, 40), Outlook.com and Exchange Online (the others): the sender's set-up or name.
+_SENDER_DETAILS = (
+    *range(20, 33),
+    40,
+    501,
+    502,
+    503,
+    505,
+    506,
+    509,
+    511,
+    512,
+    513,
+    515,
+    *range(606, 650),
+    *range(700, 751),
 )
-# RFC 3463 §3, RFC 7505 §4 (1.10), RFC 7293 §5 (7.17, 7.18), RFC 5248: subject and detail, what they mean.
+_SENDER_STATUS = frozenset((7, detail) for detail in _SENDER_DETAILS)
+# RFC 3463 §3, RFC 7505 §4 (1.10), RFC 7293 §5 (7.17, 7.18), RFC 5248; above 20 Exchange Online: subject and detail, what they mean.
 _STATUS: dict[tuple[int, int], Category] = {
     (1, 1): Category.USER_UNKNOWN,
     (1, 2): Category.HOST_UNKNOWN,
@@ -48,6 +62,10 @@ _STATUS: dict[tuple[int, int], Category] = {
     (1, 7): Category.POLICY,
     (1, 8): Category.POLICY,
     (1, 10): Category.NO_MAIL_HOST,
+    (1, 20): Category.POLICY,
+    (1, 90): Category.RATE_LIMITED,
+    (2, 121): Category.RATE_LIMITED,
+    (2, 122): Category.RATE_LIMITED,
     (2, 1): Category.INACTIVE,
     (2, 2): Category.MAILBOX_FULL,
     (2, 3): Category.TOO_LARGE,
@@ -64,11 +82,15 @@ _STATUS: dict[tuple[int, int], Category] = {
     (4, 5): Category.RATE_LIMITED,
     (4, 6): Category.TIMEOUT,
     (4, 7): Category.TIMEOUT,
+    (4, 14): Category.TIMEOUT,
     (4, 310): Category.HOST_UNKNOWN,
+    (4, 312): Category.TIMEOUT,
+    (4, 316): Category.TIMEOUT,
     (5, 3): Category.RATE_LIMITED,
     (7, 13): Category.INACTIVE,
     (7, 17): Category.USER_UNKNOWN,
     (7, 18): Category.HOST_UNKNOWN,
+    (7, 124): Category.FILTERED,
 }
 # Asked after vague words: x.y.0 says only which part of the way it was.
 _UNDEFINED = {1: Category.USER_UNKNOWN, 2: Category.FILTERED, 3: Category.SYSTEM, 4: Category.TIMEOUT}
@@ -192,13 +214,13 @@ def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> Verd
         # A reporter who says that the account is switched off or full knows why its host calls the user unknown.
         group = around if group is None or (around and around.category in _ALIVE) else group
     if group:
-        return _verdict(group.category, _blamed(group.fault, subject, detail))
+        return _verdict(group.category, _blamed(group.fault, subject, detail), certain=group.certain)
     if exact := _STATUS.get((subject, detail)):
         return _verdict(exact, _blamed(Fault.NEITHER, subject, detail))
     if group := phrases.VAGUE.find(plain, said):
         # "Not found" alone may be said of anything: it kills an address only where a host answered so.
-        answered = subject == 1 or code in (511, 550, 551, 553, 554)
-        return _verdict(group.category, _blamed(group.fault, subject, detail), certain=answered)
+        certain = group.certain or subject == 1 or code in (511, 550, 551, 553, 554)
+        return _verdict(group.category, _blamed(group.fault, subject, detail), certain=certain)
     undefined = _UNDEFINED.get(subject) if detail == 0 else None
     category = undefined or _SUBJECT.get(subject) or _CODE.get(code or 0, Category.UNKNOWN)
     return _verdict(category, _blamed(Fault.NEITHER, subject, detail))

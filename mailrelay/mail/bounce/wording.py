@@ -25,7 +25,8 @@ _TAG = re.compile(
 )
 # The look-behind keeps it linear: a part is tried at its first character only.
 _ADDRESS = re.compile(r"(?<![^\s<>\"'\[(:;,=])[^\s<>\"'\[(:;,=@]{1,320}@[^\s<>\"')\],;:]{1,320}")
-_HOST = re.compile(r"(?<![\w.-])(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,24}(?![\w.-]*\w)")
+# After a single slash stands a path, after two of them a host.
+_HOST = re.compile(r"(?<![\w.-])(?<![^/]/)(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,24}(?![\w.-]*\w)")
 _LISTS = re.compile(
     r"spamhaus|spamcop|sorbs|barracudacentral|abuseat|surriel|uceprotect|manitu|mailspike|spamrats|abusix|invaluement|senderscore"
     r"|trustedsource|openspf|habeas|njabl|^spf\.|blackhole|spamcannibal|barracuda\.com/reputation|rbl\b|bl\."

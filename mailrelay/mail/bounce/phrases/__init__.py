@@ -20,6 +20,8 @@ class Group:
     fault: Fault
     patterns: str
     cjk: str = ""
+    certain: bool = True
+    """Whether such words alone kill an address, when the category is one of a dead one."""
 
 
 class Groups:
@@ -51,6 +53,7 @@ class Groups:
 
 SURE = Groups(
     # Who sends is not who receives: "sender … user unknown" and "too many unknown users" stand before what they contain.
+    Group(Category.POLICY, Fault.SENDER, sender.BANNED),
     Group(Category.FILTERED, Fault.RECIPIENT, recipient.FILTERED_FIRST),
     Group(Category.POLICY, Fault.SENDER, sender.UNVERIFIED),
     Group(Category.RATE_LIMITED, Fault.SENDER, sender.HARVESTING),
@@ -80,15 +83,16 @@ SURE = Groups(
     Group(Category.RATE_LIMITED, Fault.SENDER, sender.SLOWED),
     Group(Category.POLICY, Fault.NEITHER, system.LOGIN),
     Group(Category.NO_MAIL_HOST, Fault.RECIPIENT, domain.NO_MAIL),
+    Group(Category.HOST_UNKNOWN, Fault.RECIPIENT, domain.OUT_OF_REACH, certain=False),
     Group(Category.HOST_UNKNOWN, Fault.RECIPIENT, domain.UNKNOWN, domain.UNKNOWN_IN_CJK),
     Group(Category.TIMEOUT, Fault.NEITHER, system.TOO_LATE, system.TOO_LATE_IN_CJK),
     Group(Category.SYSTEM, Fault.NEITHER, system.OUT_OF_ORDER),
     Group(Category.POLICY, Fault.NEITHER, system.HOUSE_RULES),
 )
 VAGUE = Groups(
-    Group(Category.USER_UNKNOWN, Fault.RECIPIENT, vague.UNKNOWN, "不存在"),
+    Group(Category.USER_UNKNOWN, Fault.RECIPIENT, vague.UNKNOWN, "不存在", certain=False),
     Group(Category.POLICY, Fault.SENDER, vague.SENDER),
-    Group(Category.USER_UNKNOWN, Fault.RECIPIENT, vague.RECIPIENT),
+    Group(Category.USER_UNKNOWN, Fault.RECIPIENT, vague.RECIPIENT, certain=False),
     Group(Category.INACTIVE, Fault.RECIPIENT, vague.INACTIVE),
     Group(Category.POLICY, Fault.NEITHER, vague.REFUSED),
     Group(Category.TIMEOUT, Fault.NEITHER, vague.LATER),

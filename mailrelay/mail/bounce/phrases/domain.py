@@ -33,6 +33,11 @@ no such domain|host
 domain not exist|exists|found
 """
 
+OUT_OF_REACH = """
+domain not reachable
+not find a gateway
+"""
+
 UNKNOWN = """
 host|domain|hostname|node|server unknown|notfound|nonexistent|unresolvable|unrouteable|unroutable|invalid
 host|domain|hostname|node|name|domains not found|exist|exists|known|resolvable|registered|resolve|exists|valid

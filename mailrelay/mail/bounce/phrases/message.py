@@ -15,7 +15,7 @@ attachment|attachments|filetype NO|not|type|types|extension|removed|stripped|fou
 file type|types|extension|name|attachment blocked|not|prohibited|rejected|forbidden|banned
 UNWANTED|executable|encrypted|zip attachment|attachments|file|files|archive|extension|filetype
 password protected
-presents a? potential security
+presents a potential
 potential security issue
 """
 

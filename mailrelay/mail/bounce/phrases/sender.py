@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+BANNED = """
+ip|ips|ipv address|addresses? blacklisted|blocklisted|banned|denylisted
+"""
+
 UNVERIFIED = """
 sender address|domain|host|email|verify|verification|callback|callout|spoofed|spoofing|unverified
 sender NO|UNKNOWN|blacklisted|blocklisted

@@ -76,7 +76,7 @@ timeout|timedout|timeouts
 time out
 connection refused|reset|dropped|lost|closed|aborted|expired|timed|terminated|broken|interrupted|unavailable|disconnected
 connection BROKEN|attempt
-lost|broken|dropped|closed|bad|refused|closing connection|pipe|transmission
+lost|broken|dropped|closed|bad|refused connection|pipe|transmission
 remote host|server|system|end closed|disconnected|dropped|unavailable|down|not|unreachable
 no route to host
 no route
