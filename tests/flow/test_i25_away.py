@@ -9,6 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import structlog
 
 from mailrelay.ids import MessageId
 from mailrelay.inbound import absence
@@ -21,6 +22,7 @@ from mailrelay.smtp.address import parse_address
 from mailrelay.store import events, records, unresolved
 from tests.flow.test_i09_explained import rerun
 from tests.support import factory
+from tests.support.cli import Cli
 from tests.support.filing import Desk, mail, office
 from tests.support.http import Api, Client, serving
 
@@ -37,17 +39,24 @@ class Place:
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    async with serving(tmp_path) as api, office(tmp_path, store=api.store) as desk:
-        _, secret = await factory.api_token(api.store, api.clock, desk.org, Right.ADMIN)
-        await desk.record("account/7", name="Customer")
-        await desk.record(
-            "contact/1",
-            "bob@customer.test",
-            name="Bob Gone",
-            owner=desk.anna,
-            links={"employer": "account/7", "boss": "contact/9"},
-        )
-        yield Place(api, desk, api.web.bearing(secret))
+    # Commands run in this process and own its standard output while they do.
+    with structlog.testing.capture_logs():
+        async with serving(tmp_path) as api, office(tmp_path, store=api.store) as desk:
+            yield await furnished(api, desk)
+
+
+async def furnished(api: Api, desk: Desk) -> Place:
+    """Bob, a contact at an account."""
+    _, secret = await factory.api_token(api.store, api.clock, desk.org, Right.ADMIN)
+    await desk.record("account/7", name="Customer")
+    await desk.record(
+        "contact/1",
+        "bob@customer.test",
+        name="Bob Gone",
+        owner=desk.anna,
+        links={"employer": "account/7", "boss": "contact/9"},
+    )
+    return Place(api, desk, api.web.bearing(secret))
 
 
 async def answer(desk: Desk, body: str) -> Arrival:
@@ -135,3 +144,19 @@ async def test_the_api_lists_who_is_absent(place: Place) -> None:
     )
     assert (await place.client.get(f"{V1}/absences?search=eve@")).json == {"items": [], "next": None}
     assert (await place.api.web.get(f"{V1}/absences")).status == 401
+
+
+async def test_commands_list_who_is_absent_and_whom_that_proposes(place: Place) -> None:
+    cli = Cli(place.api.server.unix_socket)
+    assert (await cli("absence", "list")).out == "No automatic reply said that somebody is away.\n"
+    await answer(place.desk, SAID)
+    listed = (await cli("absence", "list", "--search", "bob@")).out
+    assert "bob@customer.test" in listed
+    assert "gone for good" in listed
+    assert "Ann New <ann@customer.test>" in listed
+    (entry,) = await place.desk.waiting()
+    assert "gone" in (await cli("unresolved", "list")).out
+    shown = " ".join((await cli("unresolved", "show", entry.id)).out.split())
+    assert "Bob Gone is no longer at customer.test" in shown
+    filed = await cli("unresolved", "file", entry.id, "--create", "contact")
+    assert filed.out.startswith("Filed on contact/"), filed
