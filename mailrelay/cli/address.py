@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mailrelay.cli.show import table, when
+from mailrelay.cli.show import plain, table, when
 from mailrelay.cli.suppression import suppressions
 from mailrelay.cli.talk import Talk, part, talks
 
@@ -42,6 +42,8 @@ def _told(one: Mapping[str, Any]) -> Iterator[str]:
         )
     else:
         yield f"{one['address']} may be sent to: nothing stands against it."
+    if one["absence"]:
+        yield _absence(one["absence"])
     if one["suppressions"]:
         yield suppressions(one["suppressions"], lifted=True)
     records = ((each["record"], each["name"], each["field"]) for each in one["records"])
@@ -70,6 +72,13 @@ def _told(one: Mapping[str, Any]) -> Iterator[str]:
         for each in one["feedback"]
     )
     yield table(came, "CAME BACK", "AT", "KIND", "ACTION", "MEANS", "BELIEVED", "SAID") or "Nothing came back about it."
+
+
+def _absence(one: Mapping[str, Any]) -> str:
+    told = "Gone for good" if one["gone"] else f"Away until {when(one['until'])}"
+    told += f", says the automatic reply {one['message']} of {when(one['noted_at'])}."
+    instead = ", ".join(each["address"] for each in one["instead"])
+    return told + (f" Instead: {plain(instead)}" if instead else "")
 
 
 def _status(one: Mapping[str, Any]) -> str:

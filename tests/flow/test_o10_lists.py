@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 import structlog
 
-from mailrelay.model.delivery import DeliveryState
+from mailrelay.model.absence import Absence, Instead
+from mailrelay.model.delivery import Delivery, DeliveryState
+from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
+from mailrelay.model.message import Kind
 from mailrelay.model.organisation import Organisation, Right, User
 from mailrelay.model.sending import Scope, Sending
 from mailrelay.model.suppression import SuppressionReason
-from mailrelay.store import deliveries, events, records, suppressions, tallies
+from mailrelay.smtp.address import parse_address
+from mailrelay.store import absences, deliveries, events, feedback, records, suppressions, tallies
 from tests.support import factory
 from tests.support.cli import Cli
 from tests.support.http import Api, Client, serving
@@ -249,6 +253,7 @@ async def test_everything_known_of_an_address_is_on_one_page(
     assert [(one["record"], one["field"]) for one in found["records"]] == [("contact/1", "email")]
     assert [(one["status"], one["job"]) for one in found["deliveries"]] == [("queued", "spring")]
     assert found["feedback"] == []
+    assert found["absence"] is None
     (one,) = await api.store.read(deliveries.to_address, org.id, "bob@customer.test")
     assert one.state is DeliveryState.QUEUED
     said = (await cli("address", "show", "bob@customer.test")).out
@@ -259,9 +264,50 @@ async def test_everything_known_of_an_address_is_on_one_page(
     assert "asked by phone" in said
     assert "Bob Baker" in said
     assert said.endswith("Nothing came back about it.\n")
+    await _came_back(api, one)
+    said = (await cli("address", "show", "bob@customer.test")).out
+    assert "Away until 2026-11-09 09:30:00Z, says the automatic reply " in said
+    assert "Instead: carl@customer.test" in said
+    assert said.splitlines()[-1].split()[-9:] == ["user", "unknown,", "hard", "yes", "550", "5.1.1", "no", "such", "user"]
     unknown = (await cli("address", "show", "eve@customer.test")).out
     assert unknown == (
         "eve@customer.test may be sent to: nothing stands against it.\n\nNo record has it.\n\n"
         "No mail was sent to it.\n\nNothing came back about it.\n"
     )
     assert (await admin.get(f"{V1}/addresses/a@@b")).status == 422
+
+
+async def _came_back(api: Api, one: Delivery) -> None:
+    """A bounce about this delivery, and an automatic reply of its recipient; the mail itself stands for both."""
+    away = Absence(
+        org=one.org,
+        key=one.address.key,
+        until=api.clock.now() + timedelta(days=7),
+        since=None,
+        gone=False,
+        noted_at=api.clock.now(),
+        message=one.message,
+        instead=(Instead("", parse_address("carl@customer.test")),),
+    )
+    report = Feedback(
+        org=one.org,
+        message=one.message,
+        position=0,
+        arrival=one.queue_id,
+        delivery=one.id,
+        kind=Kind.BOUNCE,
+        recipient=str(one.address),
+        key=one.address.key,
+        status="5.1.1",
+        code=550,
+        diagnostic="550 5.1.1 no such user",
+        action=Action.FAILED,
+        category=Category.USER_UNKNOWN,
+        hard=True,
+        fault=Fault.RECIPIENT,
+        tie=Tie.RETURN_PATH,
+        believed=True,
+        at=api.clock.now(),
+    )
+    await api.store.write(absences.note, away)
+    await api.store.write(feedback.add, [report])

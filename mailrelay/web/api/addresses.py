@@ -12,9 +12,10 @@ from mailrelay.model.delivery import Delivery, DeliveryState, DeliveryStatus
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.message import Kind
 from mailrelay.model.record import AddressKind
-from mailrelay.store import deliveries, feedback, matches, suppressions
+from mailrelay.store import absences, deliveries, feedback, matches, suppressions
 from mailrelay.store.base import Tx
 from mailrelay.store.matches import Match
+from mailrelay.web.api.absences import ShownAbsence
 from mailrelay.web.api.suppressions import ShownSuppression, given_address
 from mailrelay.web.application import App
 from mailrelay.web.identity import Caller, Reader
@@ -80,13 +81,15 @@ class AddressFeedback(Shown):
 class ShownAddressPage(Shown):
     """An address: whether it is sent to, everything that ever stood against it, its last mails, and what came back.
 
-    `key` is the address as it is compared. `may_be_sent_to` is false while one of the suppressions holds.
+    `key` is the address as it is compared, `absence` what an automatic reply says while it holds. `may_be_sent_to` is false while
+    one of the suppressions holds.
     """
 
     address: MailAddress
     key: str
     may_be_sent_to: bool
     suppressions: tuple[ShownSuppression, ...]
+    absence: ShownAbsence | None
     records: tuple[AddressRecord, ...]
     deliveries: tuple[AddressDelivery, ...]
     feedback: tuple[AddressFeedback, ...]
@@ -100,11 +103,12 @@ async def show(
     limit: Annotated[int, Query(ge=1, le=100, description="Deliveries and returned mails, the newest.")] = 20,
 ) -> ShownAddressPage:
     """Everything known of an address: what stands against it, its records, its last mails, what came back."""
-    return await app.store.read(_known, caller, given_address(address), limit)
+    return await app.store.read(_known, caller, given_address(address), limit, now=app.clock.now())
 
 
-def _known(tx: Tx, caller: Caller, address: Address, limit: int) -> ShownAddressPage:
+def _known(tx: Tx, caller: Caller, address: Address, limit: int, *, now: datetime) -> ShownAddressPage:
     org, key = caller.org, address.key
+    away = next(iter(absences.of(tx, org, [key], now)), None)
     stood = suppressions.history(tx, org, key)
     sent: tuple[Delivery, ...] = deliveries.to_address(tx, org, key, limit=limit)
     came = feedback.of_address(tx, org, key, limit=limit)
@@ -113,6 +117,7 @@ def _known(tx: Tx, caller: Caller, address: Address, limit: int) -> ShownAddress
         key=key,
         may_be_sent_to=all(one.lifted_at is not None for one in stood),
         suppressions=tuple(ShownSuppression.model_validate(one) for one in stood),
+        absence=None if away is None else ShownAbsence.model_validate(away),
         records=tuple(AddressRecord.of(one) for one in matches.by_addresses(tx, org, [key], limit=_RECORDS)),
         deliveries=tuple(AddressDelivery.model_validate(one) for one in sent),
         feedback=tuple(AddressFeedback.model_validate(one) for one in came),
