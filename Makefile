@@ -5,9 +5,10 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 QUICK := $(wildcard tests/unit tests/store tests/flow tests/config tests/meta)
+FUZZ_SECONDS ?= 60
 CODE := mailrelay tests scripts $(wildcard bench)
 
-.PHONY: help run test check lint types layers docs bench lock clean dev peers
+.PHONY: help run test check lint types layers fuzz docs bench lock clean dev peers
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
@@ -32,6 +33,9 @@ types: dev ## mypy, strict
 
 layers: dev ## the import contracts
 	@$(BIN)/lint-imports --no-cache
+
+fuzz: dev ## feed the readers of mail whatever comes to mind, for FUZZ_SECONDS
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 docs: dev ## write what is generated: config/mailrelay.yaml and pages under docs/
 	@$(BIN)/python -m mailrelay.config.document

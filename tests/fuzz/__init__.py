@@ -1,0 +1,1 @@
+"""Fuzzing of what reads mail from strangers (P14): `make fuzz`."""

@@ -1,0 +1,55 @@
+"""What is fuzzed: readers that take any bytes and must neither raise nor take long, each as a function of bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+
+from mailrelay.mail import arf, away, bounce, dsn, message, reply_text
+from mailrelay.mail.inspect import inspect
+
+_TODAY = date(2026, 11, 21)
+
+
+def judge(raw: bytes) -> None:
+    """What a mail reports, as the pipeline asks and as `message inspect` does; all of it is text that JSON can hold."""
+    parsed = message.parse(raw)
+    for null in (True, False):
+        report = bounce.classify(parsed, envelope_from_null=null)
+        for one in report.recipients if report else ():
+            json.dumps([one.recipient, str(one.status), one.code, one.diagnostic]).encode()
+            assert not (one.hard and one.action != "failed")
+            assert "\n" not in one.recipient
+            assert "\r" not in one.recipient
+    inspect(raw)
+
+
+def fields(raw: bytes) -> None:
+    """The fields of RFC 3464 and RFC 5965, asked of any mail, and of bytes that are only such fields."""
+    kind = b"multipart/report; report-type=delivery-status; boundary=b"
+    head = b"Content-Type: %b\r\n\r\n--b\r\nContent-Type: message/%b\r\n\r\n"
+    for mail in (raw, head % (kind, b"delivery-status") + raw, head % (kind, b"feedback-report") + raw):
+        parsed = message.parse(mail)
+        for in_text in (True, False):
+            assert len(dsn.read(parsed, in_text=in_text)) <= dsn.MAX_RECIPIENTS
+        arf.read(parsed)
+
+
+def reply(raw: bytes) -> None:
+    """The new text of a reply: out of a mail, and out of text; never longer than what it is cut from."""
+    reply_text.reply(message.parse(raw))
+    text = raw.decode("utf-8", "replace")
+    assert len(reply_text.new_text(text)) <= len(text)
+
+
+def absent(raw: bytes) -> None:
+    """Away until when, out of any mail, and out of bytes as the text of an automatic reply."""
+    head = b"From: a@b.example\r\nAuto-Submitted: auto-replied\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+    for mail in (raw, head + raw):
+        found = away.read(message.parse(mail), received=_TODAY)
+        assert found is None or not (found.gone and found.until)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"judge": judge, "fields": fields, "reply": reply, "absent": absent}
+"""By the name that the command line takes."""
