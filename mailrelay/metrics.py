@@ -110,20 +110,22 @@ feedback = _counter(
     believed=("yes", "no"),
 )
 suppressions = _counter(
-    "mailrelay_suppressions_total",
+    "mailrelay_suppression_addresses_total",
     "Addresses suppressed because of an answer, by reason",
     reason=tuple(str(reason) for reason in SuppressionReason),
 )
 sender_blamed = _counter(
     "mailrelay_sender_blamed_total",
     "Answers that blame the sender; permanent ones suspend its job or domain",
-    klass=("permanent", "transient"),
+    kind=("permanent", "transient"),
 )
 suspensions = _counter(
-    "mailrelay_suspensions_total", "Jobs and domains that suspended themselves", scope=tuple(str(one) for one in Scope)
+    "mailrelay_suspension_begun_total",
+    "Jobs and domains that suspended themselves",
+    scope=tuple(str(one) for one in Scope),
 )
 suspended = _gauge(
-    "mailrelay_suspended",
+    "mailrelay_suspension_standing",
     "Jobs and domains suspended until somebody resumes them",
     scope=tuple(str(one) for one in Scope),
 )

@@ -33,7 +33,7 @@ UNPROVED = "550 5.7.26 This mail has been blocked because the sender is unauthen
         ("MAIL", "550 5.7.1 sender address rejected"),
     ],
 )
-async def test_o17_what_blames_the_sender_suspends_the_domain_and_suppresses_nobody(
+async def test_fault_n13_what_blames_the_sender_suspends_the_domain_and_suppresses_nobody(
     tmp_path: Path, verb: str, answer: str
 ):
     async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:

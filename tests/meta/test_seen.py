@@ -103,6 +103,9 @@ def test_metrics_have_names_help_and_closed_labels() -> None:
             "kind",
             "status",
             "believed",
+            "reason",
+            "scope",
+            "measure",
             "service",
             "version",
         }
