@@ -57,7 +57,8 @@ def kind(parsed: ParsedMessage) -> Kind:
     if report == "feedback-report":
         return Kind.FEEDBACK
     if report == "disposition-notification":
-        return Kind.AUTO_REPLY
+        # RFC 5429 §2.2.1: a Sieve script refuses a mail in the form of a receipt; Cyrus and Pigeonhole say so here.
+        return Kind.BOUNCE if "(rejected" in (parsed.headers.get("Auto-Submitted") or "").lower() else Kind.AUTO_REPLY
     subject = parsed.subject
     if _is_returned(parsed):
         return Kind.DELAY if DELAY.search(subject) else Kind.BOUNCE

@@ -15,6 +15,7 @@ from mailrelay.model.feedback import Action
 
 MAX_CHARS = 300_000
 MAX_RECIPIENTS = 500
+MAX_FIELDS = 200
 
 _START = re.compile(r"^[ \t]{0,8}\{", re.MULTILINE)  # behind a `>` somebody quotes it
 _SIGNS = ("notificationType", "eventType")
@@ -46,6 +47,10 @@ class Notification:
     complaint: str
     recipients: tuple[Told, ...]
     user_agent: str
+    source: str
+    """MAIL FROM of the mail that it is about."""
+    fields: tuple[tuple[str, str], ...]
+    """Header fields of that mail, name and value, where SES was told to include them; at most 200."""
 
 
 def read(parsed: ParsedMessage) -> Notification | None:
@@ -62,11 +67,16 @@ def read(parsed: ParsedMessage) -> Notification | None:
         complaint = _get(found, "complaint")
         names = [_text(one, "emailAddress") for one in _list(complaint, "complainedRecipients")]
         told = tuple(Told(name, "", Action.DELIVERED) for name in names if name)
-        return Notification(
-            _text(complaint, "complaintFeedbackType").lower() or "abuse", told, _text(complaint, "userAgent")
-        )
+        complained = _text(complaint, "complaintFeedbackType").lower() or "abuse"
+        return Notification(complained, told, _text(complaint, "userAgent"), *_mail(found))
     told = tuple(one for one in _told(found, kind) if "@" in one.recipient)
-    return Notification("", told, "") if told else None
+    return Notification("", told, "", *_mail(found)) if told else None
+
+
+def _mail(found: object) -> tuple[str, tuple[tuple[str, str], ...]]:
+    about = _get(found, "mail")
+    fields = ((_text(one, "name"), _text(one, "value")) for one in _list(about, "headers")[:MAX_FIELDS])
+    return _text(about, "source"), tuple(field for field in fields if all(field))
 
 
 def _told(found: object, kind: str) -> list[Told]:

@@ -41,6 +41,14 @@ _DELAYED = re.compile(
     r"|is delayed|only a temporary failure|attempts will continue|do not need to re-?send|transient non-fatal|still being retried",
     re.IGNORECASE,
 )
+# As Sendmail, Exim, Courier, Postfix and Exchange head a receipt; a report of failures may list successes beside them.
+_DELIVERED = re.compile(
+    r"had successful delivery notifications|message delivered (?:successfully|to a mail gateway)|delivery report that you requested"
+    r"|(?:was|were|has been|have been) successfully (?:delivered|relayed)"
+    r"|delivery to (?:these|the following) recipients[^\n]{0,40} is complete",
+    re.IGNORECASE,
+)
+_FATAL = re.compile(r"fatal errors|could not be delivered|permanent (?:error|failure)|undeliverable", re.IGNORECASE)
 _REPLY = re.compile(r"(?:re|aw|sv|fwd?|wg|tr)\s{0,4}:", re.IGNORECASE)
 _MACHINE = re.compile(
     r"mailer[-_.]?daemon|post[-_.]?master|(?:no|do[-_.]?not)[-_.]?reply|mail\.?delivery", re.IGNORECASE
@@ -122,7 +130,9 @@ def trouble(recipient: str, words: str, action: Action) -> Trouble:
 
 
 def action_of(text: str) -> Action:
-    """Whether the report says that the system goes on trying."""
+    """Whether the report says that the mail arrived, that the system goes on trying, or neither: then it failed."""
+    if _DELIVERED.search(text) and not _FATAL.search(text):
+        return Action.DELIVERED
     return Action.DELAYED if _DELAYED.search(text) else Action.FAILED
 
 

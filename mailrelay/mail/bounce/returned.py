@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+from mailrelay.mail import ses
 from mailrelay.mail.addresses import read as read_addresses
 from mailrelay.mail.headers import HeaderBlock
 from mailrelay.mail.message import ParsedMessage
@@ -68,6 +69,13 @@ class Traces:
 def traces(parsed: ParsedMessage) -> Traces:
     """What ties a mail that came back to what we sent (I10). Never raises; linear in the mail's length."""
     returned = returned_headers(parsed)
+    told = ses.read(parsed)
+    if told is not None:
+        # RFC 5322 §2.2: a value that SES has unfolded has no line end.
+        lines = [
+            f"{name}: {' '.join(value.split())}" for name, value in (("Return-Path", f"<{told.source}>"), *told.fields)
+        ]
+        returned = HeaderBlock.parse("\n".join(lines).encode("utf-8", "replace"))
     fields = _report_fields(parsed)
     paths = [value for name in _OF_NOTICE for value in parsed.headers.all(name)]
     paths += _named(fields, "original-mail-from")

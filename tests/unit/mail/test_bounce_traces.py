@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -67,6 +68,19 @@ def test_a_transcript_names_the_sender():
 def test_the_mails_that_the_notice_answers_come_last():
     found = read(f"In-Reply-To: <two@crm.example>\n{NOTICE}--b\nContent-Type: message/rfc822\n\n{HEADER}\n\n--b--\n")
     assert found.message_ids == ("one@crm.example", "two@crm.example")
+
+
+def test_ses_tells_of_a_mail_by_its_fields():
+    told = {
+        "notificationType": "Complaint",
+        "complaint": {"complainedRecipients": [{"emailAddress": "ann@shop.example"}]},
+        "mail": {
+            "source": "b+ses@bounce.crm.example",
+            "headers": [{"name": "Message-ID", "value": "<one@crm.example>"}, {"name": "Mailrelay-Delivery", "value": "D01"}, 1],
+        },
+    }  # fmt: skip
+    found = read(f"From: no-reply@sns.amazonaws.com\nSubject: x\n\n{json.dumps(told)}\n")
+    assert found == Traces(("b+ses@bounce.crm.example",), (), ("one@crm.example",), ("D01",))
 
 
 def test_a_mail_that_is_about_nothing_has_no_traces():
