@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from mailrelay.mail import automatic, reply_text
 from mailrelay.mail.away import absence, people
@@ -20,11 +20,13 @@ from mailrelay.model.absence import Instead
 
 __all__ = ["Away", "Instead", "read"]
 
-MAX_CHARS = 6_000
+MAX_CHARS = 4_000
 """How much of an automatic reply is read; what it has to say comes first."""
 MAX_SENTENCE = 600
 MAX_SUBJECT = 300
 
+_LAST = date.max - timedelta(days=800)
+"""A later day has no next year to come back in."""
 _CLOCK = re.compile(
     r"(?<![\d.])\d{1,2}[:.h]\d{2}\s?(?:uhr|hrs?|h|[ap]\.?m\.?)?(?![\d.])(?!\.\d)|(?<![\d.])\d{1,2}\s?(?:uhr|[ap]\.?m\.?|h)(?!\w)|\d{1,2}時|\d{1,2}[点點](?:半)?",
     re.IGNORECASE,
@@ -58,6 +60,7 @@ def read(parsed: ParsedMessage, *, received: date) -> Away | None:
     """
     if automatic.report_type(parsed):
         return None
+    received = min(received, _LAST)
     original = reply_text.reply(parsed)[:MAX_CHARS]
     body, subject = plain(original), plain(parsed.subject[:MAX_SUBJECT])
     sentences = [*_subject(subject), *_sentences(_blanked(body))]

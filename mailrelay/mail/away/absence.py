@@ -16,6 +16,7 @@ _REACH = 70
 """How far from a day the words may stand that say what it is."""
 _BRIDGE = 14
 """How far apart the two days of a range may be, the word between them left out."""
+_FLUENCY_CHARS = 1_500
 _ONE = timedelta(days=1)
 
 _NEAR = re.compile(r"[^\d,;(]{0,28}\Z")
@@ -52,8 +53,9 @@ def find(sentences: Sequence[str], received: date) -> Absence | None:
     equals = [(absence, words) for absence, words in found if absence.rank == best]
     said = equals[0][0]
     if any(absence != said for absence, _ in equals):
-        text = "\n".join(sentences)
-        said = max(equals, key=lambda one: _fluency(text, one[1].patterns))[0]
+        text = "\n".join(sentences)[:_FLUENCY_CHARS]
+        fluency = {words: _fluency(text, words.patterns) for words in {words for _, words in equals}}
+        said = max(equals, key=lambda one: fluency[one[1]])[0]
     # "Away from 20 to 28 November, back on the 30th": the range has the first day.
     ranges = (absence.since for absence, _ in found if absence.since and absence.until <= said.until)
     return replace(said, since=said.since or next(ranges, None))

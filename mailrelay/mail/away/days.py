@@ -186,4 +186,9 @@ def _place(name: str, tables: tuple[Phrases, ...], words: Words) -> int:
 
 
 def _is(name: str, phrases: Phrases, words: Words) -> bool:
-    return re.fullmatch(pattern(phrases, spaced=words.spaced), name, re.IGNORECASE) is not None
+    return _one_of(phrases, words.spaced).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=512)
+def _one_of(phrases: Phrases, spaced: bool) -> re.Pattern[str]:
+    return re.compile(pattern(phrases, spaced=spaced), re.IGNORECASE)

@@ -690,6 +690,13 @@ def test_any_text_is_read_without_an_exception(text, received):
         assert found.since is None or found.since < found.until
 
 
+@pytest.mark.parametrize("received", [date.min, date.max])
+def test_the_ends_of_the_calendar_are_days_like_others(received):
+    for text, _ in (case for cases in RETURNS.values() for case in cases):
+        away(text, received=received)
+    assert away("I am away until tomorrow.", received=received) is not None
+
+
 @given(st.binary(max_size=2_000))
 def test_any_bytes_are_read_without_an_exception(raw):
     read(parse(raw), received=MONDAY)
