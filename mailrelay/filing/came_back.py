@@ -54,8 +54,8 @@ def read(
         report=report,
         complaint=complaint,
         traces=traces(parsed),
-        away=away.read(parsed, received=received) if kind is Kind.AUTO_REPLY else None,
-        answers_invitation=invitation and report is None,
+        away=away.read(parsed, received=received) if kind is Kind.AUTO_REPLY and not invitation else None,
+        answers_invitation=invitation and (report is None or report.kind is Kind.AUTO_REPLY),
     )
 
 

@@ -213,9 +213,13 @@ class Post:
         return await self.edge.store.read(suppressions.holding, self.org.id, [address])
 
     async def records(self, arrival: Arrival) -> set[str]:
-        """The records that a mail is on."""
-        found = await self.edge.store.read(links.of_message, arrival.org, MessageId(arrival.message or ""))
-        return {str(one.record) for one in found if one.removed_at is None}
+        """The records that a mail is on, or one attached to it."""
+
+        def read(tx: Tx) -> set[str]:
+            found = links.of_messages(tx, arrival.org, messages.of_arrival(tx, arrival.org, arrival.id))
+            return {str(one.record) for one in found}
+
+        return await self.edge.store.read(read)
 
     async def is_balanced(self) -> bool:
         """Whether the books agree that nothing is lost (K8)."""
