@@ -19,6 +19,7 @@ Recognise = Callable[[ParsedMessage], tuple[Trouble, ...] | None]
 _RETURNED = (Kind.BOUNCE, Kind.DELAY, Kind.DELIVERED)
 _PASSED_ON = ("re:", "aw:", "fw:", "fwd:", "wg:", "sv:", "tr:", "rv:")
 _MAX_NOTICE = 2_000
+_MAX_BEFORE = 500
 
 
 def classify(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> BounceReport | None:
@@ -39,7 +40,7 @@ def classify(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> Boun
 
 def _of_one(parsed: ParsedMessage, *, envelope_from_null: bool) -> BounceReport | None:
     kind = automatic.kind(parsed)
-    by_machine = envelope_from_null or kind is not Kind.NORMAL
+    by_machine = envelope_from_null or kind not in (Kind.NORMAL, Kind.LIST)
     if troubles := dsn.read(parsed, in_text=by_machine):
         return _report(parsed, _completed(parsed, troubles))
     if complaint := arf.read(parsed):
@@ -50,12 +51,19 @@ def _of_one(parsed: ParsedMessage, *, envelope_from_null: bool) -> BounceReport 
         return BounceReport(kind, ())
     if by_machine or not parsed.subject.lower().startswith(_PASSED_ON):
         for _, recognise in DIALECTS:
-            if troubles := recognise(parsed) or ():
+            if (troubles := recognise(parsed) or ()) and (by_machine or _at_once(parsed, troubles)):
                 return _report(parsed, troubles)
     if kind in _RETURNED or (kind is not Kind.NORMAL and unknown.returns(parsed)):
         action = Action.DELAYED if kind is Kind.DELAY else unknown.action_of(_notice(parsed))
         return _report(parsed, unknown.recognise(parsed, action) or _from_returned(parsed, action))
     return None
+
+
+def _at_once(parsed: ParsedMessage, troubles: tuple[Trouble, ...]) -> bool:
+    """Whether a mail that no machine owns up to begins as a notice does; a person who quotes one greets, asks or tells before."""
+    before, named, _ = parsed.opening[:_MAX_NOTICE].partition(troubles[0].recipient)
+    greeting = before.lstrip().partition("\n")[0].rstrip().endswith((",", "!"))
+    return bool(named) and len(before) <= _MAX_BEFORE and "?" not in before and not greeting
 
 
 def _report(parsed: ParsedMessage, troubles: tuple[Trouble, ...]) -> BounceReport:

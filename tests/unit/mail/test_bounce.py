@@ -118,6 +118,21 @@ def test_a_person_who_writes_about_a_bounce_sent_none(body):
     )
 
 
+NOTICE = "This is the mail system at host mx.example.\n\n<ann@shop.example>: 550 no such user\n"
+
+
+@pytest.mark.parametrize("before", ["Hi all,\n\n", "Does anybody know this?\n\n", "My mails come back. " * 30 + "\n\n"])
+@pytest.mark.parametrize("head", ["", "List-Id: <help.lists.example>\n"])
+def test_a_notice_that_a_person_shows_to_others_is_no_bounce(head, before):
+    assert classify(f"From: Bob <bob@x.example>\n{head}Subject: Postfix\n\n{before}{NOTICE}") is None
+
+
+def test_a_notice_from_an_unusual_sender_is_one():
+    found = classify(f"From: gate <gate@x.example>\nSubject: Your mail\n\n{NOTICE}")
+    assert found is not None
+    assert [one.recipient for one in found.recipients] == ["ann@shop.example"]
+
+
 def test_a_null_reverse_path_lets_the_fields_count_in_a_text():
     text = (
         "From: x@shop.example\nSubject: x\n\nFinal-Recipient: rfc822; ann@shop.example\nAction: failed\nStatus: 5.1.1\n"
