@@ -217,7 +217,9 @@ def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> Verd
         return _verdict(group.category, _blamed(group.fault, subject, detail), certain=group.certain)
     if exact := _STATUS.get((subject, detail)):
         return _verdict(exact, _blamed(Fault.NEITHER, subject, detail))
-    if group := phrases.VAGUE.find(plain, said):
+    group = phrases.VAGUE.find(plain, said)
+    # Postfix puts "Recipient address rejected" before whatever a rule of the host says: with a status of policy, nobody is unknown.
+    if group and not (subject == 7 and group.category is Category.USER_UNKNOWN):
         # "Not found" alone may be said of anything: it kills an address only where a host answered so.
         certain = group.certain or subject == 1 or code in (511, 550, 551, 553, 554)
         return _verdict(group.category, _blamed(group.fault, subject, detail), certain=certain)
