@@ -61,7 +61,7 @@ def read(parsed: ParsedMessage, *, received: date) -> Away | None:
     if automatic.report_type(parsed):
         return None
     received = min(received, _LAST)
-    original = reply_text.reply(parsed)[:MAX_CHARS]
+    original = _written(parsed)
     body, subject = plain(original), plain(parsed.subject[:MAX_SUBJECT])
     sentences = [*_subject(subject), *_sentences(_blanked(body))]
     said = absence.find(sentences, received)
@@ -74,6 +74,13 @@ def read(parsed: ParsedMessage, *, received: date) -> Away | None:
         return None
     instead = people.find(original, body, own=_own(parsed))
     return Away(said.until if said else None, said.since if said else None, gone, instead)
+
+
+def _written(parsed: ParsedMessage) -> str:
+    """The beginning of what the reply says itself, without the mail that it quotes."""
+    # As with a reply-mail, but what stands far below is not even looked at.
+    text = reply_text.new_text(parsed.text[: 4 * MAX_CHARS]) if parsed.text_parts else reply_text.reply(parsed)
+    return text[:MAX_CHARS]
 
 
 def _own(parsed: ParsedMessage) -> frozenset[str]:
