@@ -28,6 +28,7 @@ CODES = [
     ("550 5.7.28 Too much", Category.RATE_LIMITED, Fault.SENDER),
     ("421 4.7.0 Try again later", Category.RATE_LIMITED, Fault.SENDER),
     ("450 4.7.1 Greylisted", Category.RATE_LIMITED, Fault.NEITHER),
+    ("550 5.7.1 <ann@shop.example>: Recipient address rejected: Not from you", Category.POLICY, Fault.NEITHER),
     ("550 5.1.1", Category.USER_UNKNOWN, Fault.RECIPIENT),
     ("550 5.1.7", Category.POLICY, Fault.SENDER),
     ("550 5.2.2", Category.MAILBOX_FULL, Fault.RECIPIENT),
