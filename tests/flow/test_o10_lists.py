@@ -178,6 +178,13 @@ async def test_the_list_is_searched_by_reason_and_shows_who_lifted_what_and_why(
     )
 
 
+async def test_i11_how_many_soft_bounces_suppress_is_a_setting(cli: Cli) -> None:
+    found = await cli.json("organisation", "set", "soft_bounces=3", "soft_bounce_days=14")
+    assert (found["settings"]["soft_bounces"], found["settings"]["soft_bounce_days"]) == (3, 14)
+    refused = await cli("organisation", "set", "soft_bounce_days=0")
+    assert refused.error == "mailrelay: settings.soft_bounce_days: must be at least 1\n"
+
+
 # --- who unsubscribes ---
 
 
@@ -268,7 +275,17 @@ async def test_everything_known_of_an_address_is_on_one_page(
     said = (await cli("address", "show", "bob@customer.test")).out
     assert "Away until 2026-11-09 09:30:00Z, says the automatic reply " in said
     assert "Instead: carl@customer.test" in said
-    assert said.splitlines()[-1].split()[-9:] == ["user", "unknown,", "hard", "yes", "550", "5.1.1", "no", "such", "user"]
+    assert said.splitlines()[-1].split()[-9:] == [
+        "user",
+        "unknown,",
+        "hard",
+        "yes",
+        "550",
+        "5.1.1",
+        "no",
+        "such",
+        "user",
+    ]
     unknown = (await cli("address", "show", "eve@customer.test")).out
     assert unknown == (
         "eve@customer.test may be sent to: nothing stands against it.\n\nNo record has it.\n\n"

@@ -84,6 +84,8 @@ READS: tuple[Statement, ...] = (
     call(suspensions.counted, ORG, JOB, last=None, at=START),
     call(suspensions.counted, ORG, DOMAIN, last=None, at=START),
     call(tallies.list_sendings, ORG, domains_since=20_000, after=JOB),
+    call(deliveries.to_address, ORG, "a@x.test", before=DeliveryId("D")),
+    call(deliveries.to_address, ORG, "a@x.test", job="spring", limit=1),
     call(dkim_keys.active, "a.example", now=START),
     call(events.of_message, ORG, "M"),
     call(events.after, ORG, 0, limit=10),
