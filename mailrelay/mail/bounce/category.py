@@ -225,7 +225,8 @@ def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> Verd
         return _verdict(group.category, _blamed(group.fault, subject, detail), certain=certain)
     undefined = _UNDEFINED.get(subject) if detail == 0 else None
     category = undefined or _SUBJECT.get(subject) or _CODE.get(code or 0, Category.UNKNOWN)
-    return _verdict(category, _blamed(Fault.NEITHER, subject, detail))
+    # Some hosts say 553 to whatever they dislike about an address, the sender's too.
+    return _verdict(category, _blamed(Fault.NEITHER, subject, detail), certain=code != 553)
 
 
 def _verdict(category: Category, fault: Fault = Fault.NEITHER, *, certain: bool = True) -> Verdict:

@@ -25,13 +25,15 @@ _TAG = re.compile(
 )
 # The look-behind keeps it linear: a part is tried at its first character only.
 _ADDRESS = re.compile(r"(?<![^\s<>\"'\[(:;,=])[^\s<>\"'\[(:;,=@]{1,320}@[^\s<>\"')\],;:]{1,320}")
-# After a single slash stands a path, after two of them a host.
-_HOST = re.compile(r"(?<![\w.-])(?<![^/]/)(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,24}(?![\w.-]*\w)")
+# Exchange has dots in its words. After a single slash stands a path, after two of them a host.
+_HOST = re.compile(
+    r"(?<![\w.-])(?<![^/]/)(?!(?:resolver|storedrv|queue|smtpsend)\.)(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,24}(?![\w.-]*\w)"
+)
 _LISTS = re.compile(
     r"spamhaus|spamcop|sorbs|barracudacentral|abuseat|surriel|uceprotect|manitu|mailspike|spamrats|abusix|invaluement|senderscore"
     r"|trustedsource|openspf|habeas|njabl|^spf\.|blackhole|spamcannibal|barracuda\.com/reputation|rbl\b|bl\."
 )
-_GONE = re.compile(r"['\"]? (?:does not|doesn['\u2019]t) exist")
+_GONE = re.compile(r"['\"]?\s{1,9}(?:does\s{1,9}not|doesn['\u2019]t)\s{1,9}exist")
 _ORANGE = re.compile(r"\bofr\d{0,3}_(?=\d{3}\b)")
 _WORD = re.compile(r"(?<![^\W_])[^\W\d_][^\W_]*(?:_\d{3})?")
 # Where a text that does not part words goes on from one that does.

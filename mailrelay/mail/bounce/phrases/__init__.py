@@ -55,6 +55,7 @@ SURE = Groups(
     # Who sends is not who receives: "sender … user unknown" and "too many unknown users" stand before what they contain.
     Group(Category.POLICY, Fault.SENDER, sender.BANNED),
     Group(Category.FILTERED, Fault.RECIPIENT, recipient.FILTERED_FIRST),
+    Group(Category.POLICY, Fault.NEITHER, system.NOT_A_MEMBER),
     Group(Category.POLICY, Fault.SENDER, sender.UNVERIFIED),
     Group(Category.RATE_LIMITED, Fault.SENDER, sender.HARVESTING),
     Group(Category.RATE_LIMITED, Fault.NEITHER, sender.GREYLISTED),
@@ -62,7 +63,6 @@ SURE = Groups(
     Group(Category.POLICY, Fault.SENDER, sender.COMPLAINED),
     Group(Category.RATE_LIMITED, Fault.SENDER, sender.OWN_LIMIT),
     Group(Category.TIMEOUT, Fault.NEITHER, system.RETRYABLE),
-    Group(Category.POLICY, Fault.NEITHER, system.NOT_A_MEMBER),
     Group(Category.SYSTEM, Fault.NEITHER, system.DELIVERY_AGENT),
     Group(Category.CONTENT, Fault.NEITHER, message.BAD_LINK),
     # What does not kill an address stands before what does: a wrong "dead" loses a customer.

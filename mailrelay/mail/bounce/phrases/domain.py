@@ -34,13 +34,16 @@ domain not exist|exists|found
 """
 
 OUT_OF_REACH = """
+can not route to
+invalid domain name
 domain not reachable
 not find a gateway
 """
 
 UNKNOWN = """
+no matches to nameserver query
 host|domain|hostname|node|server unknown|notfound|nonexistent|unresolvable|unrouteable|unroutable|invalid
-host|domain|hostname|node|name|domains not found|exist|exists|known|resolvable|registered|resolve|exists|valid
+host|domain|hostname|node|domains not found|exist|exists|known|resolvable|registered|resolve|exists|valid
 host|domain|destination * not exist|exists
 host or domain name not found
 host|domain name|names not found|resolved|exist
@@ -67,7 +70,6 @@ domain must exist
 dns unknown
 bad|invalid destination|recipient host|system|domain
 no route to domain
-unresolvable
 address|recipient unresolvable domain|host
 unable to route
 no address associated with hostname|name|host

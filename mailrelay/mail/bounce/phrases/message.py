@@ -20,6 +20,7 @@ potential security issue
 """
 
 NOT_COMPLIANT = """
+header|headers fail|fails|syntax
 not rfc
 rfc compliant|compliance|violation|conformant
 not compliant|conform|comply * rfc|standard|rfc5322|rfc2822|rfc822
@@ -30,7 +31,7 @@ messages|message missing|with a? valid|multiple
 missing|no|empty|required message|date|from|subject|header|headers|messageid id|header|field|headers
 missing|empty from|date|messageid
 from|date|header|headers missing|required
-bare lf|cr|linefeed|newline|newlines|linefeeds
+bare line|lf|cr|linefeed|newline|newlines|linefeeds
 """
 
 TOO_LARGE = """
@@ -74,6 +75,7 @@ TOO_LARGE_IN_CJK = """
 """
 
 CONTENT = """
+message scored
 spam
 spams
 spm

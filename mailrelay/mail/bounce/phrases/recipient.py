@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 FULL = """
+space used up
+space|storage not enough|sufficient
+postfachinhaber|benutzer|postfach * zu viele
+depasse son? quota
 overdrawn
 mailbox exceeded|exceeds
 mailbox * limit
@@ -172,6 +176,7 @@ mailbox name not
 account|recipient|user|mailbox|address unavailable
 not in our|my|the? directory|database|list|system|user
 not a? user|mailbox
+name not found at
 not have an|any|such|a * account|mailbox|user
 user|recipient|customer not have * account|mailbox|inbox|profile
 user|person|recipient|employee|staff|colleague no|not longer? with|works|employed|at|here|work
@@ -221,7 +226,7 @@ chkuser
 not found by smtp address lookup
 benutzer|empfaenger|empfanger|adressat|adresse|teilnehmer|mailadresse|postfach|konto * unbekannt|ungultig|ungueltig
 benutzer|empfaenger|empfanger|adresse|mailadresse|postfach|konto|mailbox|account * existiert nicht|keine
-benutzer|empfaenger|empfanger|adresse|postfach|konto * nicht gefunden|bekannt|vorhanden|gultig|gueltig|existent|verfugbar
+benutzer|empfaenger|empfanger|adresse|postfach|konto * nicht gefunden|bekannt|vorhanden|gultig|gueltig|existent
 unbekannter|unbekannte empfanger|empfaenger|benutzer|adresse|mailadresse|nutzer
 ungultige|ungueltige|ungultiger|falsche empfanger|empfaenger|adresse|empfangeradresse|empfaengeradresse|mailadresse
 kein|keine|kein solcher|solches|gultiger benutzer|postfach|empfanger|empfaenger|mailbox|konto|account

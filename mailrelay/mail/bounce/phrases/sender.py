@@ -7,6 +7,7 @@ ip|ips|ipv address|addresses? blacklisted|blocklisted|banned|denylisted
 """
 
 UNVERIFIED = """
+domain may not exist or dns
 sender address|domain|host|email|verify|verification|callback|callout|spoofed|spoofing|unverified
 sender NO|UNKNOWN|blacklisted|blocklisted
 sender verify|verification|validation|callback|callout failed|fail|failure
@@ -74,6 +75,8 @@ not * domain's|domain policy
 """
 
 NAMELESS = """
+unresolvable relay|client
+relay host name
 ptr
 reverse dns|lookup|hostname|host|name|address|record|resolution|mapping|delegation|entry|ip
 rdns
@@ -103,6 +106,8 @@ use your|the isp|isps|providers|provider smtp|mail|relay|server
 """
 
 LISTED = """
+hl rep|ipb|mep
+ip authorization|check|authentication
 dnsbl
 rbl
 rbls
@@ -168,12 +173,15 @@ require|requires|required|requiring|without|must|needs|enforced|need starttls|tl
 session|connection|channel encryption|encrypted required|must|is|not
 tls * required|handshake|negotiation|requirement|failed|error
 tls version|cipher|protocol
+verify tls
 no|weak|insufficient shared? cipher|encryption|ciphers
 insecure|unencrypted|plaintext|cleartext connection|session|delivery|mail
 dane|tlsa|mta sts|failed|failure|record|policy|records|validation|error
 """
 
 RECIPIENT_BUSY = """
+user|recipient|mailbox|account * number of messages
+MAIL * per hour|day|minute
 user|recipient|mailbox|account|address * receiving|received * quickly|rate|much|many|volume|fast
 user|recipient|mailbox|account * rate limit|limited
 recipient thread limit
@@ -201,7 +209,12 @@ too many|much connections|connection|sessions|concurrent|simultaneous|connects|t
 user|users|account? sending limit|quota|limits
 sending|submission|relay|outgoing|outbound limit|quota|limits|allowance
 daily|hourly * limit|quota|limits
-email|mail quota exceeded
+email quota exceeded
+attempts reached limit
+hl icc|ifc
+mi sfq|dmc
+rp drc|trc
+limit * outgoing messages
 reached|exceeded your * limit|quota|limits
 received|receiving too many|much messages|mail|emails|email from
 deferred|delayed due|because|temporarily|permanently * volume|traffic
@@ -241,12 +254,12 @@ temporarily|permanently deferred
 messages|message|mail|all|emails from * deferred|throttled|limited
 unsolicitedratelimiterror
 receivingrate|receivingrateperm|unsolicitedipratelimiterror|receivingratetemp
-busy|congested
+congested
 congestion
 overload|overloaded
 trop de connexions|messages|destinataires
 limite de connexions|envoi
-zu viele verbindungen|nachrichten|empfanger
+zu viele verbindungen
 demasiadas|demasiados conexiones|mensajes
 """
 

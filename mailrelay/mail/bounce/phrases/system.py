@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 RETRYABLE = """
+attempts exceeded|failed|exhausted
+number of received
 host|domain|name not found try again
 connection reset by peer
 temporary|temporarily|transient dns|name|lookup|resolution|resolver failure|error|failed|lookup|failing|resolution
@@ -14,7 +16,7 @@ ofr_505
 procmail
 command|program not found
 mailer error
-could|can not create|open|chdir|lock|append
+could|can not create|chdir|append
 unable to contact|open|reach|query ldap|database|directory
 internal|local system|server error
 """
@@ -23,9 +25,10 @@ NOT_A_MEMBER = """
 google groups|groupes|grupper|gruppen|gruppi
 グループ
 restrictedsender
-resolver rst authrequired|notauthorized|notauthorizedtogroup|notauthenticated
+resolver rst authrequired|notauthorized|notauthorizedtogroup|sendernotauthenticatedforgroup|sendernotauthenticatedformailbox
+restrictedtorecipientspermission
 recipient|mailbox|group|list * not authorized|authorised to
-permission|permitted|allowed|authorized|authorised to send|mail|email|write|deliver this? MAIL? to group|list|BOX|distribution
+permission|permitted|allowed|authorized|authorised to send|mail|email|write|deliver this? MAIL? to this? group|list|BOX|distribution
 permission|permitted|allowed|authorized|authorised to post|submit
 delivery not authorized|authorised
 only * allowed|authorized|permitted|members|subscribers * send|post
@@ -200,7 +203,7 @@ bug
 """
 
 HOUSE_RULES = """
-access|connection|permission|traffic|transaction|request|service NO
+access|connection|permission|traffic|transaction|request|service to? NO
 policy|policies
 security policy|policies|reasons|reason|violation|restrictions
 administrative|administrator|administratively|admin

@@ -34,7 +34,7 @@ ip address been|not|rejected
 """
 
 RECIPIENT = """
-recipient|recipients|rcpt|user|mailbox|addressee|to|address|addresses rejected|refused|denied|reject|address
+recipient|recipients|rcpt|user|mailbox|addressee|address rejected|refused|denied
 address rejected|refused|denied
 invalid|bad rcpt|recipients|recipient
 """
