@@ -307,11 +307,14 @@ def _suppress(tx: Tx, delivery: Delivery, reason: SuppressionReason, *, evidence
 
 def _blame(tx: Tx, answer: Answered, blamed: blame.Blame, *, at: datetime, levels: BrakeLevels) -> None:
     now, stops = answer.delivery, blamed.stops
-    tx.afterwards(partial(_told_blamed, answer, stops))
+    tx.afterwards(partial(_told_blamed, answer, blamed))
+    if not blamed.permanent:
+        return
+    _event(
+        tx, now, EventType.SENDER_BLAMED, at, {"reply": _line(answer.said), "source": answer.source, "by": answer.by}
+    )
     if stops is None:
         return
-    data = {"scope": stops.scope, "name": stops.name, "reply": _line(answer.said), "source": answer.source}
-    _event(tx, now, EventType.SENDER_BLAMED, at, data)
     last = suspensions.latest(tx, now.org, [stops]).get(stops)
     since = at - _BLAMES_WITHIN
     if last is not None and last.resumed_at is not None:
@@ -357,16 +360,16 @@ def _brake_one(tx: Tx, org: OrgId, sending: Sending, *, by: str, at: datetime, l
     if last is not None and last.resumed_at is None:
         return
     counts = suspensions.counted(tx, org, sending, last=last, at=at)
-    worst = brakes.judge(counts, levels)
-    if worst is None:
+    found = brakes.bad(counts, levels)
+    if found and found[0].level is brakes.Level.STOP:
+        evidence = "; ".join(str(one) for one in found)
+        _suspend(tx, org, sending, reason=f"Too many {found[0]}", evidence=evidence, by=by, at=at)
         return
-    evidence = "; ".join(str(one) for one in brakes.rates(counts, levels))
-    if worst.level is brakes.Level.STOP:
-        _suspend(tx, org, sending, reason=f"Too many {worst}", evidence=evidence, by=by, at=at)
-    elif warnings.first_today(tx, org, sending, worst.measure, day=tallies.day_of(at)):
-        data = {"scope": sending.scope, "name": sending.name, "measure": worst.measure, "evidence": str(worst)}
-        events.append(tx, org=org, at=at, type=EventType.SENDING_WARNED, data=data)
-        tx.afterwards(partial(_told_warned, org, sending, worst))
+    for one in found:
+        if warnings.first_today(tx, org, sending, one.measure, day=tallies.day_of(at)):
+            data = {"scope": sending.scope, "name": sending.name, "measure": one.measure, "evidence": str(one)}
+            events.append(tx, org=org, at=at, type=EventType.SENDING_WARNED, data=data)
+            tx.afterwards(partial(_told_warned, org, sending, one))
 
 
 # --- the journal, metrics and the log ---
@@ -413,10 +416,12 @@ def _told_suppressed(delivery: Delivery, reason: SuppressionReason, evidence: st
     )
 
 
-def _told_blamed(answer: Answered, stops: Sending | None) -> None:
-    metrics.sender_blamed.labels("transient" if stops is None else "permanent").inc()
+def _told_blamed(answer: Answered, blamed: blame.Blame) -> None:
+    metrics.sender_blamed.labels("permanent" if blamed.permanent else "transient").inc()
     one = answer.delivery
-    _logger.warning(
+    # A throttle comes with every attempt while it lasts.
+    say = _logger.warning if blamed.permanent else _logger.info
+    say(
         "sender.blamed",
         org=one.org,
         delivery=one.id,

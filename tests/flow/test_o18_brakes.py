@@ -8,21 +8,26 @@ from pathlib import Path
 import pytest
 import structlog
 
-from mailrelay.config.schema import Brake, BrakeLevels, Config
+from mailrelay import metrics
+from mailrelay.config.schema import Brake, BrakeLevels, Config, ListenerKind
 from mailrelay.errors import Conflict
 from mailrelay.model.delivery import DeliveryState
 from mailrelay.model.envelope import EnvelopeRecipient
 from mailrelay.model.event import EventType
 from mailrelay.model.organisation import Right
 from mailrelay.outbound import consequences
+from mailrelay.service import Stopping
 from mailrelay.smtp.address import parse_address
-from mailrelay.store import events, suspensions
+from mailrelay.store import deliveries, events, suspensions
+from mailrelay.upkeep.ledger import LedgerKeeper
 from tests.flow.test_i11_hard_and_soft import by_mx
 from tests.support import factory
 from tests.support.cli import Cli
+from tests.support.edge import MAIL, PASSWORD, edge
 from tests.support.http import serving
 from tests.support.outbound import Relay, relay
 from tests.support.remote import Remote, remote
+from tests.support.smtp_client import connected
 
 V1 = "/api/v1"
 LEVELS = BrakeLevels(bounces=Brake(warn=0.2, stop=0.4, sample=10), complaints=Brake(warn=0.05, stop=0.1, sample=20))
@@ -79,6 +84,8 @@ async def test_o18_a_job_warns_stops_says_why_and_is_resumed(tmp_path: Path):
                 (one,) = await us.store.read(suspensions.list_standing, us.org.id)
                 assert str(one.sending) == "job:spring"
                 assert one.reason == "Too many bounces: 9 of 22 (40.91%), at or over the level of 40.00%"
+                await LedgerKeeper(api.store, api.clock, Stopping()).look()
+                assert metrics.suspended.labels("job")._value.get() == 1
                 shown = {one["scope"]: one for one in (await web.get(f"{V1}/rates")).json["items"]}
                 assert (shown["job"]["suspended"], shown["job"]["why"]) == (True, one.reason)
                 assert (shown["domain"]["suspended"], shown["domain"]["level"]) == (False, "ok")
@@ -153,3 +160,21 @@ async def test_o18_the_same_key_with_another_job_is_another_request(tmp_path: Pa
         assert (await us.submit(raw=raw, idempotency_key="k", job="spring")).queue_id == first.queue_id
         with pytest.raises(Conflict):
             await us.submit(raw=raw, idempotency_key="k", job="summer")
+
+
+async def test_o18_over_smtp_a_job_stands_in_the_header_and_is_taken_out(tmp_path: Path):
+    async with edge(tmp_path) as here, connected(here.port(ListenerKind.SUBMISSION)) as client:
+        await client.ehlo()
+        await client.starttls()
+        await client.ehlo()
+        await client.log_in("anna@example.com", PASSWORD)
+        taken = await client.mail("bob@customer.test", b"X-Mailrelay-Job: spring 2026\r\n" + MAIL)
+        assert taken.is_positive
+        (arrival,) = await here.arrivals()
+        assert b"Mailrelay-Job" not in await here.raw(arrival)
+        (one,) = await here.store.read(deliveries.list_deliveries, arrival.org, job="spring 2026")
+        assert one.queue_id == arrival.id
+        for wrong in (b"", b"x" * 65):
+            refused = await client.mail("bob@customer.test", b"X-Mailrelay-Job: " + wrong + b"\r\n" + MAIL)
+            assert str(refused).startswith("554 5.6.0 X-Mailrelay-Job: must be 1 to 64 printable characters")
+        assert len(await here.arrivals()) == 1

@@ -35,8 +35,9 @@ from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import batch, consequences
 from mailrelay.outbound.consequences import Answered
 from mailrelay.store import deliveries, events, ledger, queue, suppressions, suspensions, tallies
+from mailrelay.store.base import Tx
 from mailrelay.store.queue import Settlement
-from tests.store.explain import AnyStore
+from tests.store.explain import AnyStore, watched
 from tests.support import factory
 from tests.support.clock import FakeClock
 from tests.support.delivery import a_delivery
@@ -290,6 +291,39 @@ async def test_a_relays_name_for_a_mail_finds_its_deliveries(way: Way) -> None:
     assert await way.store.read(deliveries.by_relay_ids, way.org, []) == ()
 
 
+async def test_what_is_told_afterwards_is_told_once_and_only_when_it_is_durable(way: Way) -> None:
+    told: list[str] = []
+
+    def write(tx: Tx, word: str, *, fails: bool = False) -> None:
+        tx.afterwards(lambda: told.append(word))
+        if fails:
+            raise LookupError(word)
+
+    async def failing() -> None:
+        with pytest.raises(LookupError):
+            await way.store.write(write, "lost", fails=True)
+
+    await asyncio.gather(way.store.write(write, "one"), failing(), way.store.write(write, "two"))
+    assert sorted(told) == ["one", "two"]
+
+
+async def test_no_consequence_reads_a_table_from_end_to_end(way: Way) -> None:
+    way.levels = BrakeLevels(bounces=Brake(warn=0.1, stop=0.2, sample=3))
+    sent = await way.answered(YES, recipient="a@b.test", job="spring")
+    told = await way.answered(YES, recipient="b@b.test")
+    async with watched(way.store) as watch:
+        await way.answered(UNPROVED, recipient="e@b.test", job="summer")
+        await way.answered(FULL, recipient="c@b.test", job="spring")
+        await way.answered(LATER, recipient="d@b.test", job="spring")
+        await way.report(sent)
+        await way.store.write(consequences.replied, told, message=MessageId("M2"), by="Q", at=way.clock.now())
+        await way.store.write(
+            consequences.complained, told, type="abuse", evidence="", by="Q", at=way.clock.now(), brakes=way.levels
+        )
+    watch.check()
+    assert await way.suspended() == [DOMAIN, Sending(Scope.JOB, "summer")]
+
+
 # --- by a report ---
 
 
@@ -494,6 +528,19 @@ async def test_a_suspension_is_of_one_organisation(way: Way, clock: Clock) -> No
 
 
 # --- brakes ---
+
+
+async def test_each_measure_warns_for_itself(way: Way) -> None:
+    low = Brake(warn=0.1, stop=1, sample=2)
+    way.levels = BrakeLevels(bounces=low, complaints=low)
+    sent = await way.answered(YES, recipient="a@b.test")
+    await way.answered(YES, recipient="b@b.test")
+    await way.report(sent, hard=False)
+    await way.store.write(
+        consequences.complained, sent, type="abuse", evidence="", by="Q", at=way.clock.now(), brakes=way.levels
+    )
+    warned = [dict(one.data)["measure"] for one in await way.events(EventType.SENDING_WARNED)]
+    assert warned == ["bounces", "complaints"]
 
 
 async def test_a_rate_warns_once_a_day_then_stops_and_after_a_resumption_needs_a_new_sample(way: Way) -> None:

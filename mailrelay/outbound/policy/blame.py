@@ -11,9 +11,11 @@ from mailrelay.model.sending import Scope, Sending
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """The sender is at fault. `stops` is what is suspended once there are enough of them; None: nothing, it passes."""
+    """The sender is at fault, for good or for now."""
 
+    permanent: bool
     stops: Sending | None
+    """What is suspended once there are enough of them; None: nothing, it passes, or it is about a notice of our own."""
 
 
 def sendings(delivery: Delivery) -> tuple[Sending, ...]:
@@ -26,4 +28,4 @@ def blame(delivery: Delivery, fault: Fault, *, permanent: bool) -> Blame | None:
     """None unless the sender is blamed. A transient answer (421 4.7.x) slows us down and stops nothing."""
     if fault is not Fault.SENDER:
         return None
-    return Blame(stops=next(iter(sendings(delivery)), None) if permanent else None)
+    return Blame(permanent, stops=next(iter(sendings(delivery)), None) if permanent else None)

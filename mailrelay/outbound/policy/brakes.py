@@ -61,9 +61,14 @@ def rates(counts: Counts, levels: BrakeLevels) -> tuple[Rate, ...]:
 
 
 def judge(counts: Counts, levels: BrakeLevels) -> Rate | None:
-    """The worst measure at a level to warn or stop, the first of several; None when all is well."""
-    worst = max(rates(counts, levels), key=lambda rate: rate.level)
-    return worst if worst.level is not Level.OK else None
+    """The worst measure, the first of several that are as bad; None when all is well."""
+    return next(iter(bad(counts, levels)), None)
+
+
+def bad(counts: Counts, levels: BrakeLevels) -> tuple[Rate, ...]:
+    """The measures at a level to warn or stop, the worst first."""
+    found = sorted(rates(counts, levels), key=lambda rate: -rate.level)
+    return tuple(rate for rate in found if rate.level is not Level.OK)
 
 
 def _judged(measure: Measure, count: int, out_of: int, brake: Brake) -> Rate:

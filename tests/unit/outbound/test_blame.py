@@ -21,14 +21,14 @@ JOB, DOMAIN = Sending(Scope.JOB, "spring"), Sending(Scope.DOMAIN, "a.test")
 
 def test_the_job_is_stopped_or_else_the_domain() -> None:
     mail = a_delivery(FakeClock(), mail_from=Address("anna", "a.test"))
-    assert blame.blame(mail, Fault.SENDER, permanent=True) == blame.Blame(stops=DOMAIN)
-    assert blame.blame(replace(mail, job="spring"), Fault.SENDER, permanent=True) == blame.Blame(stops=JOB)
+    assert blame.blame(mail, Fault.SENDER, permanent=True) == blame.Blame(True, stops=DOMAIN)
+    assert blame.blame(replace(mail, job="spring"), Fault.SENDER, permanent=True) == blame.Blame(True, stops=JOB)
     assert blame.sendings(replace(mail, job="spring")) == (JOB, DOMAIN)
 
 
 def test_a_throttle_stops_nothing_and_a_recipients_fault_blames_nobody() -> None:
     mail = a_delivery(FakeClock(), job="spring")
-    assert blame.blame(mail, Fault.SENDER, permanent=False) == blame.Blame(stops=None)
+    assert blame.blame(mail, Fault.SENDER, permanent=False) == blame.Blame(False, stops=None)
     for fault in (Fault.RECIPIENT, Fault.NEITHER):
         assert blame.blame(mail, fault, permanent=True) is None
 
@@ -36,7 +36,7 @@ def test_a_throttle_stops_nothing_and_a_recipients_fault_blames_nobody() -> None
 def test_a_notice_of_ours_is_nobodys_sending() -> None:
     notice = a_delivery(FakeClock(), mail_from=None)
     assert blame.sendings(notice) == ()
-    assert blame.blame(notice, Fault.SENDER, permanent=True) == blame.Blame(stops=None)
+    assert blame.blame(notice, Fault.SENDER, permanent=True) == blame.Blame(True, stops=None)
 
 
 @pytest.mark.parametrize(
