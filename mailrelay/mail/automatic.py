@@ -149,9 +149,12 @@ def report_type(parsed: ParsedMessage) -> str:
 def _delivery_kind(parsed: ParsedMessage) -> Kind:
     """By the worst Action of a DSN (RFC 3464 §2.3.3): failed, then delayed, then delivered, relayed, expanded."""
     actions = {action for part in parsed.parts if "delivery-status" in part.type for action in _actions(part)}
-    if "failed" in actions or not actions:
-        return Kind.DELAY if not actions and DELAY.search(parsed.subject) else Kind.BOUNCE
-    return Kind.DELAY if "delayed" in actions else Kind.DELIVERED
+    if not actions:
+        return Kind.DELAY if DELAY.search(parsed.subject) else Kind.BOUNCE
+    if all(action.startswith(("deliver", "relay", "expand")) for action in actions):
+        return Kind.DELIVERED
+    arrived_or_late = ("deliver", "relay", "expand", "delay", "defer")
+    return Kind.DELAY if all(action.startswith(arrived_or_late) for action in actions) else Kind.BOUNCE
 
 
 def _actions(part: Part) -> list[str]:

@@ -23,6 +23,7 @@ MAX_DIAGNOSTIC = 4_000
 _STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9-]{2,40})[ \t]*:[ \t]*(.*)")
 _NAMES = ("original-recipient", "final-recipient", "x-actual-recipient")
+_SAID = frozenset(("action", "status", "diagnostic-code"))
 _RECIPIENT = re.compile(r"^(?:original|final)-recipient[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _SAYS = re.compile(r"^(?:action|status|diagnostic-code)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
@@ -30,7 +31,7 @@ _CODE = re.compile(
     r"(?:^|(?:said|reply|response|answer|error|refused to talk to me|with|host)\s*:\s*|['\"\s(])([245][0-5]\d)(?=[ \-]\S|\Z)"
 )
 _ADDRESS = re.compile(
-    r"(\"[^\"\r\n]{1,128}\"|[^\s<>()\[\]:;,\"@]{1,320})@(\[[^\]\s]{1,80}\]|[^\s<>()\[\]:;,\"'@]{1,255})"
+    r"(\"[^\"\r\n]{1,128}\"|[^\s<>()\[\]:;,\"@]{1,320})@(\[[^\]\s]{1,80}\]|[^\s<>()\[\]:;,&\"'@]{1,255})"
 )
 # IronPort puts its own name for the status before what the remote host said.
 _QUOTED = re.compile(r"[245]\.\d{1,3}\.\d{1,3} - [^'\d]{1,80}([245]\d\d)[- ]'(.{1,3000})'")
@@ -38,6 +39,7 @@ _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 _ACTIONS = {
     "fail": Action.FAILED,
     "delay": Action.DELAYED,
+    "defer": Action.DELAYED,
     "delive": Action.DELIVERED,
     "relay": Action.RELAYED,
     "expand": Action.EXPANDED,
@@ -112,7 +114,8 @@ def _groups(text: str) -> Iterator[dict[str, str]]:
     group: dict[str, str] = {}
     for fields in _paragraphs(text):
         names = any(name in fields for name in _NAMES[:2])
-        if not names and group and not ({"action", "status"} & group.keys()):
+        # A group torn apart by empty lines; what begins with Reporting-MTA is another report.
+        if not names and group and "reporting-mta" not in fields and not (_SAID & group.keys() & fields.keys()):
             group |= {name: value for name, value in fields.items() if name not in group}
             continue
         if group:

@@ -101,6 +101,35 @@ def test_what_the_remote_host_said_is_taken_out_of_its_wrapping():
     assert (one.diagnostic, one.code) == ("550 5.7.1 Access denied", 550)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "Final-Recipient: rfc822; ann@shop.example\n\nAction: failed\n\nStatus: 5.1.1\n",
+        "Status: 5.1.1\nAction: FAILURE\nFinal-Recipient: ann@shop.example\n",
+        "Final-Recipient: rfc822; &lt;ann@shop.example&gt;\nAction: failed\nStatus: 5.1.1 (nobody)\n",
+        "Original-Recipient: rfc822;ann@shop.example\nFinal-Recipient: X400; /S=ann/O=shop/\nAction: failed\nStatus: 5.1.1\n",
+        "X-Display-Name: Ann\nFinal-Recipient: rfc822;ann@shop.example.\nAction: undeliverable\nStatus: 5.1.1\n",
+    ],
+)
+def test_fields_are_read_as_they_come(fields):
+    (one,) = read(report(f"Reporting-MTA: dns; mx.example\n\n{fields}"))
+    assert (one.recipient, str(one.status), one.action) == ("ann@shop.example", "5.1.1", Action.FAILED)
+
+
+def test_two_reports_in_one_mail_do_not_mix():
+    fields = "Final-Recipient: rfc822; ann@shop.example\n\nReporting-MTA: dns; b\nStatus: 5.1.1\nAction: failed\n"
+    (one,) = read(report(f"Reporting-MTA: dns; mx.example\n\n{fields}"))
+    assert (one.recipient, one.status) == ("ann@shop.example", None)
+
+
+@pytest.mark.parametrize("word", ["delayed", "Delayed (retrying)", "deferred"])
+def test_what_is_still_being_tried_is_delayed(word):
+    (one,) = read(
+        report(f"Reporting-MTA: dns; mx.example\n\nFinal-Recipient: rfc822; ann@shop.example\nAction: {word}\n")
+    )
+    assert one.action is Action.DELAYED
+
+
 def test_a_mail_without_the_fields_has_none():
     assert read(b"From: a@x.example\nSubject: Final-Recipient\n\nStatus: 5.1.1\n") == ()
 
