@@ -49,7 +49,6 @@ _FILLER = frozenset(
         "be",
         "been",
         "being",
-        "currently",
         "did",
         "do",
         "does",

@@ -22,6 +22,7 @@ n accepte pas * courrier|mail|message|email
 """
 
 NOT_THERE = """
+destination|mail server * not found
 recipient|recipients|destination|target|email domain|host not|unknown|nonexistent|invalid exist|found|valid|known
 recipient|recipients|destination|target|email domain|host unknown|nonexistent|invalid
 recipient|recipients|destination domain|host * not exist|found
@@ -41,6 +42,8 @@ not find a gateway
 """
 
 UNKNOWN = """
+no mx found
+no route found to domain
 no matches to nameserver query
 host|domain|hostname|node|server unknown|notfound|nonexistent|unresolvable|unrouteable|unroutable|invalid
 host|domain|hostname|node|domains not found|exist|exists|known|resolvable|registered|resolve|exists|valid

@@ -11,6 +11,7 @@ surbl
 """
 
 ATTACHMENT = """
+banned
 attachment|attachments|filetype NO|not|type|types|extension|removed|stripped|found|detected
 file type|types|extension|name|attachment blocked|not|prohibited|rejected|forbidden|banned
 UNWANTED|executable|encrypted|zip attachment|attachments|file|files|archive|extension|filetype
@@ -24,7 +25,7 @@ header|headers fail|fails|syntax
 not rfc
 rfc compliant|compliance|violation|conformant
 not compliant|conform|comply * rfc|standard|rfc5322|rfc2822|rfc822
-rfc5322|rfc2822|rfc822|rfcmessagenoncompliant
+rfc5322|rfc5321|rfc2822|rfc822|rfcmessagenoncompliant
 violates|violate|violation * rfc
 duplicate|duplicated|multiple header|headers|from|subject|addresses|date|messageid
 messages|message missing|with a? valid|multiple

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 FULL = """
+can not update mailbox * file too large
 space used up
 space|storage not enough|sufficient
 postfachinhaber|benutzer|postfach * zu viele
@@ -36,7 +37,6 @@ exceeded|exhausted * storage|space
 insufficient storage|space|room
 not enough storage|space|room
 no enough|more|free storage|space|room
-insufficient disk storage|space
 no space|room left for|in|on
 lacks space
 mailbox|account|user|recipient * not have enough|sufficient|available
@@ -296,7 +296,7 @@ FILTERED = """
 recipient|user|mailbox|account|addressee|member preferences|preference|settings|filter|filters|rules
 recipient|user|addressee|owner blocked|rejects|refuses|declined|declines
 because recipient has|blocked|rejects
-recipient|user|mailbox not accepting
+recipient|user|mailbox currently? not accepting|receiving
 BOX|address|group|list not accepting|accept|receiving|receive MAIL|any|from|external|your|to
 recipient|user|mailbox|account * only accepts|accept|receives * mail|messages|email|from
 rejected|blocked|refused|declined|denied|filtered|bounced by the? recipient|recipients|user|addressee|owner|filter|user's

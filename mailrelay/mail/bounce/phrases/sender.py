@@ -122,7 +122,6 @@ blocked|rejected|denied|refused|listed|banned using|by|in|at|see|via|on dnsbl|rb
 is? listed
 listed in|at|on|by|as
 blocked using
-banned
 banned ip|host|sender|domain|address|sending
 ip|ips|network|client|sender blocked|banned|rejected|denied|refused|restricted|barred|suspended|forbidden
 ip address|range|block blocked|banned|rejected|denied|refused|restricted|barred|suspended|forbidden
@@ -176,7 +175,9 @@ tls version|cipher|protocol
 verify tls
 no|weak|insufficient shared? cipher|encryption|ciphers
 insecure|unencrypted|plaintext|cleartext connection|session|delivery|mail
-dane|tlsa|mta sts|failed|failure|record|policy|records|validation|error
+dane|tlsa failed|failure|record|records|validation|error
+mta sts
+no tls support
 """
 
 RECIPIENT_BUSY = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 RETRYABLE = """
+delivery temporarily suspended
 attempts exceeded|failed|exhausted
 number of received
 host|domain|name not found try again
@@ -74,6 +75,11 @@ client not authenticated
 """
 
 TOO_LATE = """
+failing for long time
+lookup not complete
+name server returned
+address family mismatch
+communication BROKEN
 timed out
 timeout|timedout|timeouts
 time out
@@ -144,6 +150,13 @@ TOO_LATE_IN_CJK = """
 """
 
 OUT_OF_ORDER = """
+mx record|records points|point to local
+redirect|forward data|file
+unable to switch
+file not exist
+world writable
+retrieve source|credentials
+can not process this? message
 system|internal|server|local|configuration|config|software|application|database|general|processing BROKEN
 backend|unexpected|script|unknown|storage|ldap|io|disk|filesystem|file|write|writing|read|mailer|delivery|protocol|fatal BROKEN
 BROKEN in|on|with|while|during|occurred writing|processing|accessing|opening|reading|STORE|server|system|message|delivery|program|script
@@ -206,7 +219,8 @@ HOUSE_RULES = """
 access|connection|permission|traffic|transaction|request|service to? NO
 policy|policies
 security policy|policies|reasons|reason|violation|restrictions
-administrative|administrator|administratively|admin
+administrative|administratively
+certificate
 administratively denied|prohibited|rejected|blocked
 prohibited|prohibit|prohibits|forbidden|forbids|disallowed|unauthorized|unauthorised
 not allowed|permitted|authorized|authorised|welcome|wanted
