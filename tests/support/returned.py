@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ class Believed:
 
     action: str
     category: str
+    """Why; "" where no reason is given, so that any will do that is soft and nobody's fault."""
     hard: bool = False
     fault: str = "neither"
     status: str = ""
@@ -52,9 +54,10 @@ class Case:
         return f"case {self.name}"
 
     @property
-    def ends_hard(self) -> bool:
-        """Whether the address is dead at the end of it."""
-        return any(one.hard for one in (*self.returned, *((self.refused,) if self.refused else ())))
+    def end(self) -> Believed | None:
+        """What ended it badly; None when nothing did."""
+        failed = [one for one in self.returned if one.action == "failed"]
+        return self.refused or (failed[-1] if failed else None)
 
 
 @dataclass
@@ -103,6 +106,46 @@ class Sender:
         found: dict[str, Any] = self.ask(f"queue/{self.sent[case.subject]['deliveries'][0]['id']}")
         return found
 
+    def consequences(self, case: Case) -> None:
+        """Check what the API says of a case in the end: the delivery, the journal, and the suppression list.
+
+        Raises AssertionError when anything is missing, or more than it should be.
+        """
+
+        def told() -> list[dict[str, Any]]:
+            found = [one for one in self.events(case) if one["type"] == "delivery.returned"]
+            return found if len(found) >= len(case.returned) else []
+
+        told_of = until(told, f"the return of {case.name} is in the journal") if case.returned else []
+        assert len(told_of) == len(case.returned)
+        for told_one, one in zip((event["data"] for event in told_of), case.returned, strict=True):
+            assert (told_one["action"], told_one["class"]) == (one.action, "hard" if one.hard else "soft")
+            assert told_one["category"] == one.category or not one.category
+            assert told_one["believed"] == "true"
+        shown = self.dialogue(case)
+        end = case.end
+        bounces = [one["data"] for one in self.events(case) if one["type"] == "delivery.bounced"]
+        if end is None:
+            assert (shown["state"], shown["bounce"], bounces) == ("sent", None, [])
+        else:
+            by_us = case.refused is not None and not bounces  # we did not even offer it
+            assert shown["state"] == ("failed" if by_us else "bounced")
+            assert (shown["category"], shown["fault"]) == (end.category, end.fault)
+            assert [(one["category"], one["class"]) for one in bounces] == (
+                [] if by_us else [(end.category, "hard" if end.hard else "soft")]
+            )
+        stands = self.suppressed(case.to)
+        assert [one["reason"] for one in stands] == (["hard_bounce"] if end and end.hard else [])
+
+    def refusal(self, case: Case) -> str:
+        """What the API says when it does not take the mail of a case."""
+        try:
+            self.send(case)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.read().decode()
+        raise AssertionError(f"{case.name} was taken")
+
     def suppressed(self, address: str) -> list[dict[str, Any]]:
         """What stands against an address."""
         return [one for one in self.ask(f"suppressions/{address}") if not one["lifted_at"]]
@@ -131,14 +174,18 @@ class Sender:
             self.back.setdefault(subject.decode(), []).append(raw)
 
 
-def believed(raw: bytes) -> tuple[str, Believed]:
-    """Whom a mail that came back is believed to be about, and what it is believed to say. It must name exactly one recipient."""
+def believed(raw: bytes, expected: Believed) -> tuple[str, Believed]:
+    """Whom a mail that came back is believed to be about, and what it is believed to say. It must name exactly one recipient.
+
+    Where no reason is expected, none is told.
+    """
     report = classify(message.parse(raw), envelope_from_null=True)
     assert report is not None
     (one,) = report.recipients
     assert report.kind == ("delay" if one.action == "delayed" else "bounce")
     status = str(one.status or "")
-    return one.recipient, Believed(one.action, one.category, hard=one.hard, fault=one.fault, status=status)
+    category = one.category if expected.category else ""
+    return one.recipient, Believed(one.action, category, hard=one.hard, fault=one.fault, status=status)
 
 
 @contextmanager
