@@ -213,6 +213,7 @@ async def test_no_daemon_is_one_line_for_every_command(tmp_path: Path) -> None:
             for text in (one.opts[0], "x")
         ]
         needed += ["--create", "lead"] if name == ("unresolved", "file") else []
+        needed += ["--text", "x"] if name == ("message", "answer") else []
         said = await client(*name, *arguments, *needed, stdin="a long enough password\n")
         assert said.status == 69, (name, said)
         assert said.error.startswith(f"mailrelay: no daemon listens on {tmp_path}/none.sock."), name
