@@ -35,7 +35,9 @@ _PHONE = re.compile(
     r"\+\d[\d ()/.-]{6,25}\d|(?<!\w)(?:tel|phone|fon|fax|mobile?|ext)\w{0,6}\.?:?\s?[\d(][\d ()/.-]{3,25}\d",
     re.IGNORECASE,
 )
-_END = re.compile(r"(?<!\d)[.!?](?=\s+[A-ZÀ-Þ¿¡])|[.!?](?=\s*\Z)|[。！？!?]|;\s|\n[ \t]*\n|\n(?=[ \t]*[-*•·])")
+_END = re.compile(
+    r"(?<!\d)(?<!inkl)(?<!incl)(?<!einschl)(?<!bzw)[.!?](?=\s+[A-ZÀ-Þ¿¡])|[.!?](?=\s*\Z)|[。！？!?]|;\s|\n[ \t]*\n|\n(?=[ \t]*[-*•·])"
+)
 
 
 @dataclass(frozen=True, slots=True)

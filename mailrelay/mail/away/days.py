@@ -93,28 +93,32 @@ def _last(year: int, month: int) -> date | None:
     return following - timedelta(days=1) if following else None
 
 
-_FREE = r"(?<!\d)(?<!\d[.,:/-])(?<!\+)"
+_FREE = r"(?<!\d)(?<!\d[.,:/])(?<!\+)"
 """Before a number that is not a part of a longer one."""
-# 24/7 is a promise and no day.
+# 24/7 is a promise and no day; 20-28 is a range, but 20-11-2026 is a day.
 _NUMERIC = (
-    r"(?<!\d)(?<!\d[.,:/-])(?<![€$£+])(?:"
+    rf"{_FREE}(?<![€$£])(?:"
     r"(?P<iso_y>20\d\d)(?P<iso_s>[-/.])(?P<iso_m>\d{1,2})(?P=iso_s)(?P<iso_d>\d{1,2})"
     r"|(?:(?P<cjk_y>20\d\d)年\s?)?(?P<cjk_m>\d{1,2})月\s?(?P<cjk_d>\d{1,2})[日号號]?"
-    r"|(?!24/7(?!\d))(?P<num_a>\d{1,2})(?:(?P<num_s>[/.-])\s?)(?P<num_b>\d{1,2})(?:(?P=num_s)\s?(?P<num_y>20\d\d|\d\d(?!\d)))?"
-    r")\.?(?![\d€$£%]|[.,/:-]\d)"
+    r"|(?!24/7(?!\d))(?P<num_a>\d{1,2})(?P<num_s>[/.]|-(?=DASHED))\s?(?P<num_b>\d{1,2})(?:(?P=num_s)\s?(?P<num_y>20\d\d|\d\d(?!\d)))?"
+    r")\.?(?![\d€$£%]|[.,/:]\d)"
 )
+_DASHED_WITH_YEAR = r"\d{1,2}-(?:20)?\d\d(?!\d)"
 
 
 @lru_cache(maxsize=64)
 def _pattern(words: Words) -> re.Pattern[str]:
     """Every way in which a language writes days."""
-    either = [_NUMERIC]
+    dashed = _DASHED_WITH_YEAR
     weekdays = pattern(tuple(name for names in words.weekdays for name in names), spaced=words.spaced)
+    either: list[str] = []
     if words.months:
         months = pattern(tuple(name for names in words.months for name in names), spaced=True)
         ordinal = rf"(?:{words.ordinal})?" if words.ordinal else ""
         between = rf"(?:(?:{words.before_month})\s{{0,2}})?" if words.before_month else ""
         year = rf"(?:,?\s{{1,2}}{between}(?P<YEAR>20\d\d)(?!\d))?"
+        if words.dashed:
+            dashed += rf"|(?:0?[1-9]|1[0-2])(?![\d-]|\s?{months})"
         either += [
             rf"{_FREE}(?P<dm_d>\d{{1,2}}){ordinal}\.?\s{{0,2}}{between}(?P<dm_m>{months})\.?{year.replace('YEAR', 'dm_y')}",
             rf"(?P<md_m>{months})\.?\s{{1,2}}(?:the )?(?P<md_d>\d{{1,2}}){ordinal}(?![\d:.]\d|\d){year.replace('YEAR', 'md_y')}",
@@ -122,12 +126,14 @@ def _pattern(words: Words) -> re.Pattern[str]:
         ]
     if words.ordinal == "st|nd|rd|th":
         either.append(rf"{_FREE}(?P<d_d>\d{{1,2}})(?:st|nd|rd|th)(?!\w)")
+    either.insert(0, _NUMERIC.replace("DASHED", dashed))
     if words.ahead:
         either.append(rf"(?P<ahead>{pattern(tuple(words.ahead), spaced=words.spaced)})")
     # A weekday in front of a day is a part of it, so that the words before it are next to it.
-    lead = rf"(?:{weekdays}\.?[,(]?\s{{0,2}}(?:(?:the|den|dem|der|le|el|il|op|dia)\s)?\s?)?"
+    lead = rf"{weekdays}\.?[,(]?\s{{0,2}}(?:(?:the|den|dem|der|le|el|il|op|dia)\s)?\s?"
     alone = pattern(tuple(names[0] for names in words.weekdays), spaced=words.spaced)
-    return re.compile(rf"{lead}(?:{'|'.join(either)})|(?P<weekday>{alone})", re.IGNORECASE)
+    number = rf"{lead}(?P<w_d>\d{{1,2}})(?![\d:/%€$-]|[.,]\d|\s?(?:am|pm|uhr|h)\b)"
+    return re.compile(rf"(?:{lead})?(?:{'|'.join(either)})|{number}|(?P<weekday>{alone})", re.IGNORECASE)
 
 
 def _day(match: re.Match[str], words: Words) -> Day | None:
@@ -143,8 +149,8 @@ def _day(match: re.Match[str], words: Words) -> Day | None:
             return _valid(Day(start, end, int(said[f"{prefix}_y"] or 0), int(number), int(said[f"{prefix}_d"])))
     if said["num_a"]:
         return _numeric(said, words, start, end)
-    if said.get("d_d"):
-        return _valid(Day(start, end, day=int(said["d_d"])))
+    if number := said["w_d"] or said.get("d_d"):
+        return _valid(Day(start, end, day=int(number)))
     for prefix in ("dm", "md"):
         if name := said[f"{prefix}_m"]:
             month = _place(name, words.months, words) + 1
@@ -167,8 +173,6 @@ def _numeric(said: dict[str, str], words: Words, start: int, end: int) -> Day | 
     a, b, mark = int(said["num_a"]), int(said["num_b"]), said["num_s"]
     year = int(said["num_y"] or 0)
     year += 2000 if 0 < year < 100 else 0
-    if mark == "-" and not year:
-        return None  # `20-28` is a range of days
     first_is_month = words.month_first is True and mark != "."
     month, day = (a, b) if first_is_month else (b, a)
     if month > 12:

@@ -31,6 +31,8 @@ class Words:
     """What may stand between a day and its month: `of`, `de`."""
     month_first: bool | None = False
     """Whether 11/12 is 12 November; None where it is written both ways."""
+    dashed: bool = False
+    """Whether 30-11 is a day; elsewhere it is a range."""
     ahead: dict[str, int] | None = None
     """Words for a day that is so many days ahead: `tomorrow`."""
     month_ends: Phrases = ()

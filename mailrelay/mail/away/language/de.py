@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailrelay.mail.away.words import Words
 
-_FIRM = r"(?:unternehmen|firma|haus|hause|gesellschaft|team|organisation|betrieb|bank|institut|verein|agentur|kanzlei|universität|gmbh|ag)"
+_FIRM = r"(?:unternehmen|firma|gesellschaft|team|organisation|betrieb|bank|institut|verein|agentur|kanzlei|universität|gmbh|ag)"
 
 WORDS = Words(
     months=(
@@ -99,6 +99,7 @@ WORDS = Words(
         r"nicht mehr (?:länger )?(?:hier |dort )?(?:tätig|beschäftigt|angestellt)",
         r"arbeitet? (?:seit [^;]{2,30} )?nicht mehr (?:hier|bei|für|in)",
         rf"(?:hat|habe) (?:das |die |unser |unsere |den )?(?:\w{{2,20}} ){{0,3}}{_FIRM} (?:[\w.]{{1,12}} ){{0,4}}verlassen",
+        r"(?:hat|habe) unser haus (?:[\w.]{1,12} ){0,4}verlassen",
         rf"(?:aus )?(?:dem|der|unserem|unserer) {_FIRM} (?:[\w.]{{1,12}} ){{0,3}}ausgeschieden",
         "(?:ist|bin|sind) (?:[^.;]{0,40} )?(?:ausgeschieden|in (?:den )?(?:ruhestand|rente|pension) (?:gegangen|getreten))",
         r"(?:ehemalige[rn]?|früherer?) (?:mitarbeiter(?:in)?|kollege|kollegin)",

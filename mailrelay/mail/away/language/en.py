@@ -97,8 +97,13 @@ WORDS = Words(
             rf"(?:has|have|had) (?:now |recently |since )?(?:left|departed|resigned from|retired from|moved on from) "
             rf"(?:the |our |this )?(?:\w{{2,20}} )?{_FIRM}"
         ),
-        r"(?:has|have) (?:now |recently |since )?left (?-i:(?!I\b)(?:[A-Z][\w&.-]{1,30}))",
+        r"(?:has|have|i've) (?:now |recently |since )?left us",
+        (
+            r"(?:has|have|i've) (?:now |recently |since )?left (?-i:(?!I\b)[A-Z][\w&.-]{1,30})(?![\w&.-])"
+            r"(?! for\b| on (?:holiday|vacation|business|leave))"
+        ),
         r"(?:has|have) (?:now |recently |since )?(?:retired|resigned|moved on)(?! to\b)(?! early)",
+        r"(?:has|have) (?:now |recently |since )?moved on to (?:pastures|new|other|another|a (?:new|different))",
         rf"(?<!will )left (?:the |our |this ){_FIRM}",
         r"(?:doesn't|does not|don't|do not) work (?:here|at|for) [^.;]{0,40}?(?:any ?more|any longer)",
         r"(?:doesn't|does not|don't|do not) work here",

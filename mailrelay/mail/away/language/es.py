@@ -37,7 +37,7 @@ WORDS = Words(
     away=(
         "ausente",
         "ausencia",
-        r"fuera (?:de (?:la |mi )?)?(?:oficina|despacho|ciudad|país)?",
+        "fuera",
         "vacaciones",
         "de viaje",
         "viajando",

@@ -69,7 +69,8 @@ WORDS = Words(
         r"non (?:è|sono) più (?:\w{2,10} )?(?:dipendente|alle dipendenze|impiegat[oa]|un collaboratore)",
         rf"(?:ha|ho) (?:\w{{2,10}} )?lasciato (?:la |l'|il |lo )?(?:nostra |nostro )?{_FIRM}",
         r"non collabora più",
-        r"(?:è|sono) andat[oa] in pensione",
+        r"(?:è|sono) (?:andat[oa] )?in pensione",
+        r"(?:ha|ho) cessato (?:la|ogni) (?:\w{2,4} )?collaborazione",
         r"(?:indirizzo|casella|account|e-?mail)[^.;]{0,40} non è più (?:\w{2,10} )?(?:attiv[oa]|valid[oa]|in uso|utilizzat[oa]|presidiat[oa])",
     ),
     contact=(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from mailrelay.mail.away.words import Words
 
-_FIRM = (
-    r"(?:bedrijf|organisatie|onderneming|firma|groep|team|bureau|bank|universiteit|instelling|kantoor|dienst|school)"
-)
+_FIRM = r"(?:bedrijf|organisatie|onderneming|firma|groep|team|bureau|bank|universiteit|instelling|school)"
 
 WORDS = Words(
     months=(
@@ -33,6 +31,7 @@ WORDS = Words(
         ("zondag", "zo"),
     ),
     ordinal="e|ste|de",
+    dashed=True,
     ahead={"morgen": 1, "overmorgen": 2},
     month_ends=("(?:het )?eind(?:e)?(?: van)?",),
     away=(
@@ -70,6 +69,7 @@ WORDS = Words(
         r"(?:is|ben) (?:\w{2,12} ){0,3}niet (?:meer|langer) (?:werkzaam|in dienst|actief|verbonden|bij ons|deel van|onderdeel)",
         r"niet (?:meer|langer) (?:werkzaam|in dienst|verbonden)",
         rf"(?:heeft|heb) (?:het |de |ons |onze )?(?:\w{{2,20}} )?{_FIRM} (?:\w{{2,12}} )?verlaten",
+        r"(?:heeft|heb) (?-i:[A-Z])[\w&.-]{1,30}(?: \w{1,10})? verlaten",
         r"(?:is|ben) uit dienst",
         r"(?:is|ben) (?:met pensioen|gepensioneerd)",
         r"niet meer (?:bij|voor) (?:ons|onze|het|de) ?(?:\w{2,20} )?(?:werkzaam|werken|werkt)?",

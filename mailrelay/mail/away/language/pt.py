@@ -39,7 +39,7 @@ WORDS = Words(
         "ausência",
         r"(?:de|em|minhas) (?:férias|licença|viagem|folga|recesso)",
         "férias",
-        r"fora (?:do|da|de|em)? ?(?:escritório|empresa|cidade|país|gabinete|viagem)?",
+        "fora",
         r"licença(?:(?: |-)\w{3,15})?",
         "em viagem",
         "viajando",
