@@ -1,8 +1,8 @@
 """Sentences of mail systems, compared word by word, so that what is told apart is what they say and not how they print it.
 
 A text becomes plain words: lower case, without accents, HTML, addresses, host names, numbers, and the little words (`is`, `the`,
-`has been`) that one system writes and another leaves out. A pattern is a line of such words: `a|b` is either, `a?` may be missing, `WHO` is any
-word of that class, ` * ` stands for up to eight words.
+`has been`) that one system writes and another leaves out. A pattern is a line of such words: `a|b` is either, `a?` may be missing,
+`WHO` is any word of that class, ` * ` stands for up to eight words.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HOST = re.compile(
 )
 _LISTS = re.compile(
     r"spamhaus|spamcop|sorbs|barracudacentral|abuseat|surriel|uceprotect|manitu|mailspike|spamrats|abusix|invaluement|senderscore"
-    r"|trustedsource|openspf|habeas|njabl|^spf\.|blackhole|spamcannibal|barracuda\.com/reputation|rbl\b|bl\."
+    r"|trustedsource|openspf|habeas|njabl|^spf\.|blackhole|spamcannibal|[a-z]bl\."
 )
 _GONE = re.compile(r"['\"]?\s{1,9}(?:does\s{1,9}not|doesn['\u2019]t)\s{1,9}exist")
 _ORANGE = re.compile(r"\bofr\d{0,3}_(?=\d{3}\b)")
@@ -63,7 +63,7 @@ _FILLER = frozenset(
     )
 )
 _ARTICLES = frozenset(("a", "an", "the"))
-_SAME = {"cannot": ("can", "not"), "e": (), "s": (), "ca": ("can",), "wo": ("will",), "emails": ("emails",)}
+_SAME = {"cannot": ("can", "not"), "e": (), "s": (), "ca": ("can",), "wo": ("will",)}
 
 
 def words(text: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from mailrelay.mail.bounce.phrases import domain, message, recipient, sender, system, vague
 from mailrelay.mail.bounce.phrases.classes import CLASSES
@@ -25,10 +24,14 @@ class Group:
 
 
 class Groups:
-    """Groups in the order in which they decide. Their patterns are read when first asked."""
+    """Groups in the order in which they decide. Their patterns are read at once, or the first mail would wait for it."""
 
     def __init__(self, *groups: Group) -> None:
         self.groups = groups
+        self._cjk = tuple((line, group) for group in groups for line in group.cjk.split())
+        self._book = Book(CLASSES)
+        for rank, group in enumerate(groups):
+            self._book.add(rank, group.patterns)
 
     def find(self, words: Sequence[str], text: str) -> Group | None:
         """The first group that has a pattern for a text, given also as plain words; None when none has."""
@@ -38,17 +41,6 @@ class Groups:
         if text.isascii():
             return None
         return next((group for line, group in self._cjk if line in text), None)
-
-    @cached_property
-    def _book(self) -> Book:
-        book = Book(CLASSES)
-        for rank, group in enumerate(self.groups):
-            book.add(rank, group.patterns)
-        return book
-
-    @cached_property
-    def _cjk(self) -> tuple[tuple[str, Group], ...]:
-        return tuple((line, group) for group in self.groups for line in group.cjk.split())
 
 
 SURE = Groups(

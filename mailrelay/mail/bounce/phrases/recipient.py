@@ -14,7 +14,7 @@ mailbox * limit
 kontingent
 many messages in
 mailbox|inbox|maildir|mailfolder|mailspool|account|user|recipient full
-mailbox|inbox|account|user|recipient * is? full
+mailbox|inbox|folder * full
 full mailbox|inbox
 mailbox|inbox|account|user|recipient over|exceeded|exceeds|exceeding|exceed * quota|limit|storage|space|size|capacity
 mailbox|account|user|recipient|inbox|storage|disk * quota|limit|space|capacity exceeded|full|reached|overdrawn|violation
@@ -84,7 +84,7 @@ FULL_IN_CJK = """
 
 INACTIVE = """
 WHO|domain|mail|box OFF
-account|mailbox|user|recipient|address|domain * OFF
+account|mailbox|user|recipient|address|domain * disabled|suspended|inactive|deactivated|discontinued|terminated|dormant|frozen
 account|mailbox|user|recipient|address|domain not|no longer? active|activated|enabled
 account|mailbox|address|user temporarily|permanently blocked|closed|disabled|suspended|locked|inactive|unavailable|deactivated
 account|mailbox|user|address marked|flagged|listed|set as inactive|disabled|suspended
@@ -143,12 +143,10 @@ WHO|group|list not KNOWN
 user|recipient|mailbox|account|address|alias|addressee|username not a? valid|known|registered|local|member|customer|recognized
 user|recipient|mailbox|account|address|alias|email * not exist|exists
 user|recipient|mailbox|account|address|alias|email * not be? found|located|resolved
-user|recipient|mailbox|account|email|address|addressee|local * is? unknown|nonexistent|invalid
 user|recipient|mailbox|account|address|alias|username no exist|exists|longer
 account|mailbox|address|user|alias|email no longer exist|exists|valid|available|used|here|accepts|accepted|works|monitored|attended
 account|mailbox|address|user|email * no longer exist|exists|valid|in|used|here|available
 account|mailbox|user|address|recipient been? deleted|removed
-account|mailbox * been? deleted|removed
 UNKNOWN WHO|local|final|rcpt
 unknown|invalid|nonexistent|bad email|mail|to|destination|recipient address|user|mailbox|recipient
 bad|no|invalid|illegal|unknown|not destination mailbox|address|user|recipient

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 UNKNOWN = """
+user|recipient|mailbox|account|addressee|address * unknown
 several matches found
 not exist|exists|found|known|registered|recognized|recognised|valid|existing
 no longer exist|exists|valid|in|available|on|with|employed|accepts|here|used|active
