@@ -41,7 +41,8 @@ def reason(parsed: ParsedMessage, *, envelope_from_null: bool) -> str:
 def may_reply(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> bool:
     """Whether an automatic answer may be sent: never to machines, lists or nobody (RFC 3834 §2)."""
     addresses = parsed.addresses("Reply-To").addresses or parsed.addresses("From").addresses
-    return bool(addresses) and kind(parsed) is Kind.NORMAL and not reason(parsed, envelope_from_null=envelope_from_null)
+    what = kind(parsed, envelope_from_null=envelope_from_null)
+    return bool(addresses) and what is Kind.NORMAL and not reason(parsed, envelope_from_null=envelope_from_null)
 
 
 def is_machine(local: str) -> bool:
@@ -49,8 +50,11 @@ def is_machine(local: str) -> bool:
     return bool(MACHINE.fullmatch(local) or LIST_LOCAL.fullmatch(local))
 
 
-def kind(parsed: ParsedMessage) -> Kind:
-    """What the mail is, by its structure, then its fields, then its sender and subject together."""
+def kind(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> Kind:
+    """What the mail is, by its structure, then its fields, then its sender and subject together.
+
+    `envelope_from_null`: whether MAIL FROM is known to have been `<>`; a Return-Path field says so too.
+    """
     report = report_type(parsed)
     if report == "delivery-status":
         return _delivery_kind(parsed)
@@ -60,7 +64,8 @@ def kind(parsed: ParsedMessage) -> Kind:
         # RFC 5429 §2.2.1: a Sieve script refuses a mail in the form of a receipt; Cyrus and Pigeonhole say so here.
         return Kind.BOUNCE if "(rejected" in (parsed.headers.get("Auto-Submitted") or "").lower() else Kind.AUTO_REPLY
     subject = parsed.subject
-    if _is_returned(parsed):
+    null = envelope_from_null or bool(_null_return_path(parsed))
+    if _is_returned(parsed, null=null):
         return Kind.DELAY if DELAY.search(subject) else Kind.BOUNCE
     if _is_calendar_answer(parsed):
         return Kind.AUTO_REPLY
@@ -76,12 +81,7 @@ def kind(parsed: ParsedMessage) -> Kind:
         return Kind.AUTO_REPLY
     if _is_list(parsed):
         return Kind.LIST
-    by_machine = (
-        submitted
-        or _suppresses(parsed)
-        or _null_return_path(parsed)
-        or (_machine_sender(parsed) and not _gateway(parsed))
-    )
+    by_machine = submitted or null or _suppresses(parsed) or (_machine_sender(parsed) and not _gateway(parsed))
     return Kind.AUTO_GENERATED if by_machine else Kind.NORMAL
 
 
@@ -118,7 +118,7 @@ def _gateway(parsed: ParsedMessage) -> bool:
     return len(words) > 1 and not any(word in domain for word in words if len(word) > 2) and not NO_REPLY.search(name)
 
 
-def _is_returned(parsed: ParsedMessage) -> bool:
+def _is_returned(parsed: ParsedMessage, *, null: bool) -> bool:
     """Whether a mail that is no DSN is a bounce all the same: by its sender, or by its subject from a machine."""
     if "X-Failed-Recipients" in parsed.headers or any(DAEMON.fullmatch(local) for local in _locals(parsed, "From")):
         return True
@@ -128,8 +128,7 @@ def _is_returned(parsed: ParsedMessage) -> bool:
     senders = [local for name in ("From", "Sender") for local in _locals(parsed, name)]
     daemon = any(MACHINE.fullmatch(local) and not NO_REPLY.match(local) for local in senders)
     nobody = (parsed.headers.get("From") or "").rstrip().endswith("<>")
-    by_system = daemon or nobody or bool(_null_return_path(parsed))
-    return by_system and BOUNCE_SUBJECT.search(parsed.subject) is not None
+    return (daemon or nobody or null) and BOUNCE_SUBJECT.search(parsed.subject) is not None
 
 
 def report_type(parsed: ParsedMessage) -> str:

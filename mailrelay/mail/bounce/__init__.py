@@ -26,7 +26,8 @@ def classify(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> Boun
     """What a mail reports of whom, or None when it is not one that came back. Never raises, whatever the bytes.
 
     Asked in this order: the fields of RFC 3464, a complaint, an automatic reply, the dialect of the mail system that wrote it, the
-    returned mail's own header. `envelope_from_null`: whether MAIL FROM was `<>`. A report that names nobody has one recipient "".
+    shape of its lines, the returned mail's own header. A report that names nobody has one recipient "".
+    `envelope_from_null`: whether MAIL FROM was `<>`.
     """
     first, *others = passed_on.mails(parsed)
     report = _of_one(first, envelope_from_null=envelope_from_null)
@@ -39,7 +40,7 @@ def classify(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> Boun
 
 
 def _of_one(parsed: ParsedMessage, *, envelope_from_null: bool) -> BounceReport | None:
-    kind = automatic.kind(parsed)
+    kind = automatic.kind(parsed, envelope_from_null=envelope_from_null)
     by_machine = envelope_from_null or kind not in (Kind.NORMAL, Kind.LIST)
     if troubles := dsn.read(parsed, in_text=by_machine):
         return _report(parsed, _completed(parsed, troubles))
@@ -53,9 +54,10 @@ def _of_one(parsed: ParsedMessage, *, envelope_from_null: bool) -> BounceReport 
         for _, recognise in DIALECTS:
             if (troubles := recognise(parsed) or ()) and (by_machine or _at_once(parsed, troubles)):
                 return _report(parsed, troubles)
-    if kind in _RETURNED or (kind is not Kind.NORMAL and unknown.returns(parsed)):
-        action = Action.DELAYED if kind is Kind.DELAY else unknown.action_of(_notice(parsed))
-        return _report(parsed, unknown.recognise(parsed, action) or _from_returned(parsed, action))
+    if kind in _RETURNED or (
+        kind is not Kind.NORMAL and unknown.returns(parsed, envelope_from_null=envelope_from_null)
+    ):
+        return _report(parsed, _in_plain_words(parsed, kind))
     return None
 
 
@@ -81,28 +83,31 @@ def _completed(parsed: ParsedMessage, troubles: tuple[Trouble, ...]) -> tuple[Tr
     named = tuple(trouble for trouble in troubles if trouble.recipient)
     if named:
         return named
-    only = _names_in(parsed)
+    only = _failed_recipients(parsed) or _only_recipient(parsed)
     if len(only) != 1:
         return troubles[:1]
     first = troubles[0]
     return (Trouble(only[0], first.status, first.code, first.diagnostic, first.action),)
 
 
-def _from_returned(parsed: ParsedMessage, action: Action) -> tuple[Trouble, ...]:
+def _in_plain_words(parsed: ParsedMessage, kind: Kind) -> tuple[Trouble, ...]:
+    """What a notice that no dialect knows says: of those in X-Failed-Recipients (Exim), of whom it names, of the returned mail's one."""
     notice = _notice(parsed)
+    action = Action.DELAYED if kind is Kind.DELAY else unknown.action_of(notice)
+    told = {one.recipient.lower(): one for one in unknown.recognise(parsed, action)}
+    names = _failed_recipients(parsed) or [one.recipient for one in told.values()] or _only_recipient(parsed) or [""]
     status, code = dsn.status_in(notice), dsn.code_in(notice)
-    names = _names_in(parsed) or ("",)
-    return tuple(Trouble(name, status, code, "", action) for name in names)
+    return tuple(told.get(name.lower()) or Trouble(name, status, code, "", action) for name in names)
 
 
-def _names_in(parsed: ParsedMessage) -> tuple[str, ...]:
-    """Who a mail that came back went to: X-Failed-Recipients (Exim), else the only one the returned mail was addressed to."""
-    failed = [str(address) for address in parsed.addresses("X-Failed-Recipients").addresses]
-    if failed:
-        return tuple(dict.fromkeys(failed))
+def _failed_recipients(parsed: ParsedMessage) -> list[str]:
+    return list(dict.fromkeys(str(address) for address in parsed.addresses("X-Failed-Recipients").addresses))
+
+
+def _only_recipient(parsed: ParsedMessage) -> list[str]:
     headers = returned_headers(parsed)
     only = recipient_of(headers) if headers is not None else ""
-    return (only,) if only else ()
+    return [only] if only else []
 
 
 def _notice(parsed: ParsedMessage) -> str:

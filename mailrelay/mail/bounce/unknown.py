@@ -112,12 +112,11 @@ def action_of(text: str) -> Action:
     return lines.action_of(text)
 
 
-def returns(parsed: ParsedMessage) -> bool:
+def returns(parsed: ParsedMessage, *, envelope_from_null: bool) -> bool:
     """Whether an automatic mail whose subject says nothing is a notice of failure: a daemon's words and a mail or a reply with them."""
-    daemon = (parsed.headers.get("Return-Path") or "").replace(" ", "") == "<>" or any(
-        _DAEMON.match(one.local) for one in parsed.addresses("From").addresses
-    )
-    if not daemon or lines.passed_on(parsed):
+    null = envelope_from_null or (parsed.headers.get("Return-Path") or "").replace(" ", "") == "<>"
+    daemon = any(_DAEMON.match(one.local) for one in parsed.addresses("From").addresses)
+    if not (null or daemon) or lines.passed_on(parsed):
         return False
     text = lines.before_returned(lines.text_of(parsed)[:MAX_CHARS])
     if not FAILURES.search(text):

@@ -133,6 +133,25 @@ def test_a_notice_from_an_unusual_sender_is_one():
     assert [one.recipient for one in found.recipients] == ["ann@shop.example"]
 
 
+def test_who_failed_is_said_by_exim_s_field_whatever_else_the_text_names():
+    head = f"{DAEMON}X-Failed-Recipients: ann@shop.example, bob@shop.example\nSubject: Mail delivery failed\n\n"
+    found = classify(f"{head}Une erreur:\n\n<bob@shop.example>: 550 5.2.2 plein\n<carl@shop.example>: vu\n")
+    assert found is not None
+    assert [(one.recipient, one.action) for one in found.recipients] == [
+        ("ann@shop.example", Action.FAILED),
+        ("bob@shop.example", Action.FAILED),
+    ]
+    assert found.recipients[1].diagnostic == "550 5.2.2 plein"
+
+
+@pytest.mark.parametrize("null", [True, False])
+def test_a_null_reverse_path_makes_a_notice_of_words_that_a_person_may_write(null):
+    found = classify(
+        "From: gate@x.example\nSubject: Delivery problem\n\nann@shop.example: 550 gone\n", envelope_from_null=null
+    )
+    assert (found is not None) is null
+
+
 def test_a_null_reverse_path_lets_the_fields_count_in_a_text():
     text = (
         "From: x@shop.example\nSubject: x\n\nFinal-Recipient: rfc822; ann@shop.example\nAction: failed\nStatus: 5.1.1\n"
