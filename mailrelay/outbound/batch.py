@@ -16,7 +16,7 @@ from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.errors import Fatal, Suppressed
 from mailrelay.ids import DeliveryId
 from mailrelay.model.delivery import Delivery, DeliveryState, Outcome
-from mailrelay.outbound import consequences
+from mailrelay.outbound import brake
 from mailrelay.outbound.courier.base import OUR_FAULT, Courier, DeliveryBatch, Report
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.policy import retry
@@ -147,6 +147,6 @@ def _begin(tx: Tx, held: Sequence[Delivery], *, host: str, now: datetime) -> tup
     gone = {settlement.held.id for settlement in stopped}
     left = [one for one in held if one.id not in gone]
     # O17, O18: what came after its job or domain was suspended waits with the rest of it.
-    by = consequences.suspended_by(tx, left)
+    by = brake.suspended_by(tx, left)
     queue.hold(tx, [(one, str(by[one.id])) for one in left if one.id in by])
     return queue.begin_attempts(tx, [one for one in left if one.id not in by], host=host, at=now), stopped

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mailrelay import metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Brake, BrakeLevels
 from mailrelay.errors import Unknown
@@ -34,6 +35,7 @@ from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import batch, consequences
 from mailrelay.outbound.consequences import Answered
+from mailrelay.outbound.courier.base import OUR_FAULT
 from mailrelay.store import deliveries, events, ledger, queue, suppressions, suspensions, tallies
 from mailrelay.store.base import Tx
 from mailrelay.store.queue import Settlement
@@ -87,7 +89,12 @@ class Way:
             )
             for one in held
         ]
-        return await self.store.write(consequences.settle, ends, at=self.clock.now(), **{"brakes": self.levels, **more})
+        return await self.store.write(
+            consequences.settle,
+            ends,
+            at=self.clock.now(),
+            **{"brakes": self.levels, "delay_after": timedelta(hours=4), **more},
+        )
 
     async def answered(self, outcome: Outcome, state: DeliveryState | None = None, **more: Any) -> Delivery:
         """A delivery that came to this outcome."""
@@ -194,6 +201,16 @@ async def test_what_expires_is_judged_by_its_last_answer(way: Way, outcome: Outc
     expired = await way.answered(outcome, DeliveryState.EXPIRED)
     assert (expired.category, expired.hard) == (category, False)
     assert await way.counts(DOMAIN) == Counts(refused=1, soft=1)
+
+
+async def test_what_expires_of_our_own_fault_says_nothing_of_the_recipient_nor_blames_the_sender(way: Way) -> None:
+    before = metrics.sender_blamed.labels("transient")._value.get()
+    for _ in range(4):
+        expired = await way.answered(OUR_FAULT, DeliveryState.EXPIRED)
+    assert (expired.category, expired.fault) == (Category.SYSTEM, Fault.SENDER)
+    assert await way.suppressed() == []
+    assert await way.counts(DOMAIN) == Counts()
+    assert metrics.sender_blamed.labels("transient")._value.get() == before
 
 
 async def test_a_transient_answer_costs_nothing_and_a_success_clears_it(way: Way) -> None:
@@ -509,6 +526,18 @@ async def test_nothing_stays_held_when_it_is_resumed_while_attempts_end(way: Way
         assert await way.store.read(deliveries.count_held, way.org, JOB) == 0
         way.clock.advance(timedelta(minutes=6))
     assert await way.balanced()
+
+
+async def test_a_report_that_comes_again_after_the_resumption_suspends_nothing(way: Way) -> None:
+    sent = await way.answered(YES, job="spring")
+    blames: dict[str, Any] = {"hard": False, "category": Category.POLICY, "fault": Fault.SENDER, "said": "550 5.7.26"}
+    await way.report(sent, **blames)
+    assert await way.suspended() == [JOB]
+    assert await way.suppressed() == []
+    await way.store.write(suspensions.resume, way.org, JOB, by="anna", at=way.clock.now())
+    await way.report(sent, **blames)
+    assert await way.suspended() == []
+    assert len(await way.events(EventType.SENDER_BLAMED)) == 1
 
 
 async def test_suspending_at_once_is_one_suspension(way: Way) -> None:

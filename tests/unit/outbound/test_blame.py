@@ -10,9 +10,9 @@ from mailrelay.errors import Invalid
 from mailrelay.model.address import Address
 from mailrelay.model.feedback import Fault
 from mailrelay.model.sending import Scope, Sending
-from mailrelay.outbound.consequences import relay_ids
 from mailrelay.outbound.job import take_job
 from mailrelay.outbound.policy import blame
+from mailrelay.outbound.verdict import relay_ids
 from tests.support.clock import FakeClock
 from tests.support.delivery import a_delivery
 

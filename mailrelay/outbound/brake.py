@@ -1,0 +1,138 @@
+"""Mail counted by job and sending domain, and stopped where it does harm: by its rates (O18), or because its sender is blamed (O17)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from mailrelay import log, metrics
+from mailrelay.config.schema import BrakeLevels
+from mailrelay.ids import DeliveryId, OrgId
+from mailrelay.model.delivery import Delivery
+from mailrelay.model.event import EventType
+from mailrelay.model.sending import Counts, Scope, Sending
+from mailrelay.outbound.policy import blame, brakes
+from mailrelay.outbound.verdict import Answered, evidence, one_line
+from mailrelay.store import deliveries, events, suspensions, tallies, warnings
+from mailrelay.store.base import Tx
+
+_BLAMES_WITHIN = timedelta(hours=1)
+_logger = log.get()
+
+
+def count(tx: Tx, counted: Iterable[tuple[Delivery, Counts]], *, at: datetime) -> None:
+    """Add what became of deliveries to the tallies of their jobs and domains."""
+    more: dict[tuple[OrgId, Sending], Counts] = {}
+    for one, counts in counted:
+        if counts == Counts():
+            continue
+        for sending in blame.sendings(one):
+            more[one.org, sending] = more.get((one.org, sending), Counts()) + counts
+    if more:
+        tallies.count(tx, more, at=at)
+
+
+def suspended_by(tx: Tx, held: Sequence[Delivery]) -> dict[DeliveryId, Sending]:
+    """Those of these deliveries whose job or domain is suspended, and which of the two."""
+    found: dict[DeliveryId, Sending] = {}
+    for org in sorted({one.org for one in held}):
+        mine = {one.id: blame.sendings(one) for one in held if one.org == org}
+        standing = suspensions.covering(tx, org, {sending for each in mine.values() for sending in each})
+        for id_, each in mine.items():
+            for sending in each:
+                if sending in standing:
+                    found.setdefault(id_, sending)
+    return found
+
+
+def judge(tx: Tx, answered: Sequence[Delivery], *, by: str | None, at: datetime, levels: BrakeLevels) -> None:
+    """Judge the sendings of deliveries that were answered badly: jobs first, since what they answer for is not their domain's."""
+    last = {(one.org, sending): by or one.id for one in answered for sending in blame.sendings(one)}
+    for (org, sending), cause in sorted(last.items(), key=lambda item: (item[0][1].scope is not Scope.JOB, item[0])):
+        judge_one(tx, org, sending, by=cause, at=at, levels=levels)
+
+
+def judge_one(tx: Tx, org: OrgId, sending: Sending, *, by: str, at: datetime, levels: BrakeLevels) -> None:
+    """Warn or stop as the rates have it."""
+    last = suspensions.latest(tx, org, [sending]).get(sending)
+    if last is not None and last.resumed_at is None:
+        return
+    counts = suspensions.counted(tx, org, sending, last=last, at=at)
+    found = brakes.bad(counts, levels)
+    if found and found[0].level is brakes.Level.STOP:
+        seen = "; ".join(str(one) for one in found)
+        _suspend(tx, org, sending, reason=f"Too many {found[0]}", evidence=seen, by=by, at=at)
+        return
+    for one in found:
+        if warnings.first_today(tx, org, sending, one.measure, day=tallies.day_of(at)):
+            data = {"scope": sending.scope, "name": sending.name, "measure": one.measure, "evidence": str(one)}
+            events.append(tx, org=org, at=at, type=EventType.SENDING_WARNED, data=data)
+            tx.afterwards(partial(_told_warned, org, sending, one))
+
+
+def act_on_blame(tx: Tx, answer: Answered, *, permanent: bool, at: datetime, levels: BrakeLevels) -> None:
+    """Suspend the job or domain of a delivery whose answer blames its sender, once there are enough of them (O17)."""
+    one = answer.delivery
+    blamed = blame.blame(one, answer.fault, permanent=permanent)
+    if blamed is None:
+        return
+    tx.afterwards(partial(_told_blamed, answer, blamed))
+    if not blamed.permanent:
+        return
+    events.append(
+        tx,
+        org=one.org,
+        at=at,
+        type=EventType.SENDER_BLAMED,
+        queue_id=one.queue_id,
+        message=one.message,
+        delivery=one.id,
+        data={"reply": one_line(answer.said), "source": answer.source, "by": answer.by},
+    )
+    if blamed.stops is not None and _blamed_enough(tx, one.org, blamed.stops, at=at, levels=levels):
+        reason = f"Its mail was refused because of the sender: {one_line(answer.said)}"
+        _suspend(tx, one.org, blamed.stops, reason=reason, evidence=evidence(answer, at), by=answer.by, at=at)
+
+
+def _blamed_enough(tx: Tx, org: OrgId, sending: Sending, *, at: datetime, levels: BrakeLevels) -> bool:
+    last = suspensions.latest(tx, org, [sending]).get(sending)
+    if last is not None and last.resumed_at is None:
+        return False
+    since = at - _BLAMES_WITHIN
+    if last is not None and last.resumed_at is not None:
+        since = max(since, last.resumed_at)
+    # The one that is acted on is written already; it counts even at the very moment of the resumption.
+    return max(1, deliveries.blamed(tx, org, sending, since=since)) >= levels.blames
+
+
+def _suspend(tx: Tx, org: OrgId, sending: Sending, *, reason: str, evidence: str, by: str, at: datetime) -> None:
+    new = suspensions.suspend(tx, org=org, sending=sending, reason=reason, evidence=evidence, by=by, at=at)
+    if new is not None:
+        tx.afterwards(partial(_told_suspended, org, sending, reason))
+
+
+def _told_blamed(answer: Answered, blamed: blame.Blame) -> None:
+    metrics.sender_blamed.labels("permanent" if blamed.permanent else "transient").inc()
+    one = answer.delivery
+    # A throttle comes with every attempt while it lasts.
+    say = _logger.warning if blamed.permanent else _logger.info
+    say(
+        "sender.blamed",
+        org=one.org,
+        delivery=one.id,
+        queue_id=one.queue_id,
+        domain=one.sender_domain,
+        job=one.job,
+        reply=one_line(answer.said),
+    )
+
+
+def _told_suspended(org: OrgId, sending: Sending, reason: str) -> None:
+    metrics.suspensions.labels(sending.scope).inc()
+    _logger.error("sending.suspended", org=org, scope=str(sending.scope), name=sending.name, reason=reason)
+
+
+def _told_warned(org: OrgId, sending: Sending, worst: brakes.Rate) -> None:
+    metrics.brake_warnings.labels(worst.measure).inc()
+    _logger.warning("sending.warned", org=org, scope=str(sending.scope), name=sending.name, rate=str(worst))
