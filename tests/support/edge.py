@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,11 +107,15 @@ async def edge(
     rate_grace: float = 60.0,
     small_body: int = 65_536,
     secret: bytes = SECRET,
+    store: Any = None,
     **inbound: Any,
 ) -> AsyncIterator[Edge]:
-    """Listeners on free ports of 127.0.0.1; `inbound` are settings of that section. Sessions end with the context."""
+    """Listeners on free ports of 127.0.0.1; `inbound` are settings of that section. Sessions end with the context.
+
+    Without `store` there is a new embedded one in `folder`.
+    """
     clock = clock or Clock()
-    async with factory.open_store(folder) as store:
+    async with factory.open_store(folder) if store is None else nullcontext(store) as store:
         org = await factory.org(store, clock, domains=("example.com",), settings=settings)
         user = await factory.user(
             store,

@@ -35,7 +35,7 @@ from mailrelay.model.reply import Reply
 from mailrelay.model.suppression import Suppression
 from mailrelay.service import Stopping
 from mailrelay.store import arrivals, events, feedback, ledger, links, messages, suppressions
-from mailrelay.store.base import Tx
+from mailrelay.store.base import Store, Tx
 from tests.support import factory
 from tests.support.clock import FakeClock
 from tests.support.edge import DOMAIN, Edge, edge
@@ -238,14 +238,15 @@ async def way_back(
     sources: frozenset[str] = frozenset(),
     brakes: BrakeLevels | None = None,
     inbound: Mapping[str, Any] | None = None,
+    store: Store | None = None,
     **delivery: Any,
 ) -> AsyncIterator[Post]:
-    """A relay that keeps what would have left, and an edge, both running."""
+    """A relay that keeps what would have left, and an edge, both running, over a new embedded store or over `store`."""
     clock = FakeClock()
     # One complaint or bounce is every one of the few mails that a test sends.
     levels = brakes or BrakeLevels(blames=1_000)
     async with (
-        edge(folder, clock=clock, secret=SECRET, bounce_domain=BOUNCES, **(inbound or {})) as here,
+        edge(folder, clock=clock, secret=SECRET, bounce_domain=BOUNCES, store=store, **(inbound or {})) as here,
         relay(folder, store=here.store, clock=clock, brakes=levels, **delivery) as out,
     ):
         returns = Returns(secrets=(SECRET,), complaint_sources=sources, brakes=levels)
