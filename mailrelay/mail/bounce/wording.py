@@ -145,6 +145,11 @@ class Book:
                         best = pattern.rank
         return best if best < _NEVER else None
 
+    def patterns(self) -> Iterator[Pattern]:
+        """All that were added, some of them more than once."""
+        for found in (*self._pairs.values(), *self._firsts.values()):
+            yield from found
+
 
 def _holds(runs: tuple[tuple[Alternatives, ...], ...], text: Sequence[str], at: int, known: int) -> bool:
     """Whether the runs follow one another from `at` on, where the first `known` words are known to be right."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mailrelay.mail.bounce.phrases import domain, message, recipient, sender, system, vague
 from mailrelay.mail.bounce.phrases.classes import CLASSES
-from mailrelay.mail.bounce.wording import Book
+from mailrelay.mail.bounce.wording import Book, Pattern
 from mailrelay.model.feedback import Category, Fault
 
 
@@ -41,6 +41,10 @@ class Groups:
         if text.isascii():
             return None
         return next((group for line, group in self._cjk if line in text), None)
+
+    def patterns(self) -> Iterator[Pattern]:
+        """Every pattern, for tests to look at."""
+        return self._book.patterns()
 
 
 SURE = Groups(

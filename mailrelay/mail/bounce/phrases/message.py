@@ -56,7 +56,7 @@ recipsizelimit|sendersizelimit
 messagetoobig|messagetoolarge|emailtoolarge|messageexceedslimits
 message length|size exceeds
 attachment|attachments size|limit|too|exceeds|exceed|larger
-nachricht|mail|email|e|datei * zu gross|gro|lang|groß
+nachricht|mail|email|datei * zu gross|gro|lang|groß
 message|courriel|mail|mel|taille trop volumineux|gros|grand|volumineuse|long|importante|grande
 mensaje|correo|tamano * demasiado|excede|supera|grande
 mensagem|tamanho * grande|excede|excedido|maior

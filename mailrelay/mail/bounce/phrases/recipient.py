@@ -297,7 +297,7 @@ because recipient has|blocked|rejects
 recipient|user|mailbox currently? not accepting|receiving
 BOX|address|group|list not accepting|accept|receiving|receive MAIL|any|from|external|your|to
 recipient|user|mailbox|account * only accepts|accept|receives * mail|messages|email|from
-rejected|blocked|refused|declined|denied|filtered|bounced by the? recipient|recipients|user|addressee|owner|filter|user's
+rejected|blocked|refused|declined|denied|filtered|bounced by the? recipient|recipients|user|addressee|owner|filter
 mail|message|email filtered|declined
 not accept|want|wish|receive|accepting|accepts * from you
 not wish to receive

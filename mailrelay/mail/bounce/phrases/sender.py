@@ -29,7 +29,6 @@ null sender|reverse|path not|rejected|denied|refused
 sending domain|host|server|ip|address|mta
 envelope sender
 unverifiable
-sender_rejected
 spoofed|spoofing message|mail|email|sender|address|attempt|detected
 anti spoofing
 you|sender not allowed|authorized|permitted|authorised to? send|use|mail * as|from|on|using|behalf|this
@@ -71,7 +70,7 @@ sender id
 senderid
 purported responsible
 bulk sender|senders guidelines|authentication|requirements
-not * domain's|domain policy
+domain policy
 """
 
 NAMELESS = """
