@@ -6,6 +6,7 @@ The surest shape that is there wins: an address that a line is about, then one t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -139,7 +140,8 @@ def _named(text: str, known: _Known) -> _Named:
     named, context = _Named(), _Context()
     at = 0
     rows = text.split("\n", MAX_LINES)[:MAX_LINES]
-    for number, row in enumerate(rows):
+    # What stands below the last address is the returned mail, mostly, and the larger part.
+    for number, row in enumerate(rows[: _last_address(rows) + 1]):
         start, at = at, at + len(row) + 1
         line = row[:MAX_LINE].rstrip()
         context.read(line)
@@ -161,6 +163,11 @@ def _named(text: str, known: _Known) -> _Named:
             elif kind == "said" and context.failing and key not in known.ours and not _nobody(address):
                 named.said.setdefault(key, (address, start))
     return named
+
+
+def _last_address(rows: Sequence[str]) -> int:
+    """The number of the last row that may have an address in it; -1 when there is none."""
+    return next((number for number in range(len(rows) - 1, -1, -1) if "@" in rows[number]), -1)
 
 
 @dataclass(slots=True)
