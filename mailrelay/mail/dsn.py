@@ -64,10 +64,17 @@ def read(parsed: ParsedMessage, *, in_text: bool = True) -> tuple[Trouble, ...]:
             part.beginning(MAX_BYTES) for part in leaves if not part.type.startswith(("image/", "audio/", "video/"))
         ]
         texts = [one for one in texts if _RECIPIENT.search(one) and _SAYS.search(one)]
-    found = _troubles("\n\n".join(texts)[:MAX_CHARS])
-    return tuple({(one.recipient.lower(), one.action): one for one in reversed(tuple(found))}.values())[::-1][
-        :MAX_RECIPIENTS
-    ]
+    found: dict[tuple[str, Action], Trouble] = {}
+    for one in _troubles("\n\n".join(texts)[:MAX_CHARS]):
+        known = found.setdefault((one.recipient.lower(), one.action), one)
+        # One that we wrote to, several that he became: an alias that somebody left behind is not dead.
+        if _says_dead(known) and not _says_dead(one):
+            found[one.recipient.lower(), one.action] = one
+    return tuple(found.values())[:MAX_RECIPIENTS]
+
+
+def _says_dead(one: Trouble) -> bool:
+    return one.status is not None and (one.status.klass, one.status.subject) == (5, 1)
 
 
 def status_in(text: str) -> EnhancedStatus | None:

@@ -28,8 +28,12 @@ ADDRESS = r'(?P<to>(?:"[^"\n]{1,64}"|[^\s<>()\[\],;:"@\\]{1,64})@\w[\w.-]{0,253}
 _DIVIDER = re.compile(
     r"^[ \t]{0,20}(?:"
     r"[-|=*]{2,80}[ \t]{0,20}(?:[^\n@]{0,40}copy of (?:the|your)|(?:the )?original message|returned (?:message|mail)|unsent message"
-    r"|undelivered message|message (?:header|text|body|contents)|(?:the )?header[^\n@]{0,30}(?:message|mail)|mensaje original|附件)"
+    r"|undelivered message|message (?:header|text|body|contents)|(?:the )?header[^\n@]{0,30}(?:message|mail)|mensaje original|附件"
+    r"|(?:ursprüngliche|original-?)[ ]?nachricht|message d['’]origine|messaggio originale|mensagem original|oorspronkelijk bericht)"
     r"|(?:the )?original message (?:headers?:|(?:headers? )?follows)|message headers follow|below is a copy of the original"
+    # Exchange, above the returned header.
+    r"|(?:kopfzeilen der originalnachricht|ursprüngliche nachrichtenkopf|en-têtes de message d['’]origine|encabezados de mensajes? originales"
+    r"|cabeçalhos originais|intestazioni originali|oorspronkelijke berichtkop|元のメッセージ ?ヘッダー|原始邮件头|原始郵件標頭)"
     r"|included is a copy of the message|the first \d{1,4} lines of your|your message reads"
     r"|received:[ \t]{0,4}(?:from|by|\()|return-path:[ \t]{0,4}<)",
     re.IGNORECASE | re.MULTILINE,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailrelay.mail import automatic, bounce, message
-from mailrelay.mail.bounce import unknown
+from mailrelay.mail.bounce import lines, unknown
 from mailrelay.model.feedback import Action
 from mailrelay.model.message import Kind
 
@@ -123,6 +123,25 @@ def test_of_a_mail_to_several_the_trace_says_who_it_was():
         if (report := bounce.classify(message.parse(one.encode())))
     ]
     assert named == ["", "ann@shop.example"]
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "--- Below this line is a copy of the message.",
+        "------ This is a copy of the message, including all the headers. ------",
+        "   ----- Original message follows -----",
+        "-----Ursprüngliche Nachricht-----",
+        "Original message headers:",
+        "Kopfzeilen der Originalnachricht:",
+        "En-têtes de message d'origine :",
+        "Intestazioni originali del messaggio:",
+        "元のメッセージ ヘッダー:",
+        "Received: from a by b",
+    ],
+)
+def test_what_is_below_such_a_line_is_the_returned_mail(heading):
+    assert lines.before_returned(f"It failed.\n\n{heading}\n\nTo: ann@shop.example\n") == "It failed.\n\n"
 
 
 PIECES = sorted(

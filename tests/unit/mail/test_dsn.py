@@ -116,6 +116,14 @@ def test_fields_are_read_as_they_come(fields):
     assert (one.recipient, str(one.status), one.action) == ("ann@shop.example", "5.1.1", Action.FAILED)
 
 
+def test_an_alias_is_not_dead_when_one_of_those_behind_it_is():
+    gone = "Original-Recipient: rfc822;team@shop.example\nFinal-Recipient: rfc822;ann@shop.example\nAction: failed\nStatus: 5.1.1\n"
+    full = gone.replace("ann@", "bob@").replace("5.1.1", "5.2.2")
+    for fields in (f"{gone}\n{full}", f"{full}\n{gone}"):
+        (one,) = read(report(f"Reporting-MTA: dns; mx.example\n\n{fields}"))
+        assert (one.recipient, str(one.status)) == ("team@shop.example", "5.2.2")
+
+
 def test_two_reports_in_one_mail_do_not_mix():
     fields = "Final-Recipient: rfc822; ann@shop.example\n\nReporting-MTA: dns; b\nStatus: 5.1.1\nAction: failed\n"
     (one,) = read(report(f"Reporting-MTA: dns; mx.example\n\n{fields}"))
