@@ -188,7 +188,9 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="bounces: the mails in this folder, in place of our own")
     options = parser.parse_args()
     if "bounces" in options.what or not options.what:
-        _keep("bounces.ndjson", bounces.run(options))
+        measured = bounces.run(options)
+        if not options.corpus:  # what somebody else cannot repeat is no result
+            _keep("bounces.ndjson", measured)
     options.what = [name for name in options.what if name != "bounces"] if options.what else ["accept", "submit"]
     if options.what:
         _beside_postfix(options)
