@@ -89,6 +89,10 @@ async def test_o18_a_job_warns_stops_says_why_and_is_resumed(tmp_path: Path):
                 shown = {one["scope"]: one for one in (await web.get(f"{V1}/rates")).json["items"]}
                 assert (shown["job"]["suspended"], shown["job"]["why"]) == (True, one.reason)
                 assert (shown["domain"]["suspended"], shown["domain"]["level"]) == (False, "ok")
+                first = (await web.get(f"{V1}/rates?limit=1")).json
+                rest = (await web.get(f"{V1}/rates", params={"after": first["next"]})).json
+                assert [one["scope"] for one in (*first["items"], *rest["items"])] == ["domain", "job"]
+                assert (await web.get(f"{V1}/rates?after=x")).status == 422
                 said = (await cli("rate", "list")).out
                 assert "suspended" in said
                 assert "9 (40.91%)" in said

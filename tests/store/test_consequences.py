@@ -619,6 +619,21 @@ async def test_a_domain_is_judged_by_seven_days(way: Way) -> None:
     assert await way.suspended() == [DOMAIN]
 
 
+async def test_fault_m07_complaints_of_0_31_percent_stop_the_job(way: Way) -> None:
+    sent = [await way.answered(YES, recipient=f"r{n}@b.test", job="spring") for n in range(4)]
+    # As if 1,286 more had been sent: with the levels that are set by default.
+    await way.store.write(tallies.count, {(way.org, JOB): Counts(sent=1286)}, at=way.clock.now())
+    for number, one in enumerate(sent, start=1):
+        assert await way.suspended() == []
+        await way.store.write(
+            consequences.complained, one, type="abuse", evidence="", by="Q", at=way.clock.now(), brakes=LEVELS
+        )
+        assert len(await way.events(EventType.SENDING_WARNED)) == (number > 1)  # 2 of 1,290 are over 0.1 %
+    assert await way.suspended() == [JOB]
+    (one,) = await way.store.read(suspensions.list_standing, way.org)
+    assert one.reason == "Too many complaints: 4 of 1290 (0.31%), at or over the level of 0.30%"
+
+
 async def test_unsubscriptions_stop_too(way: Way) -> None:
     way.levels = BrakeLevels(unsubscribes=Brake(warn=0.2, stop=0.5, sample=2))
     for recipient in ("a@b.test", "b@b.test"):
