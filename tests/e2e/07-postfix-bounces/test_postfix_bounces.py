@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import smtplib
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from tests.support.daemon import daemon
+from mailrelay.mail import message
+from mailrelay.mail.bounce import classify
+from tests.support.daemon import daemon, until
 from tests.support.dovecot import dovecot
 from tests.support.postfix import free_port, postfix
-from tests.support.returned import Believed, Case, Sender, believed, listening
+from tests.support.returned import USER, Believed, Case, Sender, believed, listening
 
 pytestmark = pytest.mark.e2e
 
@@ -139,3 +144,24 @@ def test_nothing_comes_back_but_that(here: Sender) -> None:
     assert {case.name: len(here.back.get(case.subject, [])) for case in CASES} == {
         case.name: len(case.returned) for case in CASES
     }
+
+
+def test_a_receipt_that_the_author_asked_for_ends_the_delivery_as_delivered(here: Sender) -> None:
+    receipt = Case("receipt", "bob@customer.test")
+    house = json.loads((here.relay.data / "sample.json").read_text())
+    mail = f"From: {USER}\r\nTo: {receipt.to}\r\nSubject: {receipt.subject}\r\n\r\nHello\r\n"
+    with smtplib.SMTP("127.0.0.1", here.relay.submission, "laptop.test", timeout=20) as client:
+        client.starttls(context=ssl._create_unverified_context())
+        client.login(USER, house["password"])
+        client.sendmail(USER, receipt.to, mail, rcpt_options=["NOTIFY=SUCCESS,FAILURE"])
+    (raw,) = here.returned(receipt, 1)
+    report = classify(message.parse(raw), envelope_from_null=True)
+    assert report is not None
+    assert (report.kind, report.recipients[0].recipient) == ("delivered", receipt.to)
+
+    def delivered() -> bool:
+        (found,) = [one for one in here.ask("messages")["items"] if one["subject"] == receipt.subject]
+        return bool(found["status"] == "delivered")
+
+    until(delivered, "the receipt is believed")
+    assert here.suppressed(receipt.to) == []
