@@ -109,7 +109,7 @@ def _feedback(back: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {back['recipient'] or '(nobody named)'}  {judgement(back)}"
     tie = back["tie"].replace("_", " ")
     about = f"about delivery {back['delivery']}, by {tie}" if back["delivery"] else "about no delivery that is known"
-    yield f"    {about}; {'acted on' if back['believed'] else 'not acted on'}"
+    yield f"    {about}; {'believed' if back['believed'] else 'not believed, so nothing follows'}"
 
 
 def _evidence(one: Mapping[str, str]) -> str:

@@ -138,7 +138,7 @@ def judgement(back: Mapping[str, Any]) -> str:
 
 
 def _belief(back: Mapping[str, Any]) -> str:
-    return "" if back["believed"] else f" (tied by {back['tie'].replace('_', ' ')}, not acted on)"
+    return "" if back["believed"] else f" (tied by {back['tie'].replace('_', ' ')}, not believed)"
 
 
 def _since(at: str | None) -> str:

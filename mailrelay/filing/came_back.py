@@ -44,7 +44,10 @@ def read(
     invitation = _answers_invitation(parsed)
     if kind is Kind.NORMAL and not to_return_path and not invitation:
         return None
-    report = classify(parsed, envelope_from_null=envelope_from_null)
+    report = None
+    if kind is not Kind.NORMAL or envelope_from_null or not parsed.parents:
+        # What a person answers may quote any refusal; nobody's address must die of that.
+        report = classify(parsed, envelope_from_null=envelope_from_null)
     complaint = ""
     if report is not None and report.kind is Kind.FEEDBACK:
         found = arf.read(parsed)

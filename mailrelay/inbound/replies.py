@@ -99,8 +99,7 @@ def _answered(
 
 def _sent_to_others(tx: Tx, org: OrgId, every: Collection[MessageId]) -> tuple[Delivery | None, MessageId | None]:
     """The only delivery of the nearest message that has any; somebody answers from another address than was written to."""
-    statuses = deliveries.of_messages(tx, org, every)
     for id_ in every:
-        if id_ in statuses:
-            return deliveries.only_one(tx, org, id_), id_
+        if found := deliveries.first_two(tx, org, id_):
+            return (found[0] if len(found) == 1 else None), id_
     return None, None

@@ -31,6 +31,7 @@ from mailrelay.store.base import Tx
 
 _log = log.get(stage="filing")
 _MOST_TOKENS = 5
+_LONGEST_NAME = 500
 NOT_VOUCHED_FOR = frozenset((HoldReason.UNPERMITTED_SENDER, HoldReason.UNAUTHENTICATED, HoldReason.POSTMASTER))
 """Why a mail is held whose author may be anybody: what he says changes nothing until a person lets it pass."""
 
@@ -68,23 +69,23 @@ def signs(case: Case, returns: Returns, *, now: datetime) -> Signs:
     if back is None:
         return NO_SIGNS
     own = _return_path(arrival, returns) if case.message.part == 0 else None
-    tokens: list[DeliveryId] = []
-    ignored: set[NoReturnPath] = set()
-    for text in (*back.traces.delivery_ids, *back.traces.return_paths, *back.traces.envelope_ids):
-        match return_path.find(text, returns.secrets, now=now):
-            case ReturnPathToken(delivery=delivery):
-                tokens.append(delivery)
-            case NoReturnPath.UNSIGNED:
-                continue
-            case why:
-                ignored.add(why)
+    tokens, ignored = _tokens(back, returns, now)
     if ignored and own is None and not tokens:
         _log.warning("feedback.ignored", reasons=sorted(ignored), kind=str(back.kind))
     return Signs(
         return_path=own,
-        tokens=tuple(dict.fromkeys(tokens))[:_MOST_TOKENS],
+        tokens=tokens,
         trusted=back.kind is Kind.FEEDBACK and _is_trusted(case.message.auth, case.sender, returns.complaint_sources),
     )
+
+
+def _tokens(back: CameBack, returns: Returns, now: datetime) -> tuple[tuple[DeliveryId, ...], frozenset[NoReturnPath]]:
+    """The deliveries that our signature in a mail names, and why other tokens in it are not counted."""
+    texts = (*back.traces.delivery_ids, *back.traces.return_paths, *back.traces.envelope_ids)
+    found = [return_path.find(text, returns.secrets, now=now) for text in texts]
+    tokens = dict.fromkeys(one.delivery for one in found if isinstance(one, ReturnPathToken))
+    ignored = {one for one in found if isinstance(one, NoReturnPath)} - {NoReturnPath.UNSIGNED}
+    return tuple(tokens)[:_MOST_TOKENS], frozenset(ignored)
 
 
 def _return_path(arrival: Arrival, returns: Returns) -> DeliveryId | None:
@@ -100,8 +101,7 @@ def wants_trust(case: Case, returns: Returns, *, now: datetime) -> bool:
     back = case.came_back
     if back is None or back.kind is not Kind.FEEDBACK or not returns.complaint_sources:
         return False
-    found = signs(case, returns, now=now)
-    return found.return_path is None and not found.tokens
+    return _return_path(case.arrival, returns) is None and not _tokens(back, returns, now)[0]
 
 
 def _is_trusted(auth: AuthVerdicts | None, sender: Address | None, sources: frozenset[str]) -> bool:
@@ -109,7 +109,11 @@ def _is_trusted(auth: AuthVerdicts | None, sender: Address | None, sources: froz
     if auth is None or sender is None:
         return False
     passed = {found.domain.lower() for found in auth.dkim if found.verdict is Verdict.PASS}
-    return any(f".{sender.domain}".endswith(f".{domain}") for domain in passed & sources)
+    return any(_is_under(sender.domain, domain) or _is_under(domain, sender.domain) for domain in passed & sources)
+
+
+def _is_under(domain: str, parent: str) -> bool:
+    return f".{domain}".endswith(f".{parent}")
 
 
 def home(tx: Tx, case: Case, found: Signs) -> Delivery | None:
@@ -153,13 +157,19 @@ def named_in(tx: Tx, org: OrgId, back: CameBack) -> dict[str, Delivery]:
     keys = {key for one in back.report.recipients if (key := key_of(one.recipient))}
     if keys:
         return {one.address.key: one for one in deliveries.to_keys(tx, org, sent, keys)}
-    only = [one for id_ in sent if (one := deliveries.only_one(tx, org, id_)) is not None]
-    return {"": only[0]} if len(sent) == len(only) == 1 else {}
+    only = deliveries.first_two(tx, org, sent[0]) if len(sent) == 1 else ()
+    return {"": only[0]} if len(only) == 1 else {}
 
 
 def _sent(tx: Tx, org: OrgId, back: CameBack) -> list[MessageId]:
-    stored = gather.answered(tx, org, back.traces.message_ids)
-    return list(dict.fromkeys(id_ for name in back.traces.message_ids for id_ in stored.get(name, ())))
+    names = _named(back)
+    stored = gather.answered(tx, org, names)
+    return list(dict.fromkeys(id_ for name in names for id_ in stored.get(name, ())))
+
+
+def _named(back: CameBack) -> tuple[str, ...]:
+    """The Message-IDs in a mail that can be asked for: a database takes neither NUL nor half of a surrogate pair."""
+    return tuple(name for name in back.traces.message_ids if name.isprintable() and len(name) <= _LONGEST_NAME)
 
 
 def key_of(recipient: str) -> str:
@@ -171,6 +181,6 @@ def key_of(recipient: str) -> str:
 def unknown_names(tx: Tx, delivery: Delivery, back: CameBack) -> tuple[str, ...]:
     """Message-IDs by which a mail that is surely about `delivery` calls it, and that no mail of ours has: a relay's (I12)."""
     sent = messages.get(tx, delivery.org, delivery.message)
-    names = [name for name in back.traces.message_ids if name != sent.message_id and name not in sent.parents]
+    names = [name for name in _named(back) if name != sent.message_id and name not in sent.parents]
     stored = messages.by_message_ids(tx, delivery.org, names)
     return tuple(name for name in names if name not in stored)[:3]

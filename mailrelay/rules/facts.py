@@ -116,7 +116,8 @@ class Facts:
     @property
     def came_back(self) -> bool:
         """It came to a return path, and no person wrote it; a person's mail there is filed as any other."""
-        return self.channel is Channel.BOUNCE and self.message.kind is not Kind.NORMAL
+        by_machine = self.message.kind is not Kind.NORMAL or bool(self.message.automatic)
+        return self.channel is Channel.BOUNCE and by_machine
 
     def __post_init__(self) -> None:
         found: dict[str, tuple[RecordHit, ...]] = {}

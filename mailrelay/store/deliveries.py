@@ -230,10 +230,10 @@ def to_keys(tx: Tx, org: OrgId, sent: Collection[MessageId], keys: Collection[st
     return tuple(from_row(row._mapping) for row in tx.execute(found.order_by(delivery.c.id))) if sent and keys else ()
 
 
-def only_one(tx: Tx, org: OrgId, sent: MessageId) -> Delivery | None:
-    """The delivery of a message that has exactly one."""
-    found = tx.execute(select(delivery).where(delivery.c.message == sent).limit(2)).all()
-    return from_row(found[0]._mapping) if len(found) == 1 and found[0].org == org else None
+def first_two(tx: Tx, org: OrgId, sent: MessageId) -> tuple[Delivery, ...]:
+    """Up to two deliveries of a message: enough to see whether it has only one, of the many that mass mail has."""
+    found = tx.execute(select(delivery).where(delivery.c.message == sent).limit(2))
+    return tuple(from_row(row._mapping) for row in found if row.org == org)
 
 
 def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Delivery, ...]:

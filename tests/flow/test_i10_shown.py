@@ -57,7 +57,7 @@ async def test_a_bounce_is_shown_at_its_delivery_and_at_itself(house: Relay, tmp
     shown = await house.cli("message", "show", queue_id)
     assert "What it says of mail of ours" in shown.out, shown
     assert f"  {BOB}  bounce, failed: user unknown, hard, fault of recipient: 550 5.1.1 no such user here" in shown.out
-    assert f"    about delivery {delivery}, by return path; acted on" in shown.out
+    assert f"    about delivery {delivery}, by return path; believed" in shown.out
     back = await house.cli.json("message", "show", queue_id)
     assert (back["kind"], back["feedback"][0]["delivery"], back["feedback"][0]["believed"]) == (
         "bounce",
@@ -68,7 +68,7 @@ async def test_a_bounce_is_shown_at_its_delivery_and_at_itself(house: Relay, tmp
     assert (found["state"], found["returned"]) == ("bounced", back["feedback"])
     said = await house.cli("queue", "show", delivery)
     assert f"{back['id']}  bounce, failed: user unknown, hard" in said.out
-    assert "not acted on" not in said.out
+    assert "not believed" not in said.out
     refused = await house.cli("message", "send", "--from", "anna@example.org", "--to", BOB, "--text", "Again")
     assert refused.status != 0
     assert "no such user here" in (await house.cli("suppression", "show", BOB)).out + refused.error

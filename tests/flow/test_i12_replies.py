@@ -183,3 +183,19 @@ async def test_an_answer_of_somebody_on_no_record_waits_for_a_person_and_still_m
         assert arrival.state is ArrivalState.UNRESOLVED
         assert (await post.now(sent)).replied_at is not None
         assert await post.is_balanced()
+
+
+async def test_a_person_who_quotes_a_refusal_kills_no_address(tmp_path: Path) -> None:
+    async with way_back(tmp_path) as post:
+        sent = await post.send(BOB)
+        text = (
+            "What is this?\r\n\r\nI'm sorry to have to inform you that your message could not be delivered to one or more "
+            f"recipients.\r\n\r\n<{BOB}>: host mx.customer.test said: 550 5.1.1 User unknown (in reply to RCPT TO command)\r\n"
+        )
+        arrival = await post.bring(
+            sent.reply(text, headers=answering(sent), subject="Undelivered?"), to=sent.return_path, sender=BOB
+        )
+        assert (await post.message(arrival)).kind is Kind.NORMAL
+        now = await post.now(sent)
+        assert (now.state, now.replied_at is not None) == (DeliveryState.SENT, True)
+        assert await post.suppressed(BOB) == ()

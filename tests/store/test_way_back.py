@@ -47,3 +47,16 @@ async def test_the_same_bounce_seen_by_many_workers_at_once_counts_once(store: A
         assert len(await post.told(sent)) == len(await post.told(sent, "delivery.bounced")) == 1
         assert len(await post.suppressed(BOB)) == 1
         assert await post.is_balanced()
+
+
+async def test_hostile_bytes_in_a_report_are_kept_on_either_database(store: AnyStore, tmp_path: Path) -> None:
+    async with way_back(tmp_path, store=store) as post:
+        sent = await post.send(BOB)
+        hostile = sent.dsn(said="550 5.1.1 =?utf-8?q?=00=ED=A0=80?= \x01\x7f\u2028 unknown")
+        head, body = hostile.split(b"This is a report", 1)
+        body = body.replace(b"Message-ID: <", b"Message-ID: <\x01\xed\xa0\x80\xff" + b"x" * 600)
+        arrival = await post.bring(head + b"This is a report" + body, to=sent.return_path)
+        assert arrival.state is ArrivalState.FILED
+        (row,) = await post.feedback(arrival)
+        assert (row.believed, row.diagnostic.isprintable()) == (True, True)
+        assert (await post.now(sent)).state is DeliveryState.BOUNCED
