@@ -20,6 +20,7 @@ from mailrelay.config.secret import Secret
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Sample = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(gt=0)]
 DomainName = Annotated[str, AfterValidator(form.domain)]
 HostName = Annotated[str, AfterValidator(form.host)]
@@ -297,12 +298,17 @@ class Delivery(Section):
             yield "first_retry", "is longer than longest_retry"
 
 
+_WARN = "Share from which a warning is given."
+_STOP = "Share from which the job or domain is suspended."
+_SAMPLE = "Deliveries below which nothing is said."
+
+
 class Brake(Section):
     """The levels of one measure, as shares from 0 to 1."""
 
-    warn: Share = Field(description="Share from which a warning is given.")
-    stop: Share = Field(description="Share from which the job or domain is suspended.")
-    sample: Annotated[int, Field(ge=1)] = Field(description="Deliveries below which nothing is said.")
+    warn: Share
+    stop: Share
+    sample: Sample
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """A warning comes before the stop."""
@@ -310,16 +316,36 @@ class Brake(Section):
             yield "warn", "is higher than stop"
 
 
+class BounceBrake(Brake):
+    """Bounces, hard and soft, of what came to an answer."""
+
+    warn: Share = Field(0.05, description=_WARN)
+    stop: Share = Field(0.10, description=_STOP)
+    sample: Sample = Field(100, description=_SAMPLE)
+
+
+class ComplaintBrake(Brake):
+    """Complaints of what was sent."""
+
+    warn: Share = Field(0.001, description=_WARN)
+    stop: Share = Field(0.003, description=_STOP)
+    sample: Sample = Field(1000, description=_SAMPLE)
+
+
+class UnsubscribeBrake(Brake):
+    """Unsubscriptions of what was sent."""
+
+    warn: Share = Field(0.01, description=_WARN)
+    stop: Share = Field(0.03, description=_STOP)
+    sample: Sample = Field(500, description=_SAMPLE)
+
+
 class BrakeLevels(Section):
     """When sending warns and stops by itself: the rates of a job over all its days, of a sending domain over seven."""
 
-    bounces: Brake = Field(
-        Brake(warn=0.05, stop=0.10, sample=100), description="Bounces, hard and soft, of what was tried."
-    )
-    complaints: Brake = Field(Brake(warn=0.001, stop=0.003, sample=1000), description="Complaints of what was sent.")
-    unsubscribes: Brake = Field(
-        Brake(warn=0.01, stop=0.03, sample=500), description="Unsubscriptions of what was sent."
-    )
+    bounces: BounceBrake = Field(BounceBrake(), description="Bounces, hard and soft, of what came to an answer.")
+    complaints: ComplaintBrake = Field(ComplaintBrake(), description="Complaints of what was sent.")
+    unsubscribes: UnsubscribeBrake = Field(UnsubscribeBrake(), description="Unsubscriptions of what was sent.")
     blames: Annotated[int, Field(ge=1)] = Field(
         1,
         description="Refusals within an hour that blame the sender (authentication, PTR, TLS, reputation) that suspend its job, or its domain.",

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from mailrelay import metrics
-from mailrelay.config.schema import Brake, BrakeLevels, Config, ListenerKind
+from mailrelay.config.schema import BounceBrake, BrakeLevels, ComplaintBrake, Config, ListenerKind
 from mailrelay.errors import Conflict
 from mailrelay.model.delivery import DeliveryState
 from mailrelay.model.envelope import EnvelopeRecipient
@@ -30,7 +30,9 @@ from tests.support.remote import Remote, remote
 from tests.support.smtp_client import connected
 
 V1 = "/api/v1"
-LEVELS = BrakeLevels(bounces=Brake(warn=0.2, stop=0.4, sample=10), complaints=Brake(warn=0.05, stop=0.1, sample=20))
+LEVELS = BrakeLevels(
+    bounces=BounceBrake(warn=0.2, stop=0.4, sample=10), complaints=ComplaintBrake(warn=0.05, stop=0.1, sample=20)
+)
 
 
 async def mass(us: Relay, sink: Remote, *, good: int, bad: int = 0, job: str = "spring") -> list[DeliveryState]:

@@ -12,7 +12,7 @@ import pytest
 
 from mailrelay import metrics
 from mailrelay.clock import Clock
-from mailrelay.config.schema import Brake, BrakeLevels
+from mailrelay.config.schema import BounceBrake, BrakeLevels, ComplaintBrake, UnsubscribeBrake
 from mailrelay.errors import Unknown
 from mailrelay.ids import MessageId, NodeId, OrgId
 from mailrelay.model.delivery import (
@@ -325,7 +325,7 @@ async def test_what_is_told_afterwards_is_told_once_and_only_when_it_is_durable(
 
 
 async def test_no_consequence_reads_a_table_from_end_to_end(way: Way) -> None:
-    way.levels = BrakeLevels(bounces=Brake(warn=0.1, stop=0.2, sample=3))
+    way.levels = BrakeLevels(bounces=BounceBrake(warn=0.1, stop=0.2, sample=3))
     sent = await way.answered(YES, recipient="a@b.test", job="spring")
     told = await way.answered(YES, recipient="b@b.test")
     async with watched(way.store) as watch:
@@ -560,8 +560,8 @@ async def test_a_suspension_is_of_one_organisation(way: Way, clock: Clock) -> No
 
 
 async def test_each_measure_warns_for_itself(way: Way) -> None:
-    low = Brake(warn=0.1, stop=1, sample=2)
-    way.levels = BrakeLevels(bounces=low, complaints=low)
+    low = {"warn": 0.1, "stop": 1, "sample": 2}
+    way.levels = BrakeLevels(bounces=BounceBrake(**low), complaints=ComplaintBrake(**low))
     sent = await way.answered(YES, recipient="a@b.test")
     await way.answered(YES, recipient="b@b.test")
     await way.report(sent, hard=False)
@@ -573,7 +573,7 @@ async def test_each_measure_warns_for_itself(way: Way) -> None:
 
 
 async def test_a_rate_warns_once_a_day_then_stops_and_after_a_resumption_needs_a_new_sample(way: Way) -> None:
-    way.levels = BrakeLevels(bounces=Brake(warn=0.2, stop=0.5, sample=10))
+    way.levels = BrakeLevels(bounces=BounceBrake(warn=0.2, stop=0.5, sample=10))
     await way.queued(20, job="spring")
     begun = await way.begun()
     await way.settle(begun[:8], YES)
@@ -608,7 +608,7 @@ async def test_a_rate_warns_once_a_day_then_stops_and_after_a_resumption_needs_a
 
 
 async def test_a_domain_is_judged_by_seven_days(way: Way) -> None:
-    way.levels = BrakeLevels(bounces=Brake(warn=0.2, stop=0.5, sample=4))
+    way.levels = BrakeLevels(bounces=BounceBrake(warn=0.2, stop=0.5, sample=4))
     for _ in range(3):
         await way.answered(FULL, recipient="a@b.test")
     way.clock.advance(timedelta(days=7))
@@ -635,7 +635,7 @@ async def test_fault_m07_complaints_of_0_31_percent_stop_the_job(way: Way) -> No
 
 
 async def test_unsubscriptions_stop_too(way: Way) -> None:
-    way.levels = BrakeLevels(unsubscribes=Brake(warn=0.2, stop=0.5, sample=2))
+    way.levels = BrakeLevels(unsubscribes=UnsubscribeBrake(warn=0.2, stop=0.5, sample=2))
     for recipient in ("a@b.test", "b@b.test"):
         await way.answered(YES, recipient=recipient, job="spring")
     await way.store.write(
