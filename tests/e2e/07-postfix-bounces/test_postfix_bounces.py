@@ -25,6 +25,8 @@ POLICY = Believed("failed", "policy", status="5.7.1")
 GREYLISTED = Believed("failed", "rate_limited", status="4.2.0")
 AWAY = Believed("failed", "timeout", status="4.4.1")
 
+TAKEN_LATE = Case("delayed and then taken", "bob@slow.test", (replace(AWAY, action="delayed"),))
+
 CASES = (
     Case("unknown after accept", "nobody@customer.test", (UNKNOWN,)),
     Case("unknown in dialogue", "stranger@customer.test", refused=UNKNOWN),
@@ -55,10 +57,11 @@ CASES = (
         "host unknown",
         "bob@nowhere.test",
         (Believed("failed", "host_unknown", hard=True, fault="recipient", status="5.4.4"),),
+        asks_dns=True,
     ),
     Case("greylisted until it expires", "later@far.test", (replace(GREYLISTED, action="delayed"), GREYLISTED)),
     Case("nobody listens until it expires", "bob@dead.test", (replace(AWAY, action="delayed"), AWAY)),
-    Case("delayed and then taken", "bob@slow.test", (replace(AWAY, action="delayed"),)),
+    TAKEN_LATE,
     Case("taken", "bob@customer.test"),
 )
 
@@ -106,7 +109,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
                 sender = Sender(relay, lambda: near.log + far.log)
                 for case in CASES:
                     sender.send(case)
-                sender.returned(CASES[-2], 1)
+                sender.returned(TAKEN_LATE, 1)
                 with listening(slow):
                     yield sender
 
@@ -139,10 +142,11 @@ def test_who_is_dead_is_not_written_to_again(here: Sender) -> None:
 
 
 def test_nothing_comes_back_but_that(here: Sender) -> None:
-    for case in CASES:
+    possible = [case for case in CASES if case.possible]
+    for case in possible:
         here.returned(case, len(case.returned))
-    assert {case.name: len(here.back.get(case.subject, [])) for case in CASES} == {
-        case.name: len(case.returned) for case in CASES
+    assert {case.name: len(here.back.get(case.subject, [])) for case in possible} == {
+        case.name: len(case.returned) for case in possible
     }
 
 

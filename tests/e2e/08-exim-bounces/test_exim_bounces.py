@@ -112,6 +112,8 @@ UNSAID = Believed("failed", "unknown", status="5.0.0")
 UNKNOWN = Believed("failed", "user_unknown", hard=True, fault="recipient", status="5.1.1")
 POLICY = Believed("failed", "policy", status="5.7.1")
 
+TAKEN_LATE = Case("delayed and then taken", "bob@slow.test", (Believed("delayed", "", status="4.0.0"),))
+
 CASES = (
     Case("unrouteable after accept", "nobody@customer.test", (UNROUTEABLE,)),
     Case("failed by an alias", "gone@customer.test", (replace(UNKNOWN, status="5.0.0"),)),
@@ -145,7 +147,7 @@ CASES = (
     ),
     Case("policy at the next hop", "guarded@far.test", (POLICY,)),
     Case("content at the next hop", "bob@far.test", (POLICY,), text="The word is xyzzy-refused"),
-    Case("host unknown", "bob@nowhere.test", (UNSAID,)),
+    Case("host unknown", "bob@nowhere.test", (UNSAID,), asks_dns=True),
     Case("no route", "bob@elsewhere.test", (UNROUTEABLE,)),
     Case(
         "greylisted until it expires",
@@ -157,7 +159,7 @@ CASES = (
         "bob@dead.test",
         (Believed("delayed", "", status="4.0.0"), Believed("failed", "timeout", status="5.0.0")),
     ),
-    Case("delayed and then taken", "bob@slow.test", (Believed("delayed", "", status="4.0.0"),)),
+    TAKEN_LATE,
     Case("taken", "bob@customer.test"),
 )
 
@@ -192,7 +194,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
             sender = Sender(relay, lambda: near.log + far.log)
             for case in CASES:
                 sender.send(case)
-            sender.returned(CASES[-2], 1)
+            sender.returned(TAKEN_LATE, 1)
             with listening(slow):
                 yield sender
 
@@ -225,8 +227,9 @@ def test_who_is_dead_is_not_written_to_again(here: Sender) -> None:
 
 
 def test_nothing_comes_back_but_that(here: Sender) -> None:
-    for case in CASES:
+    possible = [case for case in CASES if case.possible]
+    for case in possible:
         here.returned(case, len(case.returned))
-    assert {case.name: len(here.back.get(case.subject, [])) for case in CASES} == {
-        case.name: len(case.returned) for case in CASES
+    assert {case.name: len(here.back.get(case.subject, [])) for case in possible} == {
+        case.name: len(case.returned) for case in possible
     }
