@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -94,12 +95,12 @@ def _fuzz(name: str, folder: Path, seconds: int) -> bool:
 
 
 def _slow(name: str, files: Iterable[Path]) -> list[Path]:
-    return [path for path in files if cpu(lambda path=path: TARGETS[name](path.read_bytes()))[1] > _LIMIT]  # type: ignore[misc]
+    return [path for path in files if cpu(partial(TARGETS[name], path.read_bytes()))[1] > _LIMIT]
 
 
 def _again(names: Iterable[str], file: Path) -> int:
     for name in names:
-        _, seconds = cpu(lambda name=name: TARGETS[name](file.read_bytes()))  # type: ignore[misc]
+        _, seconds = cpu(partial(TARGETS[name], file.read_bytes()))
         print(f"{name}: {seconds * 1000:.1f} ms")
     return 0
 
