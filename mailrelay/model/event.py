@@ -34,7 +34,9 @@ class EventType(StrEnum):
     DELIVERY_RETURNED = "delivery.returned"  # something came back about it, judged
     DELIVERY_COMPLAINED = "delivery.complained"
     AUTHOR_NOTIFIED = "author.notified"  # a DSN of ours was queued for its author
-    NOTICE_WITHHELD = "notice.withheld"  # it was owed to its author, and could not be queued for them: why is in the data
+    NOTICE_WITHHELD = (
+        "notice.withheld"  # it was owed to its author, and could not be queued for them: why is in the data
+    )
     SENDER_BLAMED = "sender.blamed"  # an answer blames the sender, not the recipient (O17)
     SENDING_WARNED = "sending.warned"  # a job or domain comes near its brake (O18)
     SENDING_SUSPENDED = "sending.suspended"
