@@ -5,7 +5,7 @@ All of it happens in the transaction that ends the arrival, and once, however of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -68,20 +68,13 @@ def apply(
     rows, about = _judged(tx, arrival, message, back, said, proved, signs, at=at)
     new = feedback.add(tx, rows)
     fresh = [row for row in rows if row.position in new]
-    if proved is not None and (fresh or not (rows or known)):
-        delivery, how = proved
-        deliveries.note_relay_ids(tx, delivery, tie.unknown_names(tx, delivery, back))
-        if not any(row.believed for row in rows):
-            # It says nothing of this delivery's own recipient; that it came back is told all the same.
-            _tell(tx, arrival, delivery, message, back.kind, fresh[0] if fresh else None, how, at=at)
-    for row in [one for one in fresh if one.position in about and (one.believed or proved is None)][:_MAX_EVENTS]:
-        _tell(tx, arrival, about[row.position], message, back.kind, row, row.tie, at=at)
-    believed = [row for row in fresh if row.believed]
-    if fresh or (proved is not None and not known):
-        tx.afterwards(partial(_log_feedback, arrival, back.kind, proved, believed=bool(believed), rows=len(rows)))
+    # What names nobody has no row that it would be known by.
+    if fresh or (proved is not None and not rows and not known):
+        _tell_of(tx, arrival, message, back, fresh, about, proved, at=at)
     if not known and (proved is not None or held not in NOT_VOUCHED_FOR):
         _note_absence(tx, arrival, case, facts, proved, ids=ids, at=at)
-    _act(tx, arrival, back, [(about[row.position], row, said[row.position]) for row in believed], returns, at=at)
+    believed = [(about[row.position], row, said[row.position]) for row in fresh if row.believed]
+    _act(tx, arrival, back, believed, returns, at=at)
 
 
 def _judged(
@@ -233,40 +226,56 @@ def _complained(tx: Tx, arrival: Arrival, delivery: Delivery, kind: str, returns
         )
 
 
-def _tell(
+def _tell_of(
     tx: Tx,
     arrival: Arrival,
-    delivery: Delivery,
     message: Message,
-    kind: Kind,
-    row: Feedback | None,
-    how: Tie,
+    back: CameBack,
+    fresh: Sequence[Feedback],
+    about: Mapping[int, Delivery],
+    proved: tuple[Delivery, Tie] | None,
     *,
     at: datetime,
 ) -> None:
-    data = {"returned": message.id, "kind": kind, "tie": how, "believed": "false"}
-    if row is not None:
-        data |= {
-            "recipient": row.recipient,
-            "action": row.action,
-            "category": row.category,
-            "class": "hard" if row.hard else "soft",
-            "fault": row.fault,
-            "status": row.status,
-            "code": str(row.code or ""),
-            "diagnostic": row.diagnostic,
-            "believed": "true" if row.believed else "false",
-        }
-    events.append(
-        tx,
-        org=delivery.org,
-        at=at,
-        type=EventType.DELIVERY_RETURNED,
-        queue_id=arrival.id,
-        message=delivery.message,
-        delivery=delivery.id,
-        data=data,
-    )
+    """Tell the journal, the log and the metrics that something came back, and learn by what name it calls our mail."""
+    told: list[tuple[Delivery, Tie, Feedback | None]]
+    if proved is None:
+        told = [(about[row.position], row.tie, row) for row in fresh if row.position in about]
+    else:
+        # One event: of the delivery's own recipient, else of the first that it names.
+        own = next((row for row in fresh if row.believed), next(iter(fresh), None))
+        told = [(*proved, own)]
+        deliveries.note_relay_ids(tx, proved[0], tie.unknown_names(tx, proved[0], back))
+    for delivery, how, row in told[:_MAX_EVENTS]:
+        events.append(
+            tx,
+            org=delivery.org,
+            at=at,
+            type=EventType.DELIVERY_RETURNED,
+            queue_id=arrival.id,
+            message=delivery.message,
+            delivery=delivery.id,
+            data={"returned": message.id, "kind": back.kind, "tie": how, "believed": "false", **_data(row)},
+        )
+    first = told[0] if told else (None, Tie.NONE, None)
+    believed = any(row.believed for row in fresh)
+    tx.afterwards(partial(_log_feedback, arrival, back.kind, first[0], first[1], believed=believed, rows=len(fresh)))
+
+
+def _data(row: Feedback | None) -> dict[str, str]:
+    if row is None:
+        return {}
+    return {
+        "recipient": row.recipient,
+        "action": row.action,
+        "category": row.category,
+        "class": "hard" if row.hard else "soft",
+        "fault": row.fault,
+        "status": row.status,
+        "code": str(row.code or ""),
+        "diagnostic": row.diagnostic,
+        "believed": "true" if row.believed else "false",
+    }
 
 
 def _line(text: str) -> str:
@@ -276,7 +285,7 @@ def _line(text: str) -> str:
 
 
 def _log_feedback(
-    arrival: Arrival, kind: Kind, proved: tuple[Delivery, Tie] | None, *, believed: bool, rows: int
+    arrival: Arrival, kind: Kind, delivery: Delivery | None, how: Tie, *, believed: bool, rows: int
 ) -> None:
     metrics.feedback.labels(kind, "yes" if believed else "no").inc()
     _log.info(
@@ -284,8 +293,8 @@ def _log_feedback(
         queue_id=arrival.id,
         org=arrival.org,
         kind=str(kind),
-        delivery="" if proved is None else proved[0].id,
-        tie=str(Tie.NONE if proved is None else proved[1]),
+        delivery="" if delivery is None else delivery.id,
+        tie=str(how),
         believed=believed,
         recipients=rows,
     )

@@ -13,8 +13,9 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -245,10 +246,12 @@ async def way_back(
     clock = FakeClock()
     # One complaint or bounce is every one of the few mails that a test sends.
     levels = brakes or BrakeLevels(blames=1_000)
-    async with (
-        edge(folder, clock=clock, secret=SECRET, bounce_domain=BOUNCES, store=store, **(inbound or {})) as here,
-        relay(folder, store=here.store, clock=clock, brakes=levels, **delivery) as out,
-    ):
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(
+            edge(folder, clock=clock, secret=SECRET, bounce_domain=BOUNCES, store=store, **(inbound or {}))
+        )
+        clock.advance(timedelta(seconds=1))  # ids of one moment have no order
+        out = await stack.enter_async_context(relay(folder, store=here.store, clock=clock, brakes=levels, **delivery))
         returns = Returns(secrets=(SECRET,), complaint_sources=sources, brakes=levels)
         ids = IdFactory(clock.now)
         service = frozenset((DOMAIN, BOUNCES))
