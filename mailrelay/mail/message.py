@@ -19,6 +19,7 @@ from mailrelay.mail.structure import Part, find_parts
 from mailrelay.model.message import AttachmentInfo
 
 MAX_OPENING = 256 * 1024
+MAX_OPENING_TAGS = 3_000
 
 
 class ParsedMessage:
@@ -115,7 +116,9 @@ class ParsedMessage:
         if all(part.end - part.start <= MAX_OPENING for part in bodies):
             return self.text
         shown = [
-            text.from_html(part.beginning(MAX_OPENING)) if part.type == "text/html" else part.beginning(MAX_OPENING)
+            text.from_html(part.beginning(MAX_OPENING), tags=MAX_OPENING_TAGS)
+            if part.type == "text/html"
+            else part.beginning(MAX_OPENING)
             for part in bodies
         ]
         return "\n".join(shown)

@@ -17,6 +17,8 @@ from mailrelay.mail.message import ParsedMessage
 MAX_CHARS = 120_000
 MAX_LINES = 3_000
 """Characters and lines that are read; a reply longer than this is cut here."""
+_MAX_TAGS = 5_000
+"""Of an HTML body: what is new stands before them, unless it stands below a quote longer than any."""
 _INTRO_LINES = 6
 _INTRO_CHARS = 600
 _SIGNATURE_LINES = 12
@@ -48,8 +50,8 @@ def reply(parsed: ParsedMessage) -> str:
         return new_text(parsed.text)
     if not parsed.html:
         return ""
-    shown = new_text(text.from_html(parsed.html, drop=_is_quote))
-    return shown or new_text(text.from_html(parsed.html))
+    shown = new_text(text.from_html(parsed.html, drop=_is_quote, tags=_MAX_TAGS))
+    return shown or new_text(text.from_html(parsed.html, tags=_MAX_TAGS))
 
 
 def _is_quote(name: str, attributes: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from mailrelay.mail import charset
 
 MAX_CHARS = 2 * 1024 * 1024
-MAX_TAGS = 25_000
+MAX_TAGS = 15_000
 """More than any letter has; what follows is not read."""
 MAX_QUOTE_DEPTH = 20
 
@@ -43,12 +43,15 @@ def declared_charset(data: bytes) -> str:
     return "" if (charset.codec(name) or "").startswith("utf-16") else name
 
 
-def from_html(html: str, drop: Drop | None = None) -> str:
-    """The visible text: a line per block, at most one empty line in a row, `> ` before quoted lines. Never raises."""
+def from_html(html: str, drop: Drop | None = None, *, tags: int = MAX_TAGS) -> str:
+    """The visible text: a line per block, at most one empty line in a row, `> ` before quoted lines. Never raises.
+
+    What follows the first `tags` tags is not read.
+    """
     page = _Page()
     skip = ""  # name of the element being left out
     depth = 0
-    for kind, name, rest in _tokens(html[:MAX_CHARS]):
+    for kind, name, rest in _tokens(html[:MAX_CHARS], most=tags):
         if skip:
             if name == skip:
                 depth += 1 if kind == "open" and not rest.endswith("/") else -1 if kind == "close" else 0
@@ -65,14 +68,14 @@ def from_html(html: str, drop: Drop | None = None) -> str:
     return page.finish()
 
 
-def _tokens(html: str) -> Iterator[tuple[str, str, str]]:
+def _tokens(html: str, *, most: int) -> Iterator[tuple[str, str, str]]:
     """`("text", "", text)`, `("open", name, attributes)`, `("close", name, "")`, in order, in linear time."""
     at = 0
     failures = 0  # tags with an open quote: after a few, quotes are no longer trusted, or this would be quadratic
     tags = 0
     while at < len(html):
         start = html.find("<", at)
-        if start < 0 or tags > MAX_TAGS:
+        if start < 0 or tags > most:
             if start < 0:
                 yield "text", "", html[at:]
             return
