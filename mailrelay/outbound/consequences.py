@@ -45,7 +45,7 @@ def settle(
     `delay_after`: how long a mail waits before its author hears of it (nought: never). `relayed`: the next hop is a relay, whose
     names for our mail are noted (I12).
     """
-    meant = _with_notices(tx, [judged(one) for one in settlements], at=at, delay_after=delay_after)
+    meant = _with_notices(tx, [judged(one, relayed=relayed) for one in settlements], at=at, delay_after=delay_after)
     meant = _held_back(tx, meant)
     lost = queue.settle(tx, meant, at=at)
     kept = [one for one in meant if one.outcome is not None and one.held.id not in lost]
@@ -56,7 +56,7 @@ def settle(
             if isinstance(one.outcome, Accepted):
                 deliveries.note_relay_ids(tx, one.held, relay_ids(one.outcome.reply.text))
     for one in kept:
-        if (told := answer(one)) is not None:
+        if (told := answer(one, relayed=relayed)) is not None:
             _act(tx, told, ended=told.delivery.state is not DeliveryState.QUEUED, at=at, levels=brakes)
     brake.judge(tx, [one for one, number in counted if number.bounced], by=None, at=at, levels=brakes)
     return lost

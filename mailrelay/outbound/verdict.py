@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailrelay.mail.bounce.category import Verdict, of_outcome
-from mailrelay.model.delivery import Accepted, Deferred, Delivery, DeliveryState, Interrupted, Refused
+from mailrelay.model.delivery import Accepted, Deferred, Delivery, DeliveryState, Interrupted, Outcome, Refused, Stage
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.sending import Counts
 from mailrelay.outbound.courier.base import OUR_FAULT
@@ -20,6 +20,7 @@ _OURS = Verdict(Category.SYSTEM, hard=False, fault=Fault.SENDER)
 # What a relay may call a mail: Postfix's long queue ids, the ids of Amazon SES and other services; no word of a sentence.
 _RELAY_ID = re.compile(r"[A-Za-z0-9._-]{16,255}")
 _MOST_RELAY_IDS = 3
+_BEFORE_MAIL = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.AUTH})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,11 @@ class Answered:
     """The last answer was a 4xx or 4.x.x, whatever became of the delivery."""
 
 
-def judged(one: Settlement) -> Settlement:
-    """With what its answer means. A success says nothing; an end without an answer is a timeout, our own fault the sender's."""
+def judged(one: Settlement, *, relayed: bool = False) -> Settlement:
+    """With what its answer means. A success says nothing; an end without an answer is a timeout, our own fault the sender's.
+
+    `relayed`: the next hop is the smart host, whose outage is ours and nobody else's.
+    """
     match one.outcome:
         case Deferred() if one.outcome == OUR_FAULT:
             verdict = _OURS
@@ -54,6 +58,8 @@ def judged(one: Settlement) -> Settlement:
             verdict = _NOTHING_CAME
         case _:
             return one
+    if relayed and not _reached(one.outcome):
+        verdict = replace(verdict, hard=False, fault=Fault.SENDER)
     if one.state is DeliveryState.EXPIRED and verdict.category is Category.UNKNOWN:
         verdict = replace(verdict, category=Category.TIMEOUT)
     return replace(one, category=verdict.category, hard=verdict.hard, fault=verdict.fault)
@@ -69,10 +75,11 @@ def counts(one: Settlement) -> Counts:
     return Counts(refused=1, hard=int(one.hard), soft=int(not one.hard))
 
 
-def answer(one: Settlement) -> Answered | None:
+def answer(one: Settlement, *, relayed: bool = False) -> Answered | None:
     """What a judged settlement tells of its delivery; None for a success, and where nobody but ourselves is to blame."""
     if (
         one.outcome == OUR_FAULT
+        or (relayed and not _reached(one.outcome))
         or one.category is None
         or one.fault is None
         or one.outcome is None
@@ -92,6 +99,11 @@ def answer(one: Settlement) -> Answered | None:
         by=one.held.id,
         transient=not isinstance(one.outcome, Refused),
     )
+
+
+def _reached(outcome: Outcome | None) -> bool:
+    """Whether the next hop heard of the mail, or refused to; an outage before says nothing of either."""
+    return not isinstance(outcome, Deferred | Interrupted) or outcome.stage not in _BEFORE_MAIL
 
 
 def relay_ids(text: str) -> tuple[str, ...]:

@@ -213,6 +213,24 @@ async def test_what_expires_of_our_own_fault_says_nothing_of_the_recipient_nor_b
     assert metrics.sender_blamed.labels("transient")._value.get() == before
 
 
+@pytest.mark.parametrize(
+    "outage",
+    [
+        Interrupted(stage=Stage.CONNECT, detail="nobody answered"),
+        Deferred(reply=reply(421, "4.3.2", "Down for maintenance"), stage=Stage.CONNECT),
+    ],
+)
+async def test_an_outage_of_our_smart_host_costs_no_recipient_and_no_sender_anything(way: Way, outage: Outcome) -> None:
+    (made,) = await way.queued()
+    await way.settle(await way.begun(), outage, DeliveryState.EXPIRED, relayed=True)
+    assert (await way.now(made)).fault is Fault.SENDER
+    assert await way.counts(DOMAIN) == Counts()
+    assert await way.suspended() == []
+    (refused,) = await way.queued()
+    await way.settle(await way.begun(), Refused(reply=FULL.reply, stage=Stage.RCPT), relayed=True)
+    assert (await way.now(refused)).fault is Fault.RECIPIENT
+
+
 async def test_a_transient_answer_costs_nothing_and_a_success_clears_it(way: Way) -> None:
     deferred = await way.answered(Deferred(reply=reply(550 - 100, "4.1.1", "No such user"), stage=Stage.RCPT))
     assert (deferred.status, deferred.category, deferred.hard) == (
