@@ -76,7 +76,7 @@ class Pipeline:
         self._facts = Together(store, partial(_facts, service_domains=service_domains))
 
     async def process(self, arrival: Arrival) -> Applied | None:
-        """Bring a claimed arrival to its end; None when its lease was lost to another worker.
+        """Bring a claimed arrival to its end; None when it was given to another worker, or its lease was lost to one.
 
         Raises DnsFailed when it should be tried again later; anything else that it raises is a fault of ours.
         """
@@ -87,10 +87,7 @@ class Pipeline:
         now = self._clock.now()
         signs = tuple(tie.signs(case, self._returns, now=now) for case in cases)
         cases = _tied(cases, signs)
-        try:
-            arrival, cases = await self._rehomed(arrival, cases, signs[0])
-        except Stale:
-            _log.warning("lease.lost", attempt=arrival.attempts)
+        if await self._rehomed(arrival, cases[0], signs[0]):
             return None
         return await self._file(arrival, cases, bodies, signs)
 
@@ -114,25 +111,23 @@ class Pipeline:
             return reading.read(raw, arrival, new_id=self._ids.message)
         return await asyncio.to_thread(reading.read, raw, arrival, new_id=self._ids.message)
 
-    async def _rehomed(
-        self, arrival: Arrival, cases: tuple[Case, ...], found: Signs
-    ) -> tuple[Arrival, tuple[Case, ...]]:
-        """The same, given to the organisation whose delivery it is about when it came to the address for all complaints.
+    async def _rehomed(self, arrival: Arrival, case: Case, found: Signs) -> bool:
+        """Whether it came to the address for all complaints, and now belongs to the organisation whose delivery it is about.
 
-        That is done before anything of it is stored, or one tenant would read another's mail. Raises Stale.
+        That is done before anything of it is stored, or one tenant would read another's mail.
         """
         target = arrival.target
         if arrival.channel is not Channel.BOUNCE or target is None or target.delivery is not None:
-            return arrival, cases
-        delivery = await self._store.read(tie.home, cases[0], found)
+            return False
+        delivery = await self._store.read(tie.home, case, found)
         if delivery is None:
-            return arrival, cases
-        arrival = await self._store.write(
-            arrivals.rehome, arrival, org=delivery.org, target=replace(target, delivery=delivery.id)
-        )
-        return arrival, tuple(
-            replace(case, arrival=arrival, message=replace(case.message, org=arrival.org)) for case in cases
-        )
+            return False
+        try:
+            place = replace(target, delivery=delivery.id)
+            await self._store.write(arrivals.rehome, arrival, org=delivery.org, target=place)
+        except Stale:
+            _log.warning("lease.lost", attempt=arrival.attempts)
+        return True
 
     async def _verify(self, raw: bytes, arrival: Arrival, case: Case) -> AuthVerdicts | None:
         """SPF, DKIM and DMARC of a dropbox mail and of a complaint; a passing failure of DNS is waited out where they count."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import RowMapping, and_, bindparam, func, or_, select, update
@@ -180,13 +179,22 @@ def reopen(tx: Tx, id: QueueId, *, at: datetime) -> None:  # noqa: A002
     tx.ring(Bell.FILING)
 
 
-def rehome(tx: Tx, held: Arrival, *, org: OrgId, target: ArrivalTarget) -> Arrival:
-    """Give a claimed arrival to the organisation whose it turns out to be, before anything is made of it.
+def rehome(tx: Tx, held: Arrival, *, org: OrgId, target: ArrivalTarget) -> None:
+    """Give a claimed arrival, of which nothing was made yet, to the organisation whose it turns out to be.
 
-    Raises Stale when the lease was lost.
+    It is claimed anew, so that nobody goes on with it as the first one's. Raises Stale when the lease was lost.
     """
-    _change(tx, held, org=org, target=rows.encode(target))
-    return replace(held, org=org, target=target)
+    _change(
+        tx,
+        held,
+        org=org,
+        target=rows.encode(target),
+        state=ArrivalState.ACCEPTED,
+        attempts=held.attempts - 1,
+        lease_node=None,
+        lease_until=None,
+    )
+    tx.ring(Bell.FILING)
 
 
 def retry(tx: Tx, held: Arrival, *, due_at: datetime, at: datetime, failure: str, counts: bool = True) -> None:
