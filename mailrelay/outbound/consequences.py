@@ -13,6 +13,7 @@ from functools import partial
 
 from mailrelay import log, metrics
 from mailrelay.config.schema import BrakeLevels
+from mailrelay.errors import Unavailable
 from mailrelay.ids import DeliveryId, MessageId, OrgId
 from mailrelay.model.delivery import Accepted, Delivery, DeliveryState, Notice
 from mailrelay.model.event import EventType
@@ -67,7 +68,7 @@ def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: Brake
 
     A failure ends what was sent as bounced, a success notice as delivered; what is still in flight is not moved, the suppression
     stops it at its next attempt. A second report about the same delivery changes nothing. That it came is told by who read it
-    (`delivery.returned`).
+    (`delivery.returned`). Raises Unavailable for a failure that is faster than our own note of the attempt: ask again.
     """
     bounced: list[Delivery] = []
     for told in answers:
@@ -76,6 +77,8 @@ def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: Brake
             continue
         answer = replace(told, delivery=now)
         failed = answer.action is Action.FAILED
+        if failed and now.state is DeliveryState.SENDING:
+            raise Unavailable(f"{now.id} came back before its attempt was noted")
         moved = failed and now.state in (DeliveryState.SENT, DeliveryState.DELIVERED)
         if moved:
             _bounce(tx, answer, at=at)

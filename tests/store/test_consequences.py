@@ -13,7 +13,7 @@ import pytest
 from mailrelay import metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import BounceBrake, BrakeLevels, ComplaintBrake, UnsubscribeBrake
-from mailrelay.errors import Unknown
+from mailrelay.errors import Unavailable, Unknown
 from mailrelay.ids import MessageId, NodeId, OrgId
 from mailrelay.model.delivery import (
     Accepted,
@@ -229,6 +229,18 @@ async def test_an_outage_of_our_smart_host_costs_no_recipient_and_no_sender_anyt
     (refused,) = await way.queued()
     await way.settle(await way.begun(), Refused(reply=FULL.reply, stage=Stage.RCPT), relayed=True)
     assert (await way.now(refused)).fault is Fault.RECIPIENT
+
+
+async def test_a_report_that_is_faster_than_the_note_of_its_attempt_waits_for_it(way: Way) -> None:
+    (made,) = await way.queued()
+    held = await way.begun()
+    with pytest.raises(Unavailable):
+        await way.report(held[0])
+    assert await way.suppressed() == []
+    await way.settle(held, YES)
+    await way.report(held[0])
+    assert (await way.now(made)).state is DeliveryState.BOUNCED
+    assert await way.suppressed() == [SuppressionReason.HARD_BOUNCE]
 
 
 async def test_a_transient_answer_costs_nothing_and_a_success_clears_it(way: Way) -> None:
