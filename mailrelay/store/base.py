@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -66,13 +67,15 @@ class Tx:
             write(self, items)
 
     def afterwards(self, tell: Callable[[], object]) -> None:
-        """Call `tell` once this transaction is durable, and not when it is rolled back: for what counts and logs. It must not raise."""
+        """Call `tell` once this transaction is durable, and not when it is rolled back: for what counts and logs."""
         self._afterwards.append(tell)
 
     def committed(self) -> None:
-        """Do what was left for afterwards; the store calls it behind the commit, in the thread that committed."""
+        """Do what was left for afterwards; the store calls it behind the commit, in the thread that committed. Never raises."""
         for tell in self._afterwards:
-            tell()
+            # A log that cannot be written (a full disk, a closed pipe) must not undo what is durable, nor end the writer.
+            with suppress(Exception):
+                tell()
 
     def ring(self, bell: Bell) -> None:
         """Ring once this transaction is durable."""

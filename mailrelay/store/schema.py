@@ -22,6 +22,9 @@ def migrate(engine: Engine) -> tuple[str, str]:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     scripts = ScriptDirectory.from_config(config)
     with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            # Its driver begins nothing by itself, and a step that was cut off half-way could be neither finished nor repeated.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
         before = _revision(connection)
         if before and before not in {step.revision for step in scripts.walk_revisions()}:
             raise StoreTooNew(

@@ -69,6 +69,18 @@ async def test_a_statement_that_the_database_refuses_is_its_callers_alone(store:
     assert await store.read(count) == 2
 
 
+async def test_what_cannot_be_told_afterwards_is_durable_all_the_same_and_the_writer_lives(store: Store) -> None:
+    def told_into_a_closed_pipe(tx: Tx) -> int:
+        def tell() -> None:
+            raise BrokenPipeError
+
+        tx.afterwards(tell)
+        return add_one(tx)
+
+    assert await store.write(told_into_a_closed_pipe) == 1
+    assert await asyncio.wait_for(store.write(add_one), timeout=20) == 2
+
+
 async def test_a_write_whose_caller_has_gone_is_kept(store: AnyStore) -> None:
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
 
@@ -32,6 +35,57 @@ async def test_the_steps_make_the_tables_word_for_word(tmp_path: Path) -> None:
     schema.migrate(stepped)
     metadata.create_all(made)
     assert _words(stepped) == _words(made)
+
+
+def test_a_step_that_is_cut_off_is_not_there_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _at_the_first_step(tmp_path)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("alembic.op.execute", cut)  # the last of step 0002
+        with pytest.raises(KeyboardInterrupt):
+            schema.migrate(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0001"
+        assert connection.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'feedback'")).scalar() == 0
+    assert schema.migrate(engine)[0] == "0001"
+    engine.dispose()
+
+
+def test_what_waits_at_an_upgrade_can_be_suspended_like_what_comes(tmp_path: Path) -> None:
+    engine = _at_the_first_step(tmp_path)
+    waits = (
+        "INSERT INTO delivery (id, org, message, queue_id, channel, mail_from, params, recipient, recipient_key, destination,"
+        " state, digest, size, created_at, due_at, expires_at)"
+        " VALUES (:id, 'O', 'M', 'Q', 'api', :mail_from, '{}', '{}', 'k', 'd', 'queued', '', 0, 0, 0, 0)"
+    )
+    with engine.begin() as connection:
+        for id_, mail_from in (("D1", "anna@a.test"), ("D2", "odd@name@b.test"), ("D3", None)):
+            connection.execute(text(waits), {"id": id_, "mail_from": mail_from})
+    schema.migrate(engine)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT sender_domain FROM delivery ORDER BY id")).scalars().all()
+    engine.dispose()
+    assert found == ["a.test", "b.test", ""]
+
+
+async def test_a_sender_domain_is_what_follows_the_last_at_on_either_database(store: AnyStore) -> None:
+    step = importlib.import_module("mailrelay.store.migrations.versions.0002_what_comes_back")
+    asked = "SELECT " + step._SENDER_DOMAIN[store.engine.dialect.name].replace("mail_from", "'odd@name@b.test'")
+    with store.engine.connect() as connection:
+        assert connection.execute(text(asked)).scalar() == "b.test"
+
+
+def _at_the_first_step(folder: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{folder / 'old.db'}", connect_args={"isolation_level": None})
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    return engine
 
 
 def _words(engine: Engine) -> dict[str, list[str]]:

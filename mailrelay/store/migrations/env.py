@@ -10,6 +10,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     render_as_batch=True,
+    transactional_ddl=True,  # on SQLite too: `migrate` has begun, so that a step is made whole or not at all
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -10,9 +10,9 @@ revision = "0002"
 down_revision = "0001"
 
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-_SENDER_DOMAIN = {
-    "sqlite": "substr(mail_from, instr(mail_from, '@') + 1)",
-    "postgresql": "substr(mail_from, strpos(mail_from, '@') + 1)",
+_SENDER_DOMAIN = {  # what follows the last @
+    "sqlite": "substr(mail_from, length(rtrim(mail_from, replace(mail_from, '@', ''))) + 1)",
+    "postgresql": "substring(mail_from from '[^@]*$')",
 }
 
 
