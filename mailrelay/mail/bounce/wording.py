@@ -24,7 +24,7 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 # The look-behind keeps it linear: a part is tried at its first character only.
-_ADDRESS = re.compile(r"(?<![^\s<>\"'\[(:;,=])[^\s<>\"'\[(:;,=@]{1,320}@[^\s<>\"')\],;:]{1,320}")
+_ADDRESS = re.compile(r"(?<![^\s<>\"'\[(:;,=])[^\s<>\"'\[(:;,=@]{1,320}@(?:(?!\.\.)[^\s<>\"')\],;:]){1,320}")
 # Exchange has dots in its words. After a single slash stands a path, after two of them a host.
 _HOST = re.compile(
     r"(?<![\w.-])(?<![^/]/)(?!(?:resolver|storedrv|queue|smtpsend)\.)(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,24}(?![\w.-]*\w)"
@@ -63,6 +63,8 @@ _FILLER = frozenset(
     )
 )
 _ARTICLES = frozenset(("a", "an", "the"))
+# Letters whose mark Unicode does not take off (Polish, Danish, Turkish, Croatian).
+_STROKES = str.maketrans("łøıđ", "loid")
 _SAME = {"cannot": ("can", "not"), "e": (), "s": (), "ca": ("can",), "wo": ("will",)}
 
 
@@ -78,7 +80,7 @@ def _without_marks(text: str) -> str:
     if text.isascii():
         return text
     text = _CJK_EDGE.sub(" ", text)
-    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text)))
+    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text))).translate(_STROKES)
 
 
 def _named(match: re.Match[str]) -> str:
