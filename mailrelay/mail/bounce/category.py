@@ -32,6 +32,8 @@ class Verdict:
 _DEAD = frozenset((Category.USER_UNKNOWN, Category.HOST_UNKNOWN, Category.NO_MAIL_HOST))
 _ALIVE = frozenset((Category.INACTIVE, Category.MAILBOX_FULL))
 _RECIPIENT = _DEAD | {Category.INACTIVE, Category.MAILBOX_FULL, Category.FILTERED}
+# RFC 4954 §6: who may not log in is the sender, even when "user unknown" is said of it.
+_LOGIN_CODES = frozenset((530, 534, 535, 538))
 _BEFORE_RCPT = frozenset((Stage.CONNECT, Stage.TLS, Stage.AUTH, Stage.MAIL))
 
 # RFC 7372 §3 (20 to 25), Gmail (25 to 32, 40), Outlook.com and Exchange Online (the others): the sender's set-up or name.
@@ -117,6 +119,8 @@ _CODE = {
 _QUOTED = re.compile(
     r"(?<![\w.])(?:[45]\d\d(?:[ -]|: ?)(?:#?[45]\.\d{1,3}\.\d{1,3}[ :]|(?=[^\d\s]))|[45]\.\d{1,3}\.\d{1,3} (?=[^\W\d_]))"
 )
+# A status that stands in the text alone, behind a name or at its end: "cuda_nsu 5.4.1 …", "… (#5.1.1)".
+_STATUS_IN_TEXT = re.compile(r"(?<![\w.])([45])\.(\d)\.(\d{1,3})(?![\w.]*\d)")
 # How Exim, Postfix and DragonFly report at which command the other host said no.
 _BEFORE_RCPT_IN_WORDS = re.compile(
     r"(?:after|in reply to|did not like our) (?:mail from|ehlo|helo|initial connection|starttls|end of starttls)",
@@ -129,13 +133,19 @@ def judge(status: EnhancedStatus | None, code: int | None, text: str, *, action:
     """What an answer means. Never raises; what nothing is known about is `unknown`, soft, and nobody's fault."""
     if action in (Action.DELIVERED, Action.RELAYED, Action.EXPANDED):
         return Verdict(Category.DELIVERED, hard=False, fault=Fault.NEITHER)
+    text = text[:MAX_CHARS]
+    status = status or _written(text, code)
     if status is not None and (status.subject, status.detail) in _SENDER_STATUS:
         limited = status.detail == 28
         return Verdict(Category.RATE_LIMITED if limited else Category.POLICY, hard=False, fault=Fault.SENDER)
     transient = status.klass == 4 if status is not None else code is not None and 400 <= code < 500
-    text = text[:MAX_CHARS]
     verdict = _meaning(status, code, text)
     category, fault = verdict.category, verdict.fault
+    if category in _DEAD and code in _LOGIN_CODES and not (status is not None and status.subject == 1):
+        category, fault = Category.POLICY, Fault.NEITHER
+    # "Connection refused" in an answer of policy is their refusal, no failure of the line.
+    if category is Category.TIMEOUT and status is not None and (status.klass, status.subject) == (5, 7):
+        category, fault = Category.POLICY, Fault.SENDER
     if transient and category is Category.HOST_UNKNOWN:
         category, fault = Category.TIMEOUT, Fault.NEITHER  # the name service may answer otherwise tomorrow
     if action is Action.DELAYED and category is Category.UNKNOWN:
@@ -145,7 +155,8 @@ def judge(status: EnhancedStatus | None, code: int | None, text: str, *, action:
     if slowed and category in (Category.POLICY, Category.TIMEOUT, Category.SYSTEM):
         category = Category.RATE_LIMITED if category is Category.TIMEOUT else category
         fault = Fault.SENDER
-    verdict = Verdict(category, verdict.hard and not transient and action is Action.FAILED, fault)
+    hard = verdict.hard and category in _DEAD and not transient and action is Action.FAILED
+    verdict = Verdict(category, hard, fault)
     return _of_sender(verdict) if _BEFORE_RCPT_IN_WORDS.search(text) else verdict
 
 
@@ -198,6 +209,14 @@ def of_trouble(trouble: Trouble, beside: str = "") -> BouncedRecipient:
     )
 
 
+def _written(text: str, code: int | None) -> EnhancedStatus | None:
+    """The status that a text without one in its place has somewhere else, of the class of its code."""
+    found = _STATUS_IN_TEXT.search(text)
+    if found is None or (code is not None and code // 100 != int(found[1])):
+        return None
+    return EnhancedStatus(int(found[1]), int(found[2]), int(found[3]))
+
+
 def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> Verdict:
     """What is meant, as if for good; `judge` knows better."""
     # What the other host said, before what its reporter says around it.
@@ -206,18 +225,28 @@ def _meaning(status: EnhancedStatus | None, code: int | None, text: str) -> Verd
     plain = words(said)
     subject, detail = (status.subject, status.detail) if status is not None else (0, 0)
     # Exchange Online refuses unknown recipients at its edge with this and no other word.
-    if (subject, detail) == (4, 1) and plain[: len(_REFUSED_AT_EDGE)] == _REFUSED_AT_EDGE:
+    if (subject, detail) == (4, 1) and any(
+        plain[at : at + len(_REFUSED_AT_EDGE)] == _REFUSED_AT_EDGE for at in range(3)
+    ):
         return _verdict(Category.USER_UNKNOWN)
     group = phrases.SURE.find(plain, said)
     if quoted and (group is None or group.category in _DEAD):
         around = phrases.SURE.find(words(text), text)
-        # A reporter who says that the account is switched off or full knows why its host calls the user unknown.
-        group = around if group is None or (around and around.category in _ALIVE) else group
+        # A reporter who says that the account is switched off or full knows why its host calls the user unknown, and one that
+        # verified the sender quotes what it was told of the sender.
+        if group is None or (around and (around.category in _ALIVE or around.fault is Fault.SENDER)):
+            group = around
     if group:
         return _verdict(group.category, _blamed(group.fault, subject, detail), certain=group.certain)
-    if exact := _STATUS.get((subject, detail)):
-        return _verdict(exact, _blamed(Fault.NEITHER, subject, detail))
+    exact = _STATUS.get((subject, detail))
     group = phrases.VAGUE.find(plain, said)
+    passing = code == 421 or (status and status.klass == 4 and group and group.category is Category.TIMEOUT)
+    if exact is Category.INACTIVE and passing:
+        exact = (
+            Category.SYSTEM
+        )  # Of a passing trouble some say 4.2.1, which RFC 3463 §3.3 has for mailboxes switched off.
+    if exact:
+        return _verdict(exact, _blamed(Fault.NEITHER, subject, detail))
     # Postfix puts "Recipient address rejected" before whatever a rule of the host says: with a status of policy, nobody is unknown.
     if group and not (subject == 7 and group.category is Category.USER_UNKNOWN):
         # "Not found" alone may be said of anything: it kills an address only where a host answered so.

@@ -33,6 +33,8 @@ CODES = [
     ("550 5.1.7", Category.POLICY, Fault.SENDER),
     ("550 5.2.2", Category.MAILBOX_FULL, Fault.RECIPIENT),
     ("550 5.6.0", Category.CONTENT, Fault.NEITHER),
+    ("550 No (5.2.2)", Category.MAILBOX_FULL, Fault.RECIPIENT),
+    ("550 No (4.2.2)", Category.UNKNOWN, Fault.NEITHER),
     ("550 5.1.10", Category.NO_MAIL_HOST, Fault.RECIPIENT),
     ("551", Category.USER_UNKNOWN, Fault.RECIPIENT),
     ("452", Category.SYSTEM, Fault.NEITHER),

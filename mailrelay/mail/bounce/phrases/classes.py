@@ -5,7 +5,7 @@ from __future__ import annotations
 CLASSES = {
     "WHO": """
         user users username userid recipient recipients mailbox inbox account address addresses addressee alias customer subscriber member
-        login mailname email
+        login mailname email mbox
         """,
     "BOX": "mailbox inbox account user recipient folder",
     "UNKNOWN": """

@@ -28,6 +28,7 @@ recipient|recipients|destination|target|email domain|host unknown|nonexistent|in
 recipient|recipients|destination domain|host * not exist|found
 address has * unknown domain
 non existent|existing|existant|exist domain|host|hostname|hosts
+domain not reachable * check|verify domain
 nonexistent domain|host|hostname|hosts
 unknown domain
 no such domain|host
@@ -89,6 +90,9 @@ domain|host|domane|domaene|rechner * unbekannt|existiert|nicht
 dominio|servidor * desconocido|inexistente|existe|encontrado|desconhecido|sconosciuto|esiste|invalido
 domein * onbekend|bestaat
 домен * не|существует|найден
+dns hard error
+domena|domen * neexistuje|neznama|bulunamadi
+no mx for|at|in|of
 """
 UNKNOWN_IN_CJK = """
 域名不存在

@@ -8,6 +8,11 @@ url|uri|link|links|urls * blacklisted|blocked|listed|blacklist|blocklist|blockli
 url * complaints
 uribl
 surbl
+banned|forbidden|prohibited content|word|words|text|phrase|phrases
+message|mail|email * detected|classified|identified|flagged|recognized|marked as spam|junk|phishing|virus|malware
+url|urls|uri|link|links rejected|refused|denied
+address|recipient * in * header
+header|headers * invalid|bad|malformed * address|recipient
 """
 
 ATTACHMENT = """
@@ -33,6 +38,7 @@ missing|no|empty|required message|date|from|subject|header|headers|messageid id|
 missing|empty from|date|messageid
 from|date|header|headers missing|required
 bare line|lf|cr|linefeed|newline|newlines|linefeeds
+stray line|lf|cr|linefeed|newline|newlines|linefeeds
 """
 
 TOO_LARGE = """
@@ -130,6 +136,8 @@ spam|vírus
 mail rejete
 ofr_506
 mcspamsignature|spamsignature|spamdetected
+message|mail|email filtered
+line length
 """
 CONTENT_IN_CJK = """
 迷惑メール

@@ -71,6 +71,14 @@ skrzynka|limit * przepelniona|pelna|przekroczony
 ящик|квота * переполнен|превышена|заполнен
 переполнен
 лимит * превышен
+inbox|mailfolder|maildir|mailbox storage|size limit|quota|exceeded
+number of messages exceeds|exceeded|over * mailbox|folder|inbox
+schranka|posta * plna|preplnena|dolu|kota
+postafiok|tarhely * megtelt|tele
+postkassen|brevladan|postlada|innboks * full|fuld|fullt
+скринька * переповнена|заповнена
+kota asimi|asildi|dolu
+writing * file too large
 """
 FULL_IN_CJK = """
 いっぱい
@@ -88,7 +96,7 @@ account|mailbox|user|recipient|address|domain * disabled|suspended|inactive|deac
 account|mailbox|user|recipient|address|domain not|no longer? active|activated|enabled
 account|mailbox|address|user temporarily|permanently blocked|closed|disabled|suspended|locked|inactive|unavailable|deactivated
 account|mailbox|user|address marked|flagged|listed|set as inactive|disabled|suspended
-OFF account|mailbox|user|recipient|address|email
+OFF account|mailbox|mbox|user|recipient|address|email
 account|mailbox blocked
 account|mailbox|email|address on hold
 account|user|mailbox * not been accessed|used|activated|logged
@@ -122,6 +130,8 @@ account|mailbox|postvak * geblokkeerd|opgeheven|uitgeschakeld
 konto|skrzynka * zablokowane|zablokowana|nieaktywna|nieaktywne
 ящик|аккаунт|пользователь * заблокирован|неактивен|отключен
 почтовый|ящик заморожен|заблокирован
+ucet|schranka * zablokovana|deaktivovana|zrusena|zablokovan|zrusen
+hesap * kapali|askiya|devre
 """
 INACTIVE_IN_CJK = """
 利用停止
@@ -219,7 +229,6 @@ resolver adr recipnotfound|recipientnotfound|exrecipnotfound
 mailboxunavailable
 unknownuser
 invalidrecipient
-recipient not * listed|found|known|exist|registered
 chkuser
 not found by smtp address lookup
 benutzer|empfaenger|empfanger|adressat|adresse|teilnehmer|mailadresse|postfach|konto * unbekannt|ungultig|ungueltig
@@ -254,6 +263,37 @@ kayttajaa|vastaanottajaa ei
 нет такого пользователя|адреса|ящика
 такого пользователя|адреса|ящика|получателя нет
 неизвестный пользователь|получатель|адрес
+not exist|exists that|this|such user|recipient|mailbox|account|address
+not know|recognize|recognise that|this|such user|recipient|mailbox|account
+WHO not available here
+WHO not available at|on|in this|our domain|host|server|site|system|company
+not in|on valid? recipient|user|mailbox|account list|table|map|database
+no longer works|employed|working|with here|at|for|us|our|this|company
+WHO not provisioned
+WHO has? no mailbox|account|inbox
+nobody|noone by|with|called|named
+no match|matches for|found? WHO
+WHO obsolete|outdated|vacated|abolished|defunct|nonexisting|unverifiable
+WHO no longer in use|service|operation
+bad|invalid|unknown local part|mailbox
+uzivatel|schranka|adresat|prijemce * neexistuje|neznamy|nenalezen|nenalezena
+kullanici|alici|adres|posta kutusu? bulunamadi|yok|gecersiz
+felhasznalo|cimzett|postafiok * nem letezik|talalhato|ismert
+utilizator|destinatar|adresa * necunoscut|inexistent|inexistenta
+korisnik|primatelj|adresa * nepoznat|nepostojeci|nepostoji
+mottakeren|brukeren|mottaker|bruker * ukjent|finnes|eksisterer
+modtageren|brugeren|postkassen * findes|ukendt|eksisterer
+anvandaren|mottagaren|brevladan * finns|existerar|okand
+tuntematon vastaanottaja|kayttaja|osoite
+користувач|отримувач|скринька|адреса * не iснує|існує|знайдено|знайдений|зареєстровано
+потребител|получател * не съществува
+χρηστης|παραληπτης * δεν υπαρχει|βρεθηκε
+validrcptto
+failed recipient|user|mailbox|address validation|verification|verify|check
+verify|verification|validation|lookup from|in|via|against ldap|directory|database failed
+error dd no longer valid|exists|active
+user or domain * unknown
+previously|already bounced address|recipient|mailbox
 """
 UNKNOWN_IN_CJK = """
 見つかりません
@@ -287,7 +327,10 @@ mailbox unavailable or access denied
 blocked|rejected by * recipient|user|personal filter|rule|rules|list|blacklist
 recipient|recipients preferences|blocklist|blacklist|settings
 by the? recipient|recipients
-recipient|addressee|user rejects|rejected|refuses|refused|declined|declines your|this|mail|message|email
+recipient|addressee|user rejects|refuses|declines your|this|mail|message|email
+recipient|addressee|user rejected|refused|declined your|mail|message|email
+rejected|refused|declined|blocked by this|that|our user|recipient|addressee|customer
+marked|reported your messages|message|mail|email as spam
 """
 
 FILTERED = """
@@ -298,7 +341,7 @@ recipient|user|mailbox currently? not accepting|receiving
 BOX|address|group|list not accepting|accept|receiving|receive MAIL|any|from|external|your|to
 recipient|user|mailbox|account * only accepts|accept|receives * mail|messages|email|from
 rejected|blocked|refused|declined|denied|filtered|bounced by the? recipient|recipients|user|addressee|owner|filter
-mail|message|email filtered|declined
+mail|message|email declined
 not accept|want|wish|receive|accepting|accepts * from you
 not wish to receive
 blocked|rejected by * user|recipient|personal filter|rule|rules|list|blacklist
@@ -323,6 +366,11 @@ reject|rejected|refused by user|addressee|mailbox
 rejected by destination domain
 user access deny|denied
 empfanger|empfaenger * verweigert|abgelehnt|blockiert
+WHO not want|wants|wish|like
+only accepts|accept|receives|receive MAIL from
+unsubscribed address|recipient|user|from
+by sieve
+recipient|address suppressed
 """
 FILTERED_IN_CJK = """
 受信拒否

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 BANNED = """
 ip|ips|ipv address|addresses? blacklisted|blocklisted|banned|denylisted
+permission|permissions to send as
+ip|ips filtered
 """
 
 UNVERIFIED = """
@@ -34,6 +36,18 @@ anti spoofing
 you|sender not allowed|authorized|permitted|authorised to? send|use|mail * as|from|on|using|behalf|this
 not allowed|authorized|permitted|authorised to send|use|submit|relay|mail|sending from|as|on|mail|email|messages|emails
 return path rejected|invalid
+denies|deny|rejects|refuses|dislikes sender
+postmaster verification|callout|callback|check
+address must fully qualified
+unverifyable|unverified sending|ip|ips|host
+your domain not|unreachable|unresolvable
+bounced? address verification|tag tag|validation|invalid|failed
+return|reply|replyto address|to not|invalid|unknown|rejected
+replyto|reply to? address? not|invalid|unknown
+verify|validate|check your address|email|domain
+address|account you send|used|use|mail from|to
+as a? valid sender
+your helo|ehlo
 """
 
 HARVESTING = """
@@ -71,6 +85,9 @@ senderid
 purported responsible
 bulk sender|senders guidelines|authentication|requirements
 domain policy
+alignment
+failed|fails|fail * verification|alignment|compliance
+domain key|keys
 """
 
 NAMELESS = """
@@ -102,6 +119,10 @@ may not be? mail exchanger
 not a? mail exchanger
 direct to mx
 use your|the isp|isps|providers|provider smtp|mail|relay|server
+helohost
+fqdn
+fully qualified
+domain|hostname|host must resolve
 """
 
 LISTED = """
@@ -162,6 +183,22 @@ suspicious|unusual|abnormal activity|behavior|behaviour|traffic|ip
 s3140|s3150|s775|s844|s843
 unacceptable|unsolicited mail|email traffic|from|source|sender
 cdrbl|cxbl|cxdns|cxsndr
+invalid|illegal|disallowed|forbidden ip
+con|hvu|rtr|rly|dyn b1|b2|b3|t1|bb|bd|bg|bl|ch|du|ge|ip|rd
+spam|spams|viruses from your|this|ip|host|server|network
+block|blocked|blocking|blocks for|of spam|abuse
+suspicious|unusual|abnormal sending|outgoing|login|account activity|behavior|behaviour|pattern|patterns
+dnsbls
+register your? ip
+spamtrap|spamtraps|honeypot|honeypots
+ihre ip|adresse
+votre ip|adresse|serveur * liste|bloque|bloquee|blackliste
+su|tu ip|servidor * lista|bloqueada|bloqueado
+ip|ips hangup|control
+esmtp server|service not available
+connection|connections refused from
+mi ipb|spb|nra|nsd
+no access for|from this|your ip|host|server|domain
 """
 
 UNENCRYPTED = """
@@ -190,6 +227,7 @@ recipient|user|mailbox rate
 server busy
 system|host|server busy|overloaded|load
 receivingrate|receivingrateperm|receivingratetemp
+busy please try
 """
 
 COMPLAINED = """
@@ -221,6 +259,15 @@ deferred|delayed due|because|temporarily|permanently * volume|traffic
 temporarily|permanently deferred
 deferred due
 unsolicitedratelimiterror|unsolicitedipratelimiterror
+ip|ips address? deferred|throttled|delayed|limited
+connection|connections|session|sessions deferred
+connection|session slots
+you reached|exceeded|hit limit|limits|maximum|quota|your
+sent|send|sending too many|much
+message|mail|email submission|sending|delivery|connection rate|frequency
+queue quota
+rp rcl|qrc|cel
+too many same|identical|similar|duplicate
 """
 
 SLOWED = """
@@ -271,7 +318,8 @@ internal resource|resources temporarily unavailable
 wait|retry|again|back|try|come in|after|for seconds|minutes|minute|few|some|moments|five|an|one|hour
 try|retry again|later in|after few|seconds|minutes|minute|moments|moment
 not|new whitelisted|triplet|yet
-intentional|policy temporarily|delay|rejection|defer
+intentional policy|rejection|delay|defer
+policy temporarily|delay|defer
 please retry|resend immediately|in|message|after
 liste grise
 """

@@ -10,6 +10,8 @@ host|domain|name not found try again
 connection reset by peer
 temporary|temporarily|transient dns|name|lookup|resolution|resolver failure|error|failed|lookup|failing|resolution
 temporarily unable to resolve|lookup|verify|process|deliver
+number of delivery|retry|transmission? attempts|retries|tries
+best preference mx
 """
 
 DELIVERY_AGENT = """
@@ -20,6 +22,10 @@ mailer error
 could|can not create|chdir|append
 unable to contact|open|reach|query ldap|database|directory
 internal|local system|server error
+error in redirect|forward|alias data|file|list
+unable|can|could to|not open mailbox|mail|mbox file|database
+user|recipient|recipients|mailbox|alias|account database|table|map|backend not
+find|locate|open|resolve user|recipient|mailbox|alias database|table|map
 """
 
 NOT_A_MEMBER = """
@@ -36,6 +42,11 @@ only * allowed|authorized|permitted|members|subscribers * send|post
 members only
 not a? member
 not subscribed
+authentication|login|auth failed|failure|error * user|account|login|password
+user|client authentication|auth
+certificate|certificates|key not|unknown|missing|expired
+key|certificate for|of recipient|user * not|unknown|missing
+invalid|wrong|bad|incorrect login|username|credentials or|and password
 """
 
 RELAY = """
@@ -61,6 +72,10 @@ tenantattribution
 attr
 weitergabe|weiterleitung
 relais|reexpedition|relayage refuse|interdit|non|pas
+denies|deny|rejects|refuses relay
+no longer relays|relay|relaying
+local user|users|recipient|recipients|domain|domains only
+remote|external|foreign domain|domains not supported|allowed|permitted|accepted
 """
 
 LOGIN = """
@@ -72,6 +87,9 @@ must authenticate|log|login|check|auth
 pop before smtp
 not authenticated|logged
 client not authenticated
+auth|authentication|authorization|login mode|method|mechanism
+turn on|enable smtp? authentication|auth
+login|log|logon to|into|in|on imap|pop3|pop
 """
 
 TOO_LATE = """
@@ -92,8 +110,9 @@ no route
 host|network|server|system|destination|site|machine|node|mailserver unreachable|down|unreachable|offline|unavailable|not
 host|server|network|destination|site|machine * DOWN|responding|respond|reachable|answer|answering|contacted|reached
 network unreachable|error|problem|failure|down|congestion|errors
-unable|could|can|failed|not not? to? connect|contact|reach|establish|open|communicate
-could|can|able|unable not to? establish|connect|contact|reach|open
+unable|could|can|failed|not not? to? connect|contact|reach|establish|communicate
+could|can|able|unable not to? establish|connect|contact|reach
+unable|could|can|failed not? to? open a? connection|session|socket|smtp|tcp
 establish an? smtp|a connection
 BROKEN|unable|attempt|attempts|trying to|in|connecting? connect|connecting|establish|contact|reach|communicate|connection
 not accept our? requests to connect
@@ -140,6 +159,11 @@ zeituberschreitung|zeitueberschreitung|nicht erreichbar|zugestellt
 connexion impossible|refusee|perdue
 tiempo de espera|agotado
 tempo limite|esgotado|scaduto
+connection|session died|dies|vanished
+greeting failed|failure
+dns look up?
+failure in dns
+too old
 """
 TOO_LATE_IN_CJK = """
 タイムアウト
@@ -179,11 +203,11 @@ permission denied * open|opening|file|directory|mailbox|write|writing
 no such file|directory
 file|command not found
 service|services|HOST|resource|resources|database|backend|facility|function DOWN|not|temporarily|shutting|busy|maintenance
-temporarily|currently|momentarily unavailable|down|offline|unable|rejected|not|out|disabled
+temporarily|currently|momentarily unavailable|down|offline|unable|not|out|disabled
 maintenance
 upstream|backend|gateway error|failure|unavailable|server
 command|program|script|process|filter|pipe|transport BROKEN|died|output|exited|terminated|not|crashed|aborted|time
-command rejected|returned|unrecognized|unknown
+command returned|unrecognized|unknown
 exit|exited|return|status status|code|with|value|nonzero
 exited|died|returned|terminated with|on|by status|signal|code|nonzero|error
 improper|bad|wrong|invalid|unexpected sequence|command|commands|state
@@ -213,6 +237,7 @@ queue|spool file|write|full|error
 duplicated|duplicate message
 loop back warning
 bug
+queue|spool|storage|directory|ldap DOWN|full
 """
 
 HOUSE_RULES = """
@@ -227,4 +252,6 @@ not allowed|permitted|authorized|authorised|welcome|wanted
 message|mail|email|messages|emails|delivery refused|rejected|denied|blocked|bounced
 server refused to talk to me
 restricted|restriction|restrictions
+mx only
+envelope NO
 """

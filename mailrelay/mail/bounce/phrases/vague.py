@@ -24,6 +24,8 @@ non esiste
 desconocido|desconhecido|inexistente|inesistente|sconosciuto|onbekend|okand|ukendt|nieznany
 bestaat niet
 не существует|найден
+not used
+bounced address
 """
 
 INACTIVE = """
