@@ -19,6 +19,8 @@ _BRIDGE = 14
 _FLUENCY_CHARS = 1_500
 _ONE = timedelta(days=1)
 
+_PARTICLES = re.compile(r"[にはよりから才起\s]{0,4}\Z")
+"""What may stand between a day and the word for a return in languages that put the verb last."""
 _NEAR = re.compile(r"[^\d,;(]{0,28}\Z")
 _DAY_BEFORE = re.compile(r"(?<![\d.,:/])(\d{1,2})(?:st|nd|rd|th|er|º|°|\.|日|号)?\s{0,2}\Z")
 _DAY_AFTER = re.compile(r"\s{0,2}(\d{1,2})(?:st|nd|rd|th|日|号)?(?![\d:/]|\.\d|\s?[%€$])")
@@ -76,11 +78,12 @@ def _said(sentence: str, words: Words, received: date) -> Iterator[Absence]:
         return
     found = days.find(sentence, words)
     ends: Day | None = None
+    begins: Day | None = None
     for at, day in enumerate(found):
         following = found[at + 1] if at + 1 < len(found) else None
         if day is ends:
             continue
-        if (span := _range(sentence, day, following, said)) is not None:
+        if (span := _range(sentence, day, following, words)) is not None:
             start, ends = span
             last = days.resolve(ends, first=received, today=received)
             # From Monday to Friday an office is open, or closed, every week.
@@ -88,19 +91,43 @@ def _said(sentence: str, words: Words, received: date) -> Iterator[Absence]:
             if away and last is not None and not weekly:
                 yield Absence(1, last + _ONE, days.before(start, last))
         elif absence := _single(sentence, day, following, words, received, away=away):
-            yield absence
+            # "From 1 December, back on the 5th": the first day away is no end of a range.
+            yield replace(absence, since=days.before(begins, absence.until)) if begins else absence
+        elif away and _begins(sentence[max(0, day.start - _REACH) : day.start], sentence[day.end :], said):
+            begins = day
 
 
-def _range(sentence: str, day: Day, following: Day | None, said: Patterns) -> tuple[Day, Day] | None:
+def _range(sentence: str, day: Day, following: Day | None, words: Words) -> tuple[Day, Day] | None:
     """The first and the last day, when `day` is one of them and the other stands beside it."""
+    said = words.patterns
     before = sentence[max(0, day.start - _REACH) : day.start]
     if following is not None and not (_last(said.through, before) or _last(said.until, before)):
         between = sentence[day.end : following.start]
         bridge = said.to.search(between)
         rest = between[: bridge.start()] + between[bridge.end() :] if bridge else between
         if bridge and len(rest) <= _BRIDGE and not any(char.isdigit() or char in ".;!?" for char in rest):
-            return None if said.since.search(between, bridge.end()) else (day, following)
-    return _with_number_after(sentence, day, said) or _with_number_before(before, day, said) if day.month else None
+            other = said.since.search(between, bridge.end()) or _comes_back(between, sentence[following.end :], words)
+            return None if other else (day, following)
+    return _with_number_after(sentence, day, said) or _with_number_before(sentence, day, words) if day.month else None
+
+
+def _comes_back(between: str, after: str, words: Words) -> bool:
+    """Whether the second of two days is the first day back: `from the 1st and back on the 5th`, `1日から休暇、5日に戻ります`."""
+    return words.patterns.back.search(between) is not None or _verb_last(after, words)
+
+
+def _verb_last(after: str, words: Words) -> bool:
+    """Whether what follows a day is the word for a return, in a language that has it there."""
+    cue = None if words.spaced else words.patterns.back.search(after[:12])
+    return cue is not None and _PARTICLES.match(after[: cue.start()]) is not None
+
+
+def _begins(before: str, after: str, said: Patterns) -> bool:
+    """Whether the words around a day say that somebody is away from that day on."""
+    if said.contact.search(before):
+        return False
+    stands = any(not before[cue.end() :].strip() for cue in said.begins.finditer(before))
+    return stands or said.begins_after.match(after) is not None
 
 
 def _with_number_after(sentence: str, day: Day, said: Patterns) -> tuple[Day, Day] | None:
@@ -114,11 +141,14 @@ def _with_number_after(sentence: str, day: Day, said: Patterns) -> tuple[Day, Da
     return day, days.of_month(day, int(number[1]), start=number.start(), end=number.end())
 
 
-def _with_number_before(before: str, day: Day, said: Patterns) -> tuple[Day, Day] | None:
+def _with_number_before(sentence: str, day: Day, words: Words) -> tuple[Day, Day] | None:
     """`20 to 28 November`."""
-    for bridge in said.to.finditer(before):
+    before = sentence[max(0, day.start - _REACH) : day.start]
+    for bridge in words.patterns.to.finditer(before):
         number = _DAY_BEFORE.search(before[: bridge.start()])
         rest = before[bridge.end() :]
+        if number and _comes_back(bridge[0] + rest, sentence[day.end :], words):
+            return None
         if number and 1 <= int(number[1]) <= 31 and len(rest) <= _BRIDGE and not any(char.isdigit() for char in rest):
             return days.of_month(day, int(number[1]), start=day.start, end=day.start), day
     return None
@@ -132,7 +162,7 @@ def _single(
     before, after = sentence[max(0, day.start - _REACH) : day.start], sentence[day.end : day.end + _REACH]
     through, until = _last(said.through, before), _last(said.until, before)
     through_after, until_after = _starts(said.through_after, after), _starts(said.until_after, after)
-    if through or until or through_after or until_after:
+    if (through or until or through_after or until_after) and not _verb_last(after, words):
         if not away:
             return None
         inclusive = through_after or (through is not None and (until is None or until.start() <= through.start()))

@@ -58,6 +58,10 @@ class Words:
     """Between the first and the last day of a range."""
     since: Phrases = ()
     """Before the first day of a range."""
+    begins: Phrases = ()
+    """Before the first day away, also where no last one follows; none that may be the day of a mail, as `of` and `vom` are."""
+    begins_after: Phrases = ()
+    """Directly after it."""
 
     gone: Phrases
     """Somebody has left for good."""
@@ -83,6 +87,8 @@ class Words:
             after=self._any(self.after),
             to=re.compile(rf"[-~]|{pattern(self.to, spaced=self.spaced)}", re.IGNORECASE),
             since=self._any(self.since),
+            begins=self._any(self.begins),
+            begins_after=self._any(self.begins_after),
             month_ends=self._any(self.month_ends),
             gone=self._any(self.gone),
             contact=self._any(self.contact),
@@ -108,6 +114,8 @@ class Patterns:
     after: re.Pattern[str]
     to: re.Pattern[str]
     since: re.Pattern[str]
+    begins: re.Pattern[str]
+    begins_after: re.Pattern[str]
     month_ends: re.Pattern[str]
     gone: re.Pattern[str]
     contact: re.Pattern[str]

@@ -575,6 +575,50 @@ def test_the_range_gives_the_first_day_away_and_the_return_the_first_day_back():
     assert (found.since, found.until) == (date(2026, 11, 23), date(2026, 12, 7))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I am away since 1 December and return 5 December.",
+        "I am away from 1 December, back 5 December.",
+        "I am away from December 1 and back on 5th December.",
+        "I am on leave from 1 December 2026 until I return on 5 December 2026.",
+        "Ich bin ab dem 1. Dezember abwesend und am 5. Dezember wieder da.",
+        "Im Urlaub seit 1. Dezember und zurück am 5. Dezember.",
+        "Absent depuis le 1er décembre et retour le 5 décembre.",
+        "Je suis absent à partir du 1 décembre et retour 5 décembre.",
+        "Estoy ausente desde el 1 de diciembre y vuelvo el 5 de diciembre.",
+        "Estou ausente desde 1 de dezembro e volto a 5 de dezembro.",
+        "Estou de férias a partir de 1 de dezembro, regresso a 5 de dezembro.",
+        "Sono assente dal 1 dicembre e rientro il 5 dicembre.",
+        "Sono in ferie dal 1 dicembre e di ritorno 5 dicembre.",
+        "Ik ben afwezig vanaf 1 december en terug op 5 december.",
+        "我从12月1日休假到12月5日返回。",
+        "12月1日から休暇、12月5日に戻ります。",
+        "12月1日から不在にしており、12月5日より出社いたします。",
+    ],
+)
+def test_the_day_of_return_is_no_last_day_of_a_range(text):
+    found = away(text)
+    assert found is not None
+    assert (found.since, found.until) == (date(2026, 12, 1), date(2026, 12, 5))
+
+
+def test_a_month_of_return_begins_with_its_first_day():
+    found = away("I am away since 1 Sept 2026 and back in May 2027.")
+    assert found is not None
+    assert (found.since, found.until) == (date(2026, 9, 1), date(2027, 5, 1))
+
+
+def test_the_day_of_somebody_else_or_of_a_mail_is_no_first_day_away():
+    for text in (
+        "I am away, please contact Ann Bee, who is there from 20 November; I return on 5 December.",
+        "I am away, your mail of 10 November will be read when I am back on 5 December.",
+    ):
+        found = away(text)
+        assert found is not None
+        assert (found.since, found.until) == (None, date(2026, 12, 5)), text
+
+
 def test_a_range_over_the_turn_of_the_year():
     found = away("I am on leave from 20 December to 5 January.")
     assert found is not None

@@ -88,6 +88,7 @@ WORDS = Words(
         "und",
     ),
     since=("vom", "von", "ab", "ab dem", "zwischen", "zwischen dem", "seit", "seit dem", "am", "in der zeit vom"),
+    begins=("ab", "ab dem", "seit", "seit dem"),
     gone=(
         (
             rf"nicht mehr (?:\w{{2,15}} ){{0,3}}(?:im|in der|in unserem|in unserer|bei der|beim|bei|für die|für das|für unser|für) ?"

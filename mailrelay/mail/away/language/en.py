@@ -67,6 +67,7 @@ WORDS = Words(
         r"(?:will|shall|i'll|he'll|she'll|to|and|be|am|is|are|i'm|not|expect|expected|plan|planning on|we|i) return(?:ing)?",
         r"returning",
         r"returns",
+        r"return(?= \d| ?\Z)",
         r"return to (?:the |my )?(?:office|work|desk)",
         r"(?:my|of|upon|on my|date of|expected|planned) return",
         r"return(?:ing)? date",
@@ -89,7 +90,8 @@ WORDS = Words(
     through_after=(r"inclusive(?:ly)?", "included", "incl"),
     after=("after", "after the"),
     to=("to", "until", "till", "through", "thru", "and", "up to", "to and including", "until and including"),
-    since=("from", "between", "starting", "beginning", "on", "dates", "of", "for"),
+    since=("from", "since", "between", "starting", "beginning", "on", "dates", "of", "for"),
+    begins=("from", "from the", "since", "since the", "starting", "starting on", "beginning", "as of", "as from"),
     gone=(
         r"(?<!we )(?<!you )(?<!they )(?<!if you )no longer (?:\w{2,12} )?(?:work(?:s|ing)?|employed) (?:at|for|with|here|in|by)",
         r"(?:is|am|are|was|i'm) no longer (?:\w{2,10} )?(?:with|at|part of|employed|an employee|a member|associated|affiliated|working here)",

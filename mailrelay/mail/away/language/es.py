@@ -65,6 +65,7 @@ WORDS = Words(
     after=("después del?", "tras el", "pasado el"),
     to=("al?", "hasta el?", "hasta", "y el", "y"),
     since=("del?", "desde", "desde el", "entre el", "a partir del?", "del día", "el día"),
+    begins=("desde", "desde el", "a partir del?"),
     gone=(
         r"ya no (?:\w{2,12} )?(?:trabaj\w{1,4}|labor\w{1,4}|presta(?: sus)? servicios|colabor\w{1,4}|pertenece|pertenezco)",
         rf"ya no (?:forma|formo) parte (?:de(?:l)? )?(?:la |nuestr[ao] |est[ae] )?(?:{_FIRM}|\w+)",

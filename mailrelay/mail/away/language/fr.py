@@ -54,6 +54,7 @@ WORDS = Words(
         "de retour",
         r"(?:mon|le) retour(?: au bureau)?(?: est)?(?: prévue?)?(?: est prévu)?",
         r"retour (?:le|au bureau|prévu)",
+        r"retour(?= \d| ?\Z)",
         r"reviens|reviendrai|revenir|reviendra",
         r"rentre(?:rai|ra)?",
         r"(?<!pas )(?:joignable|disponible|présente?)(?: à nouveau| de nouveau)?",
@@ -67,6 +68,7 @@ WORDS = Words(
     after=("après", "après le"),
     to=("au", "jusqu'au", "à", "et", "et le", "jusqu'a"),
     since=("du", "de", "depuis le", "à partir du", "à compter du", "entre le", "dès le"),
+    begins=("depuis le", "à partir du", "à compter du", "dès le"),
     gone=(
         r"ne (?:fai[st]|font) (?:désormais )?plus partie (?:du|de|des)",
         r"ne (?:fai[st]|font) (?:désormais )?plus partie d'\w+",

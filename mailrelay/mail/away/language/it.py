@@ -62,6 +62,7 @@ WORDS = Words(
     after=("dopo il", "dopo"),
     to=("al?", "all'", "fino al", "sino al", "e il", "e"),
     since=("dal?", "dall'", "tra il", "a partire dal", "nei giorni", "dal giorno"),
+    begins=("dal?", "dall'", "a partire dal", "dal giorno"),
     gone=(
         r"non lavor(?:a|o|ano) più",
         rf"non (?:fa|faccio) più parte (?:del(?:la|l')?|di|della nostra|dell'|del nostro)? ?(?:{_FIRM}|\w+)",

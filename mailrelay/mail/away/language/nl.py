@@ -64,6 +64,7 @@ WORDS = Words(
     after=("na",),
     to=("tot", "tot en met", "t/m", r"t\.e\.m\.?", "tem", "en"),
     since=("van", "vanaf", "tussen", "sinds", "in de periode"),
+    begins=("vanaf", "sinds"),
     gone=(
         rf"(?:werk|werkt|werkzaam) (?:\w{{2,12}} ){{0,3}}niet (?:meer|langer) (?:bij|voor|in|hier|op) ?(?:{_FIRM})?",
         r"(?:is|ben) (?:\w{2,12} ){0,3}niet (?:meer|langer) (?:werkzaam|in dienst|actief|verbonden|bij ons|deel van|onderdeel)",

@@ -69,6 +69,7 @@ WORDS = Words(
     after=("após", "após o dia", "depois d[eo]", "depois do dia", "após o"),
     to=("ao?", "a", "até", "até ao?", "ao dia", "até o dia", "e"),
     since=("d[eo]", "do dia", "desde", "entre", "a partir d[eo]", "entre os dias", "dos dias", "dias?"),
+    begins=("desde", "desde o", "desde o dia", "a partir d[eo]", "a partir do dia"),
     gone=(
         r"(?:já não|não) trabalh\w{1,4} mais",
         r"já não (?:\w{2,10} )?(?:trabalh\w{1,4}|colabor\w{1,4}|integr\w{1,4}|pertence|exerce|está (?:na|connosco))",
