@@ -21,12 +21,12 @@ from mailrelay.mail.bounce.report import BouncedRecipient
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import Arrival
 from mailrelay.model.event import EventType
-from mailrelay.model.feedback import BELIEVED, Action, Feedback, Tie
+from mailrelay.model.feedback import BELIEVED, REPORTS, Action, Feedback, Tie
 from mailrelay.model.message import Kind, Message, ParticipantRole
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import consequences
-from mailrelay.outbound.consequences import Answered
 from mailrelay.outbound.policy import blame
+from mailrelay.outbound.verdict import reported
 from mailrelay.rules.facts import Facts
 from mailrelay.smtp.escape import escape
 from mailrelay.store import deliveries, events, feedback, suppressions
@@ -38,7 +38,6 @@ _MAX_EVENTS = 20
 _MAX_SAID = 500
 _MAX_RECIPIENT = 320
 _OPT_OUT = ("opt-out", "opt-out-list", "unsubscribe")
-_REPORTS = frozenset((Kind.BOUNCE, Kind.DELAY, Kind.DELIVERED))
 
 _log = log.get(stage="filing")
 
@@ -73,7 +72,7 @@ def apply(
         _tell_of(tx, arrival, message, back, fresh, about, proved, at=at)
     if not known and (proved is not None or held not in NOT_VOUCHED_FOR):
         _note_absence(tx, arrival, case, facts, proved, ids=ids, at=at)
-    believed = [(about[row.position], row, said[row.position]) for row in fresh if row.believed]
+    believed = [(about[row.position], row) for row in fresh if row.believed]
     _act(tx, arrival, back, believed, returns, at=at)
 
 
@@ -133,7 +132,7 @@ def _concerned(said: Sequence[BouncedRecipient], delivery: Delivery, kind: Kind)
     """
     if not said:
         return None
-    if kind not in _REPORTS or len(said) == 1:
+    if kind not in REPORTS or len(said) == 1:
         return 0
     orcpt = tie.key_of((delivery.recipient.orcpt or "").partition(";")[2])
     own = {delivery.address.key, orcpt} - {""}
@@ -177,32 +176,17 @@ def _act(
     tx: Tx,
     arrival: Arrival,
     back: CameBack,
-    believed: Sequence[tuple[Delivery, Feedback, BouncedRecipient]],
+    believed: Sequence[tuple[Delivery, Feedback]],
     returns: Returns,
     *,
     at: datetime,
 ) -> None:
-    if back.kind in _REPORTS:
-        answers = [_answered(arrival, delivery, row, one) for delivery, row, one in believed]
+    if back.kind in REPORTS:
+        answers = [reported(row, delivery) for delivery, row in believed]
         consequences.returned(tx, answers, at=at, brakes=returns.brakes)
     elif back.kind is Kind.FEEDBACK and arf.is_complaint(back.complaint):
-        for delivery in {delivery.id: delivery for delivery, _, _ in believed}.values():
+        for delivery in {delivery.id: delivery for delivery, _ in believed}.values():
             _complained(tx, arrival, delivery, back.complaint, returns, at=at)
-
-
-def _answered(arrival: Arrival, delivery: Delivery, row: Feedback, one: BouncedRecipient) -> Answered:
-    told = " ".join(str(word) for word in (one.code, one.status) if word)
-    return Answered(
-        delivery=delivery,
-        category=row.category,
-        hard=row.hard,
-        fault=row.fault,
-        action=row.action,
-        said=row.diagnostic or told or f"{row.category}, in no words",
-        source=f"report {arrival.id}",
-        by=arrival.id,
-        transient=one.code // 100 == 4 if one.code else one.status is not None and one.status.klass == 4,
-    )
 
 
 def _complained(tx: Tx, arrival: Arrival, delivery: Delivery, kind: str, returns: Returns, *, at: datetime) -> None:

@@ -59,6 +59,9 @@ class Tie(StrEnum):
     NONE = "none"
 
 
+REPORTS = frozenset((Kind.BOUNCE, Kind.DELAY, Kind.DELIVERED))
+"""What speaks of how a delivery went; the other kinds that come back say other things of it."""
+
 BELIEVED = frozenset({Tie.RETURN_PATH, Tie.TOKEN, Tie.SOURCE})
 """The ties that nobody can guess: only what hangs by one of them changes anything."""
 

@@ -9,27 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 
-from mailrelay import log, metrics
 from mailrelay.config.schema import BrakeLevels
-from mailrelay.errors import Unavailable
 from mailrelay.ids import DeliveryId, MessageId, OrgId
 from mailrelay.model.delivery import Accepted, Delivery, DeliveryState, Notice
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Action, Fault
 from mailrelay.model.sending import Counts, Scope, Sending
-from mailrelay.model.suppression import SuppressionReason
-from mailrelay.outbound import brake
-from mailrelay.outbound.policy import notices, standing
-from mailrelay.outbound.verdict import Answered, answer, counts, evidence, judged, one_line, relay_ids
-from mailrelay.store import deliveries, events, organisations, queue, suppressions, tallies
+from mailrelay.model.suppression import Suppression, SuppressionReason
+from mailrelay.outbound import brake, suppress
+from mailrelay.outbound.policy import notices
+from mailrelay.outbound.verdict import Answered, answer, counts, judged, one_line, relay_ids, reported
+from mailrelay.store import deliveries, events, feedback, queue, tallies
 from mailrelay.store.base import Tx
 from mailrelay.store.queue import Settlement
 
-__all__ = ["Answered", "complained", "replied", "returned", "settle", "unsubscribed"]
-
-_logger = log.get()
+__all__ = ["Answered", "complained", "replied", "returned", "settle", "settle_only", "unsubscribed"]
 
 
 def settle(
@@ -46,8 +41,7 @@ def settle(
     `delay_after`: how long a mail waits before its author hears of it (nought: never). `relayed`: the next hop is a relay, whose
     names for our mail are noted (I12).
     """
-    meant = _with_notices(tx, [judged(one, relayed=relayed) for one in settlements], at=at, delay_after=delay_after)
-    meant = _held_back(tx, meant)
+    meant = _held_back(tx, _meant(tx, settlements, at=at, delay_after=delay_after, relayed=relayed))
     lost = queue.settle(tx, meant, at=at)
     kept = [one for one in meant if one.outcome is not None and one.held.id not in lost]
     counted = [(one.held, counts(one)) for one in kept]
@@ -56,29 +50,35 @@ def settle(
         for one in kept:
             if isinstance(one.outcome, Accepted):
                 deliveries.note_relay_ids(tx, one.held, relay_ids(one.outcome.reply.text))
-    for one in kept:
-        if (told := answer(one, relayed=relayed)) is not None:
-            _act(tx, told, ended=told.delivery.state is not DeliveryState.QUEUED, at=at, levels=brakes)
+    answers = [told for one in kept if (told := answer(one, relayed=relayed)) is not None]
+    _act(tx, [(one, one.delivery.state is not DeliveryState.QUEUED) for one in answers], at=at, levels=brakes)
     brake.judge(tx, [one for one, number in counted if number.bounced], by=None, at=at, levels=brakes)
+    _catch_up(tx, [one.held for one in kept if one.state is DeliveryState.SENT], at=at, brakes=brakes)
     return lost
 
 
+def settle_only(
+    tx: Tx, settlements: Sequence[Settlement], *, at: datetime, delay_after: timedelta, relayed: bool = False
+) -> list[DeliveryId]:
+    """As `settle`, without what follows for anything but the deliveries themselves: what they mean and whom they owe a notice."""
+    return queue.settle(tx, _meant(tx, settlements, at=at, delay_after=delay_after, relayed=relayed), at=at)
+
+
 def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: BrakeLevels) -> None:
-    """Act on a report that is believed, for each delivery that it speaks of.
+    """Act on a report that is believed, for each delivery that it speaks of. Its rows are kept in the same transaction before.
 
     A failure ends what was sent as bounced, a success notice as delivered; what is still in flight is not moved, the suppression
-    stops it at its next attempt. A second report about the same delivery changes nothing. That it came is told by who read it
-    (`delivery.returned`). Raises Unavailable for a failure that is faster than our own note of the attempt: ask again.
+    stops it at its next attempt. A report that is faster than our own note of the attempt moves it when that is written
+    (`settle`). A second report about the same delivery changes nothing. That it came is told by who read it (`delivery.returned`).
     """
     bounced: list[Delivery] = []
+    known: list[tuple[Answered, bool]] = []
     for told in answers:
         now = deliveries.locked(tx, told.delivery.id)
         if now is None:
             continue
         answer = replace(told, delivery=now)
         failed = answer.action is Action.FAILED
-        if failed and now.state is DeliveryState.SENDING:
-            raise Unavailable(f"{now.id} came back before its attempt was noted")
         moved = failed and now.state in (DeliveryState.SENT, DeliveryState.DELIVERED)
         if moved:
             _bounce(tx, answer, at=at)
@@ -89,7 +89,8 @@ def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: Brake
             deliveries.change(tx, now.id, {"state": DeliveryState.DELIVERED})
             _tell(tx, answer, EventType.DELIVERY_DELIVERED, at)
         if failed or answer.action is Action.DELAYED:
-            _act(tx, answer, ended=moved, at=at, levels=brakes)
+            known.append((answer, moved))
+    _act(tx, known, at=at, levels=brakes)
     brake.judge(tx, bounced, by=answers[0].by if answers else None, at=at, levels=brakes)
 
 
@@ -112,7 +113,16 @@ def complained(
         return
     deliveries.change(tx, now.id, {"complained_at": at})
     _event(tx, now, EventType.DELIVERY_COMPLAINED, at, {"type": type, "evidence": evidence, "by": by})
-    _suppress(tx, now, SuppressionReason.COMPLAINT, evidence=f"{type}: {evidence}", by=by, at=at)
+    unwanted = Suppression(
+        org=now.org,
+        key=now.address.key,
+        reason=SuppressionReason.COMPLAINT,
+        since=at,
+        evidence=f"{type}: {evidence}",
+        by=by,
+        lifted_at=None,
+    )
+    suppress.addresses(tx, [(now, unwanted)])
     brake.count(tx, [(now, Counts(complaints=1))], at=at)
     brake.judge(tx, [now], by=by, at=at, levels=brakes)
 
@@ -140,11 +150,13 @@ def replied(tx: Tx, delivery: Delivery, *, message: MessageId, by: str, at: date
     _event(tx, now, EventType.MESSAGE_REPLIED, at, {"reply": message, "arrival": by, "text": text})
 
 
-def _with_notices(
-    tx: Tx, settlements: Sequence[Settlement], *, at: datetime, delay_after: timedelta
+def _meant(
+    tx: Tx, settlements: Sequence[Settlement], *, at: datetime, delay_after: timedelta, relayed: bool
 ) -> list[Settlement]:
+    """With what their answers mean, and what their authors are owed."""
     owed = [
-        replace(one, notice=notices.owed(one.held, one.state, now=at, delay_after=delay_after)) for one in settlements
+        replace(one, notice=notices.owed(one.held, one.state, now=at, delay_after=delay_after))
+        for one in (judged(one, relayed=relayed) for one in settlements)
     ]
     # While an attempt was under way its author may have been told already of the delay.
     told = deliveries.noticed(tx, [one.held.id for one in owed if one.notice is Notice.DELAYED])
@@ -160,20 +172,30 @@ def _held_back(tx: Tx, settlements: Sequence[Settlement]) -> list[Settlement]:
     ]
 
 
-def _act(tx: Tx, answer: Answered, *, ended: bool, at: datetime, levels: BrakeLevels) -> None:
-    """Suppress the address, or stop the sender, as the answer has it. `ended`: the delivery came to its end by it.
+def _catch_up(tx: Tx, sent: Sequence[Delivery], *, at: datetime, brakes: BrakeLevels) -> None:
+    """Act on reports that came before the attempts they speak of were noted, as if they came now."""
+    # Whoever keeps a report locks the delivery behind it, and its attempt's end holds that lock: one of the two sees the other.
+    of = {one.id: one for one in sent}
+    rows = feedback.overtaking(tx, of)
+    returned(tx, [reported(row, of[row.delivery]) for row in rows if row.delivery in of], at=at, brakes=brakes)
+
+
+def _act(tx: Tx, answers: Sequence[tuple[Answered, bool]], *, at: datetime, levels: BrakeLevels) -> None:
+    """Suppress addresses, or stop senders, as the answers have it; with each, whether its delivery came to its end by it.
 
     What is in flight, or has ended before, only suppresses: the sender of that was blamed already, or will be at its next attempt.
     """
-    failed = answer.action is Action.FAILED
-    if answer.hard and failed and answer.fault is not Fault.SENDER:
-        _suppress(
-            tx, answer.delivery, SuppressionReason.HARD_BOUNCE, evidence=evidence(answer, at), by=answer.by, at=at
-        )
-    elif ended and answer.fault is not Fault.SENDER and answer.delivery.state is not DeliveryState.FAILED:
-        _count_soft(tx, answer, at=at)
-    if ended or not failed:
-        brake.act_on_blame(tx, answer, permanent=failed and not answer.transient, at=at, levels=levels)
+    dead = [one for one, _ in answers if one.hard and one.action is Action.FAILED and one.fault is not Fault.SENDER]
+    soft = [
+        one
+        for one, ended in answers
+        if ended and not one.hard and one.fault is not Fault.SENDER and one.delivery.state is not DeliveryState.FAILED
+    ]
+    suppress.by_bounces(tx, dead=dead, soft=soft, at=at)
+    for one, ended in answers:
+        failed = one.action is Action.FAILED
+        if ended or not failed:
+            brake.act_on_blame(tx, one, permanent=failed and not one.transient, at=at, levels=levels)
 
 
 def _bounce(tx: Tx, answer: Answered, *, at: datetime) -> None:
@@ -194,29 +216,6 @@ def _bounce(tx: Tx, answer: Answered, *, at: datetime) -> None:
     _tell(tx, answer, EventType.DELIVERY_BOUNCED, at)
 
 
-def _count_soft(tx: Tx, answer: Answered, *, at: datetime) -> None:
-    """Suppress the address when this soft bounce is one too many in a row."""
-    now = answer.delivery
-    settings = organisations.get(tx, now.org).settings
-    lifted = [one.lifted_at for one in suppressions.history(tx, now.org, now.address.key) if one.lifted_at is not None]
-    ends = deliveries.ends(tx, now.org, now.address.key, limit=10 * settings.soft_bounces + 50)
-    history = [
-        standing.End(state=end.state, hard=end.hard, fault=end.fault, at=end.at, said=one_line(end.last_reply))
-        for end in ends
-    ]
-    sentence = standing.too_many(history, settings, now=at, lifted_at=max(lifted, default=None))
-    if sentence is not None:
-        _suppress(tx, now, SuppressionReason.SOFT_BOUNCES, evidence=sentence, by=answer.by, at=at)
-
-
-def _suppress(tx: Tx, delivery: Delivery, reason: SuppressionReason, *, evidence: str, by: str, at: datetime) -> None:
-    new = suppressions.suppress(
-        tx, org=delivery.org, key=delivery.address.key, reason=reason, evidence=evidence, by=by, now=at
-    )
-    if new:
-        tx.afterwards(partial(_told_suppressed, delivery, reason, evidence))
-
-
 def _tell(tx: Tx, answer: Answered, type: EventType, at: datetime) -> None:  # noqa: A002
     data = {
         "action": answer.action,
@@ -233,16 +232,4 @@ def _tell(tx: Tx, answer: Answered, type: EventType, at: datetime) -> None:  # n
 def _event(tx: Tx, one: Delivery, type: EventType, at: datetime, data: dict[str, str]) -> None:  # noqa: A002
     events.append(
         tx, org=one.org, at=at, type=type, queue_id=one.queue_id, message=one.message, delivery=one.id, data=data
-    )
-
-
-def _told_suppressed(delivery: Delivery, reason: SuppressionReason, evidence: str) -> None:
-    metrics.suppressions.labels(reason).inc()
-    _logger.info(
-        "address.suppressed",
-        org=delivery.org,
-        delivery=delivery.id,
-        recipient=str(delivery.address),
-        reason=str(reason),
-        evidence=evidence,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -40,7 +41,11 @@ class Settler:
         """See `consequences.settle` for the levels."""
         self._store = store
         self._clock = clock
-        self._settle = partial(consequences.settle, brakes=brakes, delay_after=delay_after, relayed=relayed)
+        self._ways: tuple[Callable[..., list[DeliveryId]], ...] = (
+            partial(consequences.settle, brakes=brakes, delay_after=delay_after, relayed=relayed),
+            partial(consequences.settle_only, delay_after=delay_after, relayed=relayed),
+            queue.settle,
+        )
         self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -76,19 +81,21 @@ class Settler:
         return True
 
     async def _kept(self, settlements: list[Settlement]) -> list[DeliveryId]:
-        """Write them with their consequences; a single one whose consequences fail without them, since the other side's word
-        counts most: a mail that was taken must not go out again.
+        """Write them with their consequences; a single one whose consequences fail without them, at the worst without its meaning,
+        since the other side's word counts most: a mail that was taken must not go out again.
         """
-        try:
-            return await self._store.write(self._settle, settlements, at=self._clock.now())
-        except (Unavailable, Fatal):
-            raise
-        except Exception:
-            if len(settlements) > 1:
+        *better, last = self._ways
+        for way in better:
+            try:
+                return await self._store.write(way, settlements, at=self._clock.now())
+            except (Unavailable, Fatal):
                 raise
-            one = settlements[0]
-            _logger.exception("consequence.failed", delivery=one.held.id, reply=one.last_reply)
-            return await self._store.write(queue.settle, settlements, at=self._clock.now())
+            except Exception:
+                if len(settlements) > 1:
+                    raise
+                one = settlements[0]
+                _logger.exception("consequence.failed", delivery=one.held.id, reply=one.last_reply)
+        return await self._store.write(last, settlements, at=self._clock.now())
 
     async def _write(self, batch: list[_Waiting]) -> bool:
         """Write a batch from the head of what waits; False when the store is away and it waits on."""

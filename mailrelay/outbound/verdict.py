@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mailrelay.mail.bounce.category import Verdict, of_outcome
 from mailrelay.model.delivery import Accepted, Deferred, Delivery, DeliveryState, Interrupted, Outcome, Refused, Stage
-from mailrelay.model.feedback import Action, Category, Fault
+from mailrelay.model.feedback import Action, Category, Fault, Feedback
 from mailrelay.model.sending import Counts
 from mailrelay.outbound.courier.base import OUR_FAULT
 from mailrelay.smtp.escape import escape
@@ -98,6 +98,22 @@ def answer(one: Settlement, *, relayed: bool = False) -> Answered | None:
         source="DNS" if by_us else f"{one.host} in the dialogue",
         by=one.held.id,
         transient=not isinstance(one.outcome, Refused),
+    )
+
+
+def reported(row: Feedback, delivery: Delivery) -> Answered:
+    """What a mail that came back tells of its delivery."""
+    told = " ".join(str(word) for word in (row.code, row.status) if word)
+    return Answered(
+        delivery=delivery,
+        category=row.category,
+        hard=row.hard,
+        fault=row.fault,
+        action=row.action,
+        said=row.diagnostic or told or f"{row.category}, in no words",
+        source=f"report {row.arrival}",
+        by=row.arrival,
+        transient=row.code // 100 == 4 if row.code else row.status.startswith("4."),
     )
 
 

@@ -44,6 +44,7 @@ _ANSWERED = sorted({DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.B
 _IN_FLIGHT = frozenset(map(str, IN_FLIGHT_DELIVERIES))
 _OF_A_JOB = text("job <> ''")  # what the index over jobs is taken for
 _HELD = text("state = 'held'")
+_LOST = text("state IN ('bounced', 'expired')")
 _SENDER_AT_FAULT = text("fault = 'sender'")
 
 
@@ -176,6 +177,21 @@ def ends(tx: Tx, org: OrgId, key: str, *, limit: int) -> tuple[DeliveryEnd, ...]
         )
         for row in found
     )
+
+
+def soft_ends(tx: Tx, org: OrgId, keys: Collection[str], *, since: datetime | None = None) -> dict[str, int]:
+    """How many deliveries to these addresses (by key) ended as soft bounces since then; those with none are left out (I11)."""
+    if not keys:
+        return {}
+    found = select(delivery.c.recipient_key, func.count().label("number")).where(
+        _LOST,
+        delivery.c.org == org,
+        delivery.c.recipient_key.in_(sorted(keys)),
+        delivery.c.ended_at >= (0 if since is None else to_micros(since)),
+        ~delivery.c.hard,
+        delivery.c.fault != Fault.SENDER,
+    )
+    return {row.recipient_key: int(row.number) for row in tx.execute(found.group_by(delivery.c.recipient_key))}
 
 
 def blamed(tx: Tx, org: OrgId, sending: Sending, *, since: datetime) -> int:

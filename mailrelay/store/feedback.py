@@ -6,14 +6,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, select, tuple_
+from sqlalchemy import Row, Select, and_, or_, select, tuple_
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId
-from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
+from mailrelay.model.feedback import REPORTS, Action, Category, Fault, Feedback, Tie
 from mailrelay.model.message import Kind
 from mailrelay.store.base import InsertInto, Tx, for_both
-from mailrelay.store.tables import feedback
+from mailrelay.store.tables import attempt, delivery, feedback
 
 _OVERTAKEN = ("arrival", "delivery", "tie", "believed", "at")
 
@@ -81,6 +81,35 @@ def believed_of(tx: Tx, org: OrgId, sent_back: Collection[MessageId]) -> tuple[D
         feedback.c.message.in_(sorted(sent_back)), feedback.c.believed, feedback.c.delivery.is_not(None)
     )
     return tuple(sorted({DeliveryId(row.delivery) for row in tx.execute(found) if row.org == org}))
+
+
+def overtaking(tx: Tx, ids: Collection[DeliveryId]) -> tuple[Feedback, ...]:
+    """The believed reports that tell how deliveries went whose last attempt was only noted now, oldest first.
+
+    A failure from before that attempt was another one's. A success is one whenever it was told.
+    """
+    if not ids:
+        return ()
+    last = and_(attempt.c.delivery == delivery.c.id, attempt.c.number == delivery.c.attempts)
+    found = (
+        select(*feedback.c)
+        .join(delivery, and_(delivery.c.id == feedback.c.delivery, delivery.c.org == feedback.c.org))
+        .join(attempt, last)
+        .where(
+            feedback.c.delivery.in_(sorted(ids)),
+            feedback.c.believed,
+            feedback.c.kind.in_(sorted(REPORTS)),
+            or_(
+                feedback.c.action == Action.DELIVERED,
+                # The clocks of two nodes differ: of the first attempt nothing can be too early.
+                and_(
+                    feedback.c.action == Action.FAILED,
+                    or_(attempt.c.number == 1, feedback.c.at >= attempt.c.began_at),
+                ),
+            ),
+        )
+    )
+    return _read(tx, found.order_by(feedback.c.at, feedback.c.message, feedback.c.position))
 
 
 def of_address(

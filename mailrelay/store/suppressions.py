@@ -6,20 +6,20 @@ An address may be suppressed for several reasons at once, a row each: lifting a 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, select, tuple_, update
+from sqlalchemy import Row, Select, bindparam, func, select, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import OrgId
 from mailrelay.model.event import EventType
 from mailrelay.model.record import RecordRef
 from mailrelay.model.suppression import BOUNCED, Suppression, SuppressionReason
-from mailrelay.store import events
+from mailrelay.store import deliveries, events
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import suppression
 
@@ -40,23 +40,42 @@ def suppress(
     tx: Tx, *, org: OrgId, key: str, reason: SuppressionReason, evidence: str, now: datetime, by: str = ""
 ) -> bool:
     """Suppress an address (by key); False when it is already, for this reason. `evidence` says what was seen."""
-    standing = holding(tx, org, [key])
-    if any(one.reason is reason for one in standing):
-        return False
-    since = to_micros(now)
-    latest = select(suppression.c.since).where(suppression.c.org == org, suppression.c.key == key)
-    last = tx.execute(latest.order_by(suppression.c.since.desc()).limit(1)).scalar()
-    if last is not None:
-        since = max(since, last + 1)  # two reasons at the same moment are two rows
-    tx.execute(suppression.insert().values(org=org, key=key, reason=reason, since=since, evidence=evidence, by=by))
-    events.append(
-        tx,
-        org=org,
-        at=now,
-        type=EventType.ADDRESS_SUPPRESSED,
-        data={"address": key, "reason": reason, "evidence": evidence, "by": by},
-    )
-    return True
+    wanted = Suppression(org=org, key=key, reason=reason, since=now, evidence=evidence, by=by, lifted_at=None)
+    return bool(suppress_all(tx, [wanted]))
+
+
+def suppress_all(tx: Tx, wanted: Iterable[Suppression]) -> tuple[Suppression, ...]:
+    """Suppress addresses (by key), each from its `since` on; those that were not yet, for that reason, as they are kept."""
+    by_org: defaultdict[OrgId, list[Suppression]] = defaultdict(list)
+    for one in wanted:
+        by_org[one.org].append(one)
+    new: list[Suppression] = []
+    for org, mine in sorted(by_org.items()):
+        rows = tx.execute(
+            select(suppression.c.key, suppression.c.reason, suppression.c.since, suppression.c.lifted_at).where(
+                suppression.c.org == org, suppression.c.key.in_(sorted({one.key for one in mine}))
+            )
+        ).all()
+        standing = {(row.key, row.reason) for row in rows if row.lifted_at is None}
+        last: dict[str, datetime] = {}
+        for row in sorted(rows, key=lambda row: row.since):
+            last[row.key] = from_micros(row.since)
+        for one in mine:
+            if (one.key, one.reason) in standing:
+                continue
+            standing.add((one.key, one.reason))
+            last[one.key] = _behind(last.get(one.key), one.since)
+            new.append(replace(one, since=last[one.key]))
+            data = {"address": one.key, "reason": one.reason, "evidence": one.evidence, "by": one.by}
+            events.append(tx, org=org, at=one.since, type=EventType.ADDRESS_SUPPRESSED, data=data)
+    if new:
+        tx.execute(suppression.insert(), [_row(one) for one in new])
+    return tuple(new)
+
+
+def _behind(last: datetime | None, at: datetime) -> datetime:
+    """The moment, or a later one that none of the address's rows has: two reasons at the same moment are two rows."""
+    return at if last is None else max(at, last + _MOMENT)
 
 
 def lift(
@@ -78,11 +97,50 @@ def lift(
 
 
 def start_clean(tx: Tx, org: OrgId, gained: Mapping[str, RecordRef], *, now: datetime) -> tuple[Suppression, ...]:
-    """Lift what bounces put against addresses (by key) that records gained, and nothing else (I11); what was lifted."""
+    """Lift what bounces put against addresses (by key) that records gained, and nothing else (I11); what was lifted.
+
+    Soft bounces of theirs count anew. Where there are some and nothing was lifted, a row that stood for no time says so.
+    """
     if not gained:
         return ()
-    found = (one for one in _standing(tx, org, sorted(gained)) if one.reason in BOUNCED)
-    return _lift(tx, [(one, f"{gained[one.key]} has this address now") for one in found], by=RECORD_CHANGED, now=now)
+    found = [one for one in _standing(tx, org, sorted(gained)) if one.reason in BOUNCED]
+    notes = {key: f"{ref} has this address now" for key, ref in gained.items()}
+    _count_anew(tx, org, {key: notes[key] for key in notes.keys() - {one.key for one in found}}, now=now)
+    return _lift(tx, [(one, notes[one.key]) for one in found], by=RECORD_CHANGED, now=now)
+
+
+def _count_anew(tx: Tx, org: OrgId, notes: Mapping[str, str], *, now: datetime) -> None:
+    soft = deliveries.soft_ends(tx, org, notes.keys())
+    if not soft:
+        return
+    latest = select(suppression.c.key, func.max(suppression.c.since).label("since"))
+    of_these = latest.where(suppression.c.org == org, suppression.c.key.in_(sorted(soft))).group_by(suppression.c.key)
+    last = {row.key: from_micros(row.since) for row in tx.execute(of_these)}
+    rows = [
+        Suppression(
+            org=org,
+            key=key,
+            reason=SuppressionReason.SOFT_BOUNCES,
+            since=_behind(last.get(key), now),
+            evidence=f"{number} soft bounces until then",
+            by=RECORD_CHANGED,
+            lifted_at=now,
+            lifted_by=RECORD_CHANGED,
+            note=notes[key],
+        )
+        for key, number in sorted(soft.items())
+    ]
+    tx.execute(suppression.insert(), [_row(one) for one in rows])
+
+
+def lifted(tx: Tx, org: OrgId, keys: Collection[str]) -> dict[str, datetime]:
+    """When something was last lifted from each of these addresses (by key); those that nothing was lifted from are left out."""
+    if not keys:
+        return {}
+    last = select(suppression.c.key, func.max(suppression.c.lifted_at).label("at")).where(
+        suppression.c.org == org, suppression.c.key.in_(sorted(keys)), suppression.c.lifted_at.is_not(None)
+    )
+    return {row.key: from_micros(row.at) for row in tx.execute(last.group_by(suppression.c.key))}
 
 
 def take(tx: Tx, org: OrgId, given: Sequence[Suppression], *, by: str, now: datetime) -> tuple[Taken, ...]:

@@ -376,6 +376,7 @@ delivery = Table(
     _partial("ix_delivery_blamed", "org", "ended_at", where="fault = 'sender'"),
     _partial("ix_delivery_job", "org", "job", "state", where="job <> ''"),
     _partial("ix_delivery_held", "org", "held_by", where="state = 'held'"),
+    _partial("ix_delivery_lost", "org", "recipient_key", "ended_at", where="state IN ('bounced', 'expired')"),
     _partial("ix_delivery_notice", "queue_id", where="notice <> ''"),
     Index("ix_delivery_queue_id", "queue_id"),
     Index("ix_delivery_org", "org", "id"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,8 +13,9 @@ import pytest
 from mailrelay import metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import BounceBrake, BrakeLevels, ComplaintBrake, UnsubscribeBrake
-from mailrelay.errors import Unavailable, Unknown
-from mailrelay.ids import MessageId, NodeId, OrgId
+from mailrelay.errors import Unknown
+from mailrelay.filing import reading
+from mailrelay.ids import Digest, MessageId, NodeId, OrgId, QueueId
 from mailrelay.model.delivery import (
     Accepted,
     Deferred,
@@ -27,8 +28,10 @@ from mailrelay.model.delivery import (
     Refused,
     Stage,
 )
+from mailrelay.model.envelope import Arrival, ArrivalState, Channel
 from mailrelay.model.event import Event, EventType
-from mailrelay.model.feedback import Action, Category, Fault
+from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
+from mailrelay.model.message import BlobRef, Kind
 from mailrelay.model.reply import Reply, reply
 from mailrelay.model.sending import Counts, Scope, Sending
 from mailrelay.model.settings import OrganisationSettings
@@ -36,13 +39,15 @@ from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import batch, consequences
 from mailrelay.outbound.consequences import Answered
 from mailrelay.outbound.courier.base import OUR_FAULT
-from mailrelay.store import deliveries, events, ledger, queue, suppressions, suspensions, tallies
+from mailrelay.outbound.verdict import reported
+from mailrelay.store import deliveries, events, feedback, ledger, messages, queue, suppressions, suspensions, tallies
 from mailrelay.store.base import Tx
 from mailrelay.store.queue import Settlement
 from tests.store.explain import AnyStore, watched
 from tests.support import factory
 from tests.support.clock import FakeClock
 from tests.support.delivery import a_delivery
+from tests.support.filing import mail
 
 LEVELS = BrakeLevels()
 JOB, DOMAIN = Sending(Scope.JOB, "spring"), Sending(Scope.DOMAIN, "a.test")
@@ -51,6 +56,20 @@ DEAD = Refused(reply=reply(550, "5.1.1", "No such user here"), stage=Stage.RCPT)
 FULL = Refused(reply=reply(552, "5.2.2", "Mailbox full"), stage=Stage.RCPT)
 LATER = Deferred(reply=reply(450, "4.2.0", "later"), stage=Stage.RCPT)
 UNPROVED = Refused(reply=reply(550, "5.7.26", "Unauthenticated mail is not accepted"), stage=Stage.DOT)
+ARRIVAL = Arrival(
+    id=QueueId("Q1"),
+    org=OrgId("O1"),
+    channel=Channel.BOUNCE,
+    state=ArrivalState.WORKING,
+    envelope=None,
+    target=None,
+    peer=None,
+    raw=BlobRef(digest=Digest("1" * 64), size=1),
+    received_at=FakeClock().now(),
+    attempts=1,
+    lease=None,
+    message=None,
+)
 ENDS = {Accepted: DeliveryState.SENT, Refused: DeliveryState.BOUNCED}
 
 
@@ -231,18 +250,6 @@ async def test_an_outage_of_our_smart_host_costs_no_recipient_and_no_sender_anyt
     assert (await way.now(refused)).fault is Fault.RECIPIENT
 
 
-async def test_a_report_that_is_faster_than_the_note_of_its_attempt_waits_for_it(way: Way) -> None:
-    (made,) = await way.queued()
-    held = await way.begun()
-    with pytest.raises(Unavailable):
-        await way.report(held[0])
-    assert await way.suppressed() == []
-    await way.settle(held, YES)
-    await way.report(held[0])
-    assert (await way.now(made)).state is DeliveryState.BOUNCED
-    assert await way.suppressed() == [SuppressionReason.HARD_BOUNCE]
-
-
 async def test_a_transient_answer_costs_nothing_and_a_success_clears_it(way: Way) -> None:
     deferred = await way.answered(Deferred(reply=reply(550 - 100, "4.1.1", "No such user"), stage=Stage.RCPT))
     assert (deferred.status, deferred.category, deferred.hard) == (
@@ -414,6 +421,166 @@ async def test_a_report_about_what_is_in_flight_does_not_move_it_and_stops_it_at
     await way.report(deferred)
     assert (await way.now(deferred)).state is DeliveryState.QUEUED
     assert await way.suppressed() == [SuppressionReason.HARD_BOUNCE]
+    way.clock.advance(timedelta(minutes=6))
+    assert await way.begun() == []
+
+
+SOFT: dict[str, Any] = {
+    "hard": False,
+    "category": Category.MAILBOX_FULL,
+    "status": "5.2.2",
+    "diagnostic": "552 5.2.2 full",
+}
+
+
+async def came_back(way: Way, one: Delivery, arrival: str = "Q1", **more: Any) -> Callable[[], Awaitable[None]]:
+    """A believed report, ready to be kept and acted on as the return side does."""
+    arrived = replace(ARRIVAL, id=QueueId(arrival), org=way.org, received_at=way.clock.now())
+    message = reading.read(mail(), arrived, new_id=factory.ids(way.clock).message).case.message
+    await way.store.write(messages.insert, message)
+    fields: dict[str, Any] = {
+        "org": way.org,
+        "message": message.id,
+        "position": 0,
+        "arrival": QueueId(arrival),
+        "delivery": one.id,
+        "kind": Kind.BOUNCE,
+        "recipient": str(one.address),
+        "key": one.address.key,
+        "status": "5.1.1",
+        "code": 550,
+        "diagnostic": "550 5.1.1 No such user here",
+        "action": Action.FAILED,
+        "category": Category.USER_UNKNOWN,
+        "hard": True,
+        "fault": Fault.RECIPIENT,
+        "tie": Tie.RETURN_PATH,
+        "believed": True,
+        "at": way.clock.now(),
+    }
+    row = Feedback(**{**fields, **more})
+
+    def keep(tx: Tx) -> None:
+        feedback.add(tx, [row])
+        if row.believed:
+            consequences.returned(tx, [reported(row, one)], at=way.clock.now(), brakes=way.levels)
+
+    return lambda: way.store.write(keep)
+
+
+ORDERS: dict[str, Callable[[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]], Awaitable[Any]]] = {}
+
+
+def order(run: Any) -> Any:
+    ORDERS[run.__name__] = run
+    return run
+
+
+@order
+async def report_first(report: Callable[[], Awaitable[Any]], settle: Callable[[], Awaitable[Any]]) -> None:
+    await report()
+    await settle()
+
+
+@order
+async def settle_first(report: Callable[[], Awaitable[Any]], settle: Callable[[], Awaitable[Any]]) -> None:
+    await settle()
+    await report()
+
+
+@order
+async def both_at_once(report: Callable[[], Awaitable[Any]], settle: Callable[[], Awaitable[Any]]) -> None:
+    await asyncio.gather(report(), settle())
+
+
+@pytest.mark.parametrize("run", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize("hard", [True, False], ids=["hard", "soft"])
+async def test_a_failure_has_the_same_end_whether_it_or_its_attempts_note_is_faster(
+    way: Way, run: Any, hard: bool
+) -> None:
+    for number in range(3):
+        (made,) = await way.queued()
+        held = await way.begun()
+        report = await came_back(way, made, f"Q{number}", **({} if hard else SOFT))
+        await run(report, lambda held=held: way.settle(held, YES))
+        bounced = await way.now(made)
+        assert (bounced.state, bounced.hard, bounced.notice) == (DeliveryState.BOUNCED, hard, Notice.FAILED)
+        assert bounced.last_reply == ("550 5.1.1 No such user here" if hard else "552 5.2.2 full")
+        event = (await way.events(EventType.DELIVERY_BOUNCED))[-1]
+        assert (event.delivery, dict(event.data)["source"]) == (made.id, f"report Q{number}")
+        assert len(await way.events(EventType.DELIVERY_BOUNCED)) == number + 1
+        if hard:
+            break
+    assert await way.suppressed() == [SuppressionReason.HARD_BOUNCE if hard else SuppressionReason.SOFT_BOUNCES]
+    assert await way.counts(DOMAIN) == (Counts(sent=1, hard=1) if hard else Counts(sent=3, soft=3))
+    assert await way.balanced()
+
+
+@pytest.mark.parametrize("run", ORDERS.values(), ids=ORDERS)
+async def test_a_success_notice_has_the_same_end_whether_it_or_its_attempts_note_is_faster(way: Way, run: Any) -> None:
+    (made,) = await way.queued()
+    held = await way.begun()
+    success = {"kind": Kind.DELIVERED, "action": Action.DELIVERED, "category": Category.DELIVERED, "hard": False}
+    await run(await came_back(way, made, **success), lambda: way.settle(held, YES))
+    assert (await way.now(made)).state is DeliveryState.DELIVERED
+    assert len(await way.events(EventType.DELIVERY_DELIVERED)) == 1
+    assert await way.suppressed() == []
+
+
+@pytest.mark.parametrize("run", ORDERS.values(), ids=ORDERS)
+async def test_a_report_that_blames_the_sender_suspends_whether_it_or_its_attempts_note_is_faster(
+    way: Way, run: Any
+) -> None:
+    (made,) = await way.queued()
+    held = await way.begun()
+    blames = {"hard": False, "category": Category.POLICY, "fault": Fault.SENDER, "diagnostic": "550 5.7.26"}
+    await run(await came_back(way, made, **blames), lambda: way.settle(held, YES))
+    assert await way.suspended() == [DOMAIN]
+    assert len(await way.events(EventType.SENDER_BLAMED)) == 1
+    assert await way.suppressed() == []
+
+
+async def test_what_is_not_believed_or_no_report_moves_nothing_when_the_attempt_is_noted(way: Way) -> None:
+    (made,) = await way.queued()
+    held = await way.begun()
+    for arrival, more in (
+        ("Q1", {"believed": False}),
+        ("Q2", {"believed": False, "org": OrgId("O0")}),
+        ("Q3", {"action": Action.DELAYED, "kind": Kind.DELAY}),
+    ):
+        await (await came_back(way, made, arrival, **more))()
+    await way.store.write(feedback.add, [])
+    await way.settle(held, YES)
+    assert (await way.now(made)).state is DeliveryState.SENT
+
+
+async def test_a_dead_address_gets_no_second_copy_when_the_note_of_the_first_was_lost(way: Way) -> None:
+    (made,) = await way.queued()
+    await way.begun()  # and the node dies behind the dot
+    await (await came_back(way, made))()
+    way.clock.advance(timedelta(minutes=6))
+    assert await way.begun() == []
+    assert (await way.now(made)).state is DeliveryState.SENDING  # its end is written by who found it suppressed
+    assert await way.suppressed() == [SuppressionReason.HARD_BOUNCE]
+
+
+async def test_a_soft_failure_of_an_attempt_that_was_cut_off_is_not_the_next_ones(way: Way) -> None:
+    (made,) = await way.queued()
+    await way.settle(await way.begun(), queue.CUT_OFF)
+    await (await came_back(way, made, **SOFT))()
+    way.clock.advance(timedelta(minutes=6))
+    again = await way.begun()
+    assert [one.attempts for one in again] == [2]
+    await way.settle(again, YES)
+    assert (await way.now(made)).state is DeliveryState.SENT
+    assert await way.counts(DOMAIN) == Counts(sent=1)
+
+
+async def test_a_hard_failure_of_an_attempt_that_was_cut_off_stops_the_next(way: Way) -> None:
+    (made,) = await way.queued()
+    await way.settle(await way.begun(), queue.CUT_OFF)
+    await (await came_back(way, made))()
+    assert (await way.now(made)).state is DeliveryState.QUEUED
     way.clock.advance(timedelta(minutes=6))
     assert await way.begun() == []
 

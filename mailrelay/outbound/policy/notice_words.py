@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailrelay.mail.bounce.category import of_outcome
 from mailrelay.mail.dsn_write import Told
 from mailrelay.model.delivery import (
     Accepted,
@@ -27,6 +28,10 @@ _INTERRUPTED = EnhancedStatus(4, 4, 2)
 _NOT_TRIED = EnhancedStatus(4, 4, 1)
 _SUPPRESSED = EnhancedStatus(5, 7, 1)
 _BLAMED = "The address is not the reason: what sends for you is not trusted there. Show this notice to those who run your mail."
+_OUR_TROUBLE = (
+    "The address is not the reason: what sends your mail has trouble of its own, and could not pass it on. Show this notice to"
+    " those who run your mail, and send it again when they say that it works."
+)
 _ADVICE = {
     Category.USER_UNKNOWN: "Check the address for mistakes, or ask the person for the one they use now.",
     Category.HOST_UNKNOWN: "Check what stands behind the @ for mistakes.",
@@ -130,7 +135,7 @@ def _returned(facts: Facts, came_back: CameBack) -> Told:
         happened=f"{taker} had taken it, and it came back with this report:",
         said=(came_back.diagnostic,) if came_back.diagnostic else (),
         by_remote=True,
-        advice=_advice(facts.delivery),
+        advice=_advice(facts),
         last_attempt=None if facts.attempt is None else facts.attempt.began_at,
     )
 
@@ -160,7 +165,7 @@ def _told(
         said=_lines(reply),
         by_remote=by_remote,
         remote=_remote(facts, by_remote=by_remote),
-        advice=_advice(delivery) if failed else "",
+        advice=_advice(facts) if failed else "",
         last_attempt=None if attempt is None else attempt.began_at,
         retry_until=retry_until,
     )
@@ -203,10 +208,24 @@ def _remote(facts: Facts, *, by_remote: bool) -> str:
     return name or (bracket + rest.partition("]")[0] + "]" if bracket else "")
 
 
-def _advice(delivery: Delivery) -> str:
+def _advice(facts: Facts) -> str:
+    delivery = facts.delivery
     if delivery.fault is Fault.SENDER:
-        return _BLAMED
+        return _BLAMED if _is_blamed(facts.attempt) else _OUR_TROUBLE
     return _ADVICE.get(delivery.category or Category.UNKNOWN, _ASK)
+
+
+def _is_blamed(attempt: Attempt | None) -> bool:
+    """Whether it was the other side that found the sender at fault; else it is an outage or an error of ours."""
+    match None if attempt is None else attempt.outcome:
+        case Deferred(reply=reply, stage=stage):
+            return stage not in _OURS and of_outcome(reply, stage=stage).fault is Fault.SENDER
+        case Refused(by_us=by_us):
+            return not by_us
+        case Accepted():  # and a report came back
+            return True
+        case _:
+            return False
 
 
 def _day(at: datetime) -> str:

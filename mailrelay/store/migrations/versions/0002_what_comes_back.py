@@ -164,6 +164,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("job <> ''"),
     )
     op.create_index(
+        "ix_delivery_lost",
+        "delivery",
+        ["org", "recipient_key", "ended_at"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('bounced', 'expired')"),
+        postgresql_where=sa.text("state IN ('bounced', 'expired')"),
+    )
+    op.create_index(
         "ix_delivery_notice",
         "delivery",
         ["queue_id"],
