@@ -39,6 +39,7 @@ from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.notify import Notifier
+from mailrelay.outbound.release import Releaser
 from mailrelay.outbound.submit import Submitter
 from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.store import dkim_keys
@@ -108,6 +109,7 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
             listeners,
             *workers,
             _notifier(parts),
+            Releaser(parts.store, parts.clock, stopping=parts.stopping),
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
             _Announcement(parts, application, listeners, http, ready),
         ]

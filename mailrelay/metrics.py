@@ -180,6 +180,6 @@ http_seconds = _histogram("mailrelay_http_request_duration_seconds", "Length of 
 service_restarts = _counter(
     "mailrelay_service_restarts_total",
     "Times a service raised and was started again",
-    service=("listeners", "filing", "dispatcher", "notify", "http", "ledger", "announcement"),
+    service=("listeners", "filing", "dispatcher", "notify", "release", "http", "ledger", "announcement"),
 )
 build_info = Gauge("mailrelay_build_info", "The running version", ("version",), registry=REGISTRY)

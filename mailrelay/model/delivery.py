@@ -211,6 +211,8 @@ class Delivery:
     """What its author calls the mass of mail that it is part of; "" for single mail (O18)."""
     held_by: str = ""
     """Why it is held: `scope:name` of a suspension."""
+    ended_at: datetime | None = None
+    """When it came to an end; of what was sent, until it bounces, when the next hop took it."""
     category: Category | None = None
     """What its last bad answer means, in the dialogue or by a report; `hard` and `fault` with it (I10)."""
     hard: bool = False

@@ -148,5 +148,5 @@ def _begin(tx: Tx, held: Sequence[Delivery], *, host: str, now: datetime) -> tup
     left = [one for one in held if one.id not in gone]
     # O17, O18: what came after its job or domain was suspended waits with the rest of it.
     by = brake.suspended_by(tx, left)
-    queue.hold(tx, [(one, str(by[one.id])) for one in left if one.id in by])
+    queue.hold(tx, [(one, str(by[one.id])) for one in left if one.id in by], at=now)
     return queue.begin_attempts(tx, [one for one in left if one.id not in by], host=host, at=now), stopped

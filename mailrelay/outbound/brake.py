@@ -23,14 +23,32 @@ _logger = log.get()
 
 def count(tx: Tx, counted: Iterable[tuple[Delivery, Counts]], *, at: datetime) -> None:
     """Add what became of deliveries to the tallies of their jobs and domains."""
-    more: dict[tuple[OrgId, Sending], Counts] = {}
+    more: dict[tallies.Share, Counts] = {}
     for one, counts in counted:
-        if counts == Counts():
-            continue
-        for sending in blame.sendings(one):
-            more[one.org, sending] = more.get((one.org, sending), Counts()) + counts
-    if more:
-        tallies.count(tx, more, at=at)
+        if counts != Counts():
+            _add(more, one.org, blame.sendings(one), counts)
+    tallies.count(tx, more, at=at)
+
+
+def count_late(tx: Tx, counted: Iterable[tuple[Delivery, Counts]], *, at: datetime) -> None:
+    """Add what was learned of deliveries after they were sent, but for what is forgiven: of mail that was sent before somebody
+    resumed its job or domain, or before anything of it was counted, since it is not among what was sent either.
+    """
+    more: dict[tallies.Share, Counts] = {}
+    for one, counts in counted:
+        sendings = blame.sendings(one)
+        forgiven = _forgiven(tx, one, sendings)
+        # What a stopped job answers for is left out of its domain's count, and so must be what is forgiven it.
+        if not any(sending.scope is Scope.JOB for sending in forgiven):
+            _add(more, one.org, [sending for sending in sendings if sending not in forgiven], counts)
+    tallies.count(tx, more, at=at)
+
+
+def count_unsubscribed(tx: Tx, org: OrgId, sendings: Sequence[Sending], *, at: datetime) -> None:
+    """Add an unsubscription to the tallies of a job, a domain, or both."""
+    more: dict[tallies.Share, Counts] = {}
+    _add(more, org, sendings, Counts(unsubscribed=1))
+    tallies.count(tx, more, at=at)
 
 
 def suspended_by(tx: Tx, held: Sequence[Delivery]) -> dict[DeliveryId, Sending]:
@@ -102,8 +120,28 @@ def _blamed_enough(tx: Tx, org: OrgId, sending: Sending, *, at: datetime, levels
     since = at - _BLAMES_WITHIN
     if last is not None and last.resumed_at is not None:
         since = max(since, last.resumed_at)
-    # The one that is acted on is written already; it counts even at the very moment of the resumption.
-    return max(1, deliveries.blamed(tx, org, sending, since=since)) >= levels.blames
+    # The one that is acted on is written already.
+    found = deliveries.blamed(tx, org, sending, since=since)
+    return blame.enough(found.answers, found.reports, found.reported_domains, needed=levels.blames)
+
+
+def _add(more: dict[tallies.Share, Counts], org: OrgId, sendings: Sequence[Sending], counts: Counts) -> None:
+    domain = next((sending.name for sending in sendings if sending.scope is Scope.DOMAIN), "")
+    for sending in sendings:
+        share = (org, sending, domain if sending.scope is Scope.JOB else "")
+        more[share] = more.get(share, Counts()) + counts
+
+
+def _forgiven(tx: Tx, one: Delivery, sendings: Sequence[Sending]) -> set[Sending]:
+    """Those of a delivery's sendings that it was sent too early for to count."""
+    if one.ended_at is None:
+        return set()
+    began = tallies.began(tx, one.org, sendings)
+    early = {sending for sending in sendings if sending not in began or one.ended_at < began[sending]}
+    last = suspensions.latest(tx, one.org, sendings)
+    return early | {
+        sending for sending, each in last.items() if each.resumed_at is not None and one.ended_at <= each.resumed_at
+    }
 
 
 def _suspend(tx: Tx, org: OrgId, sending: Sending, *, reason: str, evidence: str, by: str, at: datetime) -> None:

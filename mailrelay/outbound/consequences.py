@@ -20,7 +20,7 @@ from mailrelay.model.suppression import Suppression, SuppressionReason
 from mailrelay.outbound import brake, suppress
 from mailrelay.outbound.policy import notices
 from mailrelay.outbound.verdict import Answered, answer, counts, judged, one_line, relay_ids, reported
-from mailrelay.store import deliveries, events, feedback, queue, tallies
+from mailrelay.store import deliveries, events, feedback, queue
 from mailrelay.store.base import Tx
 from mailrelay.store.queue import Settlement
 
@@ -71,9 +71,9 @@ def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: Brake
     stops it at its next attempt. A report that is faster than our own note of the attempt moves it when that is written
     (`settle`). A second report about the same delivery changes nothing. That it came is told by who read it (`delivery.returned`).
     """
-    bounced: list[Delivery] = []
+    late: list[tuple[Delivery, Counts]] = []
     known: list[tuple[Answered, bool]] = []
-    for told in answers:
+    for told in sorted(answers, key=lambda one: one.delivery.id):
         now = deliveries.locked(tx, told.delivery.id)
         if now is None:
             continue
@@ -83,15 +83,15 @@ def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: Brake
         if moved:
             _bounce(tx, answer, at=at)
             if answer.fault is not Fault.SENDER:
-                bounced.append(now)
-                brake.count(tx, [(now, Counts(hard=int(answer.hard), soft=int(not answer.hard)))], at=at)
+                late.append((now, Counts(hard=int(answer.hard), soft=int(not answer.hard))))
         elif answer.action is Action.DELIVERED and now.state is DeliveryState.SENT:
             deliveries.change(tx, now.id, {"state": DeliveryState.DELIVERED})
             _tell(tx, answer, EventType.DELIVERY_DELIVERED, at)
         if failed or answer.action is Action.DELAYED:
             known.append((answer, moved))
     _act(tx, known, at=at, levels=brakes)
-    brake.judge(tx, bounced, by=answers[0].by if answers else None, at=at, levels=brakes)
+    brake.count_late(tx, late, at=at)
+    brake.judge(tx, [one for one, _ in late], by=answers[0].by if answers else None, at=at, levels=brakes)
 
 
 def complained(
@@ -123,7 +123,7 @@ def complained(
         lifted_at=None,
     )
     suppress.addresses(tx, [(now, unwanted)])
-    brake.count(tx, [(now, Counts(complaints=1))], at=at)
+    brake.count_late(tx, [(now, Counts(complaints=1))], at=at)
     brake.judge(tx, [now], by=by, at=at, levels=brakes)
 
 
@@ -132,7 +132,7 @@ def unsubscribed(
 ) -> None:
     """Somebody unsubscribed from what these send: count it, and stop them when it is too many. The caller suppresses."""
     found = sorted(set(sendings), key=lambda one: (one.scope is not Scope.JOB, one))
-    tallies.count(tx, {(org, one): Counts(unsubscribed=1) for one in found}, at=at)
+    brake.count_unsubscribed(tx, org, found, at=at)
     for one in found:
         brake.judge_one(tx, org, one, by=by, at=at, levels=brakes)
 
@@ -206,6 +206,7 @@ def _bounce(tx: Tx, answer: Answered, *, at: datetime) -> None:
         {
             "state": DeliveryState.BOUNCED,
             "ended_at": at,
+            "reported": True,
             "last_reply": one_line(answer.said),
             "category": answer.category,
             "hard": answer.hard,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,6 +44,7 @@ _ANSWERED = sorted({DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.B
 _IN_FLIGHT = frozenset(map(str, IN_FLIGHT_DELIVERIES))
 _OF_A_JOB = text("job <> ''")  # what the index over jobs is taken for
 _HELD = text("state = 'held'")
+_MOST_RELAY_IDS = 3
 _LOST = text("state IN ('bounced', 'expired')")
 _SENDER_AT_FAULT = text("fault = 'sender'")
 
@@ -64,6 +65,15 @@ class StatusCount:
     status: DeliveryStatus
     count: int
     oldest_due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blames:
+    """Refusals for good that blame the sender: answers in the dialogue, reports by mail, and recipient domains these are about."""
+
+    answers: int
+    reports: int
+    reported_domains: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,17 +204,21 @@ def soft_ends(tx: Tx, org: OrgId, keys: Collection[str], *, since: datetime | No
     return {row.recipient_key: int(row.number) for row in tx.execute(found.group_by(delivery.c.recipient_key))}
 
 
-def blamed(tx: Tx, org: OrgId, sending: Sending, *, since: datetime) -> int:
-    """How many deliveries of a job or domain were refused after then because of their sender (O17)."""
+def blamed(tx: Tx, org: OrgId, sending: Sending, *, since: datetime) -> Blames:
+    """The deliveries of a job or domain that were refused after then because of their sender (O17)."""
     column = delivery.c.job if sending.scope is Scope.JOB else delivery.c.sender_domain
-    found = select(func.count()).where(
-        _SENDER_AT_FAULT,
-        delivery.c.org == org,
-        delivery.c.ended_at > to_micros(since),
-        column == sending.name,
-        delivery.c.state == DeliveryState.BOUNCED,
-    )
-    return int(tx.execute(found.select_from(delivery)).scalar_one())
+    by_mail = case((delivery.c.reported, 1), else_=0)
+    domain = case((delivery.c.reported, delivery.c.destination))
+    row = tx.execute(
+        select(func.count(), func.coalesce(func.sum(by_mail), 0), func.count(domain.distinct())).where(
+            _SENDER_AT_FAULT,
+            delivery.c.org == org,
+            delivery.c.ended_at > to_micros(since),
+            column == sending.name,
+            delivery.c.state == DeliveryState.BOUNCED,
+        )
+    ).one()
+    return Blames(answers=row[0] - row[1], reports=int(row[1]), reported_domains=row[2])
 
 
 def count_held(tx: Tx, org: OrgId, sending: Sending) -> int:
@@ -213,9 +227,15 @@ def count_held(tx: Tx, org: OrgId, sending: Sending) -> int:
     return int(tx.execute(found.select_from(delivery)).scalar_one())
 
 
-def note_relay_ids(tx: Tx, one: Delivery, names: Collection[str]) -> None:
-    """Keep what a relay called this delivery's mail (I12)."""
-    for name in sorted(names):
+def note_relay_ids(tx: Tx, one: Delivery, names: Sequence[str]) -> None:
+    """Keep what a relay called this delivery's mail (I12); the first few names only, or what it returns could grow for ever."""
+    if not names:
+        return
+    # Locked, or two that note at once would each see room.
+    tx.execute(select(delivery.c.id).where(delivery.c.id == one.id).with_for_update())
+    known = set(tx.execute(select(relay_id.c.name).where(relay_id.c.org == one.org, relay_id.c.delivery == one.id)).scalars())
+    new = [name for name in dict.fromkeys(names) if name not in known]
+    for name in new[: max(0, _MOST_RELAY_IDS - len(known))]:
         tx.execute(tx.insert(relay_id).values(org=one.org, name=name, delivery=one.id).on_conflict_do_nothing())
 
 
@@ -348,6 +368,7 @@ def from_row(row: RowMapping) -> Delivery:
         lease=lease,
         job=row["job"],
         held_by=row["held_by"],
+        ended_at=None if row["ended_at"] is None else from_micros(row["ended_at"]),
         category=Category(row["category"]) if row["category"] else None,
         hard=row["hard"],
         fault=Fault(row["fault"]) if row["fault"] else None,

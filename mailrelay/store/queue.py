@@ -6,6 +6,7 @@ written down before anybody is dialled; one without an outcome whose lease ran o
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -202,10 +203,10 @@ def settle(tx: Tx, settlements: Sequence[Settlement], *, at: datetime) -> list[D
     return [one.held.id for one in settlements if one.held.id not in mine]
 
 
-def hold(tx: Tx, held: Sequence[tuple[Delivery, str]]) -> None:
+def hold(tx: Tx, held: Sequence[tuple[Delivery, str]], *, at: datetime) -> None:
     """Put claimed deliveries aside, each for the suspension named with it; of those that were lost, nothing changes."""
     mine = _still_held(tx, [one for one, _ in held])
-    free = {"state": DeliveryState.HELD, "lease_node": None, "lease_until": None}
+    free = {"state": DeliveryState.HELD, "lease_node": None, "lease_until": None, "held_at": to_micros(at)}
     if mine:
         _change(tx, [{"b_id": one.id, "held_by": by, **free} for one, by in held if one.id in mine])
 
@@ -246,8 +247,16 @@ def retry_now(tx: Tx, org: OrgId, id: DeliveryId, *, now: datetime) -> None:  # 
     )
     if changed.rowcount != 1:
         found = deliveries.get(tx, org, id)
-        raise Conflict(f"{id} is {found.state} and waits for nothing")
+        raise Conflict(f"{id} is {found.state}{_until(found)}")
     tx.ring(Bell.QUEUE)
+
+
+def _until(found: Delivery) -> str:
+    """What a delivery that is not queued waits for, for a sentence."""
+    if found.state is not DeliveryState.HELD or not found.held_by:
+        return " and waits for nothing"
+    scope, _, name = found.held_by.partition(":")
+    return f" by {found.held_by}; resume it with mailrelay suspension resume {scope} {shlex.quote(name)}"
 
 
 def _still_held(tx: Tx, held: Sequence[Delivery]) -> set[DeliveryId]:
@@ -282,6 +291,7 @@ def _settle_rows(tx: Tx, kept: Iterable[Settlement], at: datetime) -> None:
             "fault": one.fault or "",
             "notice": one.notice,
             "held_by": one.held_by,
+            "held_at": to_micros(at) if one.held_by else None,
         }
         for one in kept
     ]

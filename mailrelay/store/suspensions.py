@@ -1,7 +1,8 @@
 """Jobs and sending domains whose mail is held until somebody resumes it, and why (O17, O18).
 
 Nothing of it is lost meanwhile: what waits is HELD with the suspension's name on it, what comes is held at its first attempt, and
-all of it is due again with the resumption.
+all of it is due again with the resumption. What waits may be much: the first of it is held and released at once, the rest is held
+at its attempt, and released piece by piece (`left_behind`, `release`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, or_, select, text, tuple_, update
+from sqlalchemy import Row, Select, case, func, or_, select, text, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
@@ -26,17 +27,20 @@ _DAYS_OF_A_DOMAIN = 7
 _STANDING = text("resumed_at IS NULL")
 _QUEUED = text("state = 'queued'")
 _HELD = text("state = 'held'")
+_AT_ONCE = 2_000
+"""Deliveries that are held, or released, in one transaction; settlements wait for it."""
 _OF_A_JOB = text("job <> ''")
 
 
 def suspend(
     tx: Tx, *, org: OrgId, sending: Sending, reason: str, evidence: str, by: str, at: datetime
 ) -> Suspension | None:
-    """Hold all that waits of this job or domain, and what is still to come; None when it is suspended already.
+    """Hold what waits of this job or domain, and what is still to come; None when it is suspended already.
 
-    `reason` is a sentence for people, `by` the user who did it, or the delivery or arrival that did.
+    Of what waits the first are held now, the others at their next attempt, before it is made. `reason` is a sentence for people,
+    `by` the user who did it, or the delivery or arrival that did.
     """
-    tallies.count(tx, {(org, sending): Counts()}, at=at)  # whoever else suspends it waits here
+    _lock(tx, org, sending, at)
     if covering(tx, org, [sending]):
         return None
     since = to_micros(at)
@@ -54,10 +58,11 @@ def suspend(
             by=by,
         )
     )
+    waiting = select(delivery.c.id).where(delivery.c.org == org, _QUEUED, *_of(sending)).limit(_AT_ONCE)
     held = tx.execute(
         update(delivery)
-        .where(delivery.c.org == org, _QUEUED, *_of(sending))
-        .values(state=DeliveryState.HELD, held_by=str(sending))
+        .where(delivery.c.id.in_(waiting.with_for_update(skip_locked=True).scalar_subquery()))
+        .values(state=DeliveryState.HELD, held_by=str(sending), held_at=to_micros(at))
     ).rowcount
     data = {"reason": reason, "evidence": evidence, "by": by, "held": str(held)}
     _tell(tx, org, sending, EventType.SENDING_SUSPENDED, at, data)
@@ -77,9 +82,14 @@ def suspend(
 def resume(tx: Tx, org: OrgId, sending: Sending, *, by: str, at: datetime) -> Suspension:
     """Let a job's or domain's mail go again; what was resumed. Raises Unknown when it is not suspended.
 
-    What was held gets the time back that it was held for, so that it does not expire of it.
+    What was held gets the time back that it was held for, so that it does not expire of it. The first of it is released now, the
+    rest is `left_behind`.
     """
-    before = tallies.since(tx, org, sending, tallies.day_of(at))
+    _lock(tx, org, sending, at)
+    day = tallies.day_of(at)
+    before = tallies.since(tx, org, sending, day)
+    if sending.scope is Scope.DOMAIN:
+        tallies.remember_jobs(tx, org, sending.name, day=day)
     row = tx.execute(
         update(suspension)
         .where(*_is(org, sending), _STANDING)
@@ -89,15 +99,36 @@ def resume(tx: Tx, org: OrgId, sending: Sending, *, by: str, at: datetime) -> Su
     if row is None:
         raise Unknown(f"The {sending.scope} {sending.name} is not suspended")
     resumed = _suspension(row)
-    waited = max(0, to_micros(at) - row.since)
-    released = tx.execute(
-        update(delivery)
-        .where(delivery.c.org == org, _HELD, delivery.c.held_by == str(sending))
-        .values(state=DeliveryState.QUEUED, held_by="", expires_at=delivery.c.expires_at + waited)
-    ).rowcount
+    released = _release(tx, org, sending, at=at)
     _tell(tx, org, sending, EventType.SENDING_RESUMED, at, {"by": by, "released": str(released)})
-    tx.ring(Bell.QUEUE)
     return resumed
+
+
+def left_behind(tx: Tx) -> Sequence[tuple[OrgId, Sending]]:
+    """The jobs and domains that hold mail though they are not suspended any more, of all organisations; `release` it.
+
+    What is held for another reason than a suspension is none of it.
+    """
+    found: list[tuple[OrgId, Sending]] = []
+    last = ("", "")
+    # Each step is one look into the index, however many deliveries one of them holds.
+    holders = select(delivery.c.org, delivery.c.held_by).order_by(delivery.c.org, delivery.c.held_by).limit(1)
+    while row := tx.execute(holders.where(_HELD, tuple_(delivery.c.org, delivery.c.held_by) > last)).first():
+        last = (row.org, row.held_by)
+        scope, _, name = row.held_by.partition(":")
+        if scope in tuple(Scope) and name:
+            sending = Sending(Scope(scope), name)
+            past = latest(tx, OrgId(row.org), [sending]).get(sending)
+            if past is not None and past.resumed_at is not None:
+                found.append((OrgId(row.org), sending))
+    return found
+
+
+def release(tx: Tx, org: OrgId, sending: Sending, *, at: datetime) -> int:
+    """Let the next of what a resumed job or domain still holds go; how many, 0 when nothing is left or it is suspended."""
+    if covering(tx, org, [sending]):
+        return 0
+    return _release(tx, org, sending, at=at)
 
 
 def covering(tx: Tx, org: OrgId, sendings: Collection[Sending]) -> dict[Sending, Suspension]:
@@ -145,14 +176,20 @@ def counted(tx: Tx, org: OrgId, sending: Sending, *, last: Suspension | None, at
     mail must not stop everybody's mail as well.
     """
     first = first_day(sending.scope, at)
+    resumed_on = None
     counts = tallies.since(tx, org, sending, first)
     if last is not None and last.resumed_at is not None and last.before is not None:
         resumed = tallies.day_of(last.resumed_at)
         if resumed >= first:
             first = resumed
             counts = tallies.since(tx, org, sending, first) - last.before
+            resumed_on = resumed
     if sending.scope is Scope.DOMAIN:
-        counts -= tallies.of_jobs(tx, org, _stopped_since(org, first), first)
+        stopped = _stopped_since(org, first)
+        of_jobs = tallies.of_jobs(tx, org, stopped, domain=sending.name, day=first)
+        if resumed_on is not None:
+            of_jobs -= tallies.of_jobs_before(tx, org, stopped, domain=sending.name, day=resumed_on)
+        counts -= of_jobs
     return counts
 
 
@@ -181,6 +218,25 @@ def count(tx: Tx) -> dict[Scope, int]:
     found = tx.execute(select(suspension.c.scope, func.count()).where(_STANDING).group_by(suspension.c.scope))
     numbers = {Scope(scope): number for scope, number in found}
     return {scope: numbers.get(scope, 0) for scope in Scope}
+
+
+def _release(tx: Tx, org: OrgId, sending: Sending, *, at: datetime) -> int:
+    held = select(delivery.c.id).where(delivery.c.org == org, _HELD, delivery.c.held_by == str(sending)).limit(_AT_ONCE)
+    now = to_micros(at)
+    waited = case((delivery.c.held_at < now, now - delivery.c.held_at), else_=0)
+    released = tx.execute(
+        update(delivery)
+        .where(delivery.c.id.in_(held.with_for_update(skip_locked=True).scalar_subquery()))
+        .values(state=DeliveryState.QUEUED, held_by="", held_at=None, expires_at=delivery.c.expires_at + waited)
+    ).rowcount
+    if released:
+        tx.ring(Bell.QUEUE)
+    return released
+
+
+def _lock(tx: Tx, org: OrgId, sending: Sending, at: datetime) -> None:
+    """Whoever else suspends or resumes it, or counts for a domain, waits here."""
+    tallies.count(tx, {(org, sending, ""): Counts()}, at=at)
 
 
 def _is(org: OrgId, sending: Sending) -> tuple[Any, ...]:

@@ -364,11 +364,13 @@ delivery = Table(
     Column("job", Text, nullable=False, server_default=""),  # what its author calls the mass of mail that it is part of
     Column("sender_domain", Text, nullable=False, server_default=""),  # of `mail_from`; "" for <>
     Column("held_by", Text, nullable=False, server_default=""),  # why it is held: a suspension, `scope:name`
+    Column("held_at", BigInteger),  # since when it was last held by a suspension
     Column("category", Text, nullable=False, server_default=""),  # what its last bad answer means (I10)
     Column("hard", Boolean, nullable=False, server_default=text("false")),
     Column("fault", Text, nullable=False, server_default=""),
     Column("replied_at", BigInteger),
     Column("complained_at", BigInteger),
+    Column("reported", Boolean, nullable=False, server_default=text("false")),  # it bounced by a report
     Column("notice", Text, nullable=False, server_default=""),  # the DSN that its author is still owed
     Column("noticed", Text, nullable=False, server_default=""),  # the last one that was queued for them
     Index("ix_delivery_message", "message"),
@@ -423,6 +425,29 @@ ledger = Table(  # K8: counted in the transaction that accepts or ends
     Column("accepted", BigInteger, nullable=False),
     Column("ended", BigInteger, nullable=False),
     PrimaryKeyConstraint("channel", "thing"),
+)
+
+former_address = Table(  # addresses that records have had, so that one that comes back is not taken for a new one (I11)
+    "former_address",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("module", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),  # when the record lost it last
+    PrimaryKeyConstraint("org", "key", "module", "record"),
+    Index("ix_former_address_record", "org", "module", "record"),
+)
+
+unsubscription = Table(  # who was counted as leaving what, so that nobody is counted twice (O18)
+    "unsubscription",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "key", "scope", "name"),
 )
 
 suppression = Table(
@@ -544,14 +569,32 @@ tally = Table(  # what became of the mail of a job or a sending domain, by day (
     Column("org", Text, nullable=False),
     Column("scope", Text, nullable=False),
     Column("name", Text, nullable=False),
+    Column("domain", Text, nullable=False),  # of a job: the domain that counts the same once more, or ""
     Column("day", Integer, nullable=False),  # days since 1970, UTC
+    Column("since", BigInteger, nullable=False),  # when it was begun: what was sent before is not in it
     Column("sent", BigInteger, nullable=False, server_default="0"),
     Column("refused", BigInteger, nullable=False, server_default="0"),  # of the bounces, those that were never sent
     Column("hard", BigInteger, nullable=False, server_default="0"),
     Column("soft", BigInteger, nullable=False, server_default="0"),
     Column("complaints", BigInteger, nullable=False, server_default="0"),
     Column("unsubscribed", BigInteger, nullable=False, server_default="0"),
-    PrimaryKeyConstraint("org", "scope", "name", "day"),
+    PrimaryKeyConstraint("org", "scope", "name", "domain", "day"),
+)
+
+tally_before = Table(  # what a job's tally with a domain said of the day of the domain's last resumption until then
+    "tally_before",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("day", Integer, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("hard", BigInteger, nullable=False),
+    Column("soft", BigInteger, nullable=False),
+    Column("complaints", BigInteger, nullable=False),
+    Column("unsubscribed", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "domain", "job", "day"),
 )
 
 warning = Table(  # brakes that were said to be near, so that it is said once a day (O18)
@@ -572,6 +615,7 @@ relay_id = Table(  # what a relay called a mail in its 250, since some put it in
     Column("name", Text, nullable=False),
     Column("delivery", Text, nullable=False),
     PrimaryKeyConstraint("org", "name", "delivery"),
+    Index("ix_relay_id_delivery", "delivery"),
 )
 
 answer = Table(  # automatic answers that were sent, so that nobody gets two within the window (RFC 3834 §2)

@@ -24,6 +24,14 @@ def sendings(delivery: Delivery) -> tuple[Sending, ...]:
     return tuple(one for one in found if one.name)
 
 
+def enough(answers: int, reports: int, reported_domains: int, *, needed: int) -> bool:
+    """Whether refusals within the hour suspend: `needed` of them, and not by mail from one domain alone.
+
+    Who gets one of our mails can return it with words of their own; that may not stop the mail to everybody else.
+    """
+    return answers + reports >= needed and (answers > 0 or reported_domains > 1)
+
+
 def blame(delivery: Delivery, fault: Fault, *, permanent: bool) -> Blame | None:
     """None unless the sender is blamed. A transient answer (421 4.7.x) slows us down and stops nothing."""
     if fault is not Fault.SENDER:

@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("delivery", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("org", "name", "delivery", name=op.f("pk_relay_id")),
     )
+    op.create_index("ix_relay_id_delivery", "relay_id", ["delivery"], unique=False)
     op.create_table(
         "suspension",
         sa.Column("org", sa.Text(), nullable=False),
@@ -85,14 +86,49 @@ def upgrade() -> None:
         sa.Column("org", sa.Text(), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("domain", sa.Text(), nullable=False),
         sa.Column("day", sa.Integer(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("sent", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("refused", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("hard", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("soft", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("complaints", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("unsubscribed", sa.BigInteger(), server_default="0", nullable=False),
-        sa.PrimaryKeyConstraint("org", "scope", "name", "day", name=op.f("pk_tally")),
+        sa.PrimaryKeyConstraint("org", "scope", "name", "domain", "day", name=op.f("pk_tally")),
+    )
+    op.create_table(
+        "tally_before",
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("domain", sa.Text(), nullable=False),
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("day", sa.Integer(), nullable=False),
+        sa.Column("sent", sa.BigInteger(), nullable=False),
+        sa.Column("refused", sa.BigInteger(), nullable=False),
+        sa.Column("hard", sa.BigInteger(), nullable=False),
+        sa.Column("soft", sa.BigInteger(), nullable=False),
+        sa.Column("complaints", sa.BigInteger(), nullable=False),
+        sa.Column("unsubscribed", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "domain", "job", "day", name=op.f("pk_tally_before")),
+    )
+    op.create_table(
+        "former_address",
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("module", sa.Text(), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "key", "module", "record", name=op.f("pk_former_address")),
+    )
+    op.create_index("ix_former_address_record", "former_address", ["org", "module", "record"], unique=False)
+    op.create_table(
+        "unsubscription",
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "key", "scope", "name", name=op.f("pk_unsubscription")),
     )
     op.create_table(
         "warning",
@@ -132,11 +168,13 @@ def upgrade() -> None:
     op.add_column("delivery", sa.Column("job", sa.Text(), server_default="", nullable=False))
     op.add_column("delivery", sa.Column("sender_domain", sa.Text(), server_default="", nullable=False))
     op.add_column("delivery", sa.Column("held_by", sa.Text(), server_default="", nullable=False))
+    op.add_column("delivery", sa.Column("held_at", sa.BigInteger(), nullable=True))
     op.add_column("delivery", sa.Column("category", sa.Text(), server_default="", nullable=False))
     op.add_column("delivery", sa.Column("hard", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.add_column("delivery", sa.Column("fault", sa.Text(), server_default="", nullable=False))
     op.add_column("delivery", sa.Column("replied_at", sa.BigInteger(), nullable=True))
     op.add_column("delivery", sa.Column("complained_at", sa.BigInteger(), nullable=True))
+    op.add_column("delivery", sa.Column("reported", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.add_column("delivery", sa.Column("notice", sa.Text(), server_default="", nullable=False))
     op.add_column("delivery", sa.Column("noticed", sa.Text(), server_default="", nullable=False))
     op.create_index(
