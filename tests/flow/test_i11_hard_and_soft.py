@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mailrelay.errors import Suppressed
-from mailrelay.model.delivery import Delivery, DeliveryState, DeliveryStatus
-from mailrelay.model.feedback import Category
+from mailrelay.model.delivery import Delivery, DeliveryState, DeliveryStatus, Notice
+from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.suppression import SuppressionReason
@@ -148,4 +148,27 @@ async def test_i11_an_answer_whose_consequences_fail_is_kept_itself(tmp_path: Pa
         assert len(sink.messages) == 2
         assert all([len(await us.history(one)) == 1 for one in submitted.deliveries])
         assert all(one.unaccounted == 0 for one in await us.store.read(ledger.balance))
+        sink.say("RCPT", "550 5.1.1 no such user")
+        bounced = await send(us)
+        assert (bounced.state, bounced.category, bounced.hard) == (
+            DeliveryState.BOUNCED,
+            Category.USER_UNKNOWN,
+            True,
+        )
+        assert (bounced.fault, bounced.notice) == (Fault.RECIPIENT, Notice.FAILED)
     assert tallies.count is fails
+
+
+async def test_i11_an_answer_that_cannot_be_judged_is_kept_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*given: object, **more: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        monkeypatch.setattr(settle.consequences, "judged", fails)
+        us.start()
+        sink.say("RCPT", "550 5.1.1 no such user")
+        bounced = await send(us)
+        assert (bounced.state, bounced.category, bounced.attempts) == (DeliveryState.BOUNCED, None, 1)
+        assert bounced.last_reply == "550 5.1.1 no such user"

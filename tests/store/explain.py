@@ -11,8 +11,8 @@ it dearly) and shows one only where no index serves.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,21 @@ class Watch:
         """Fail when nothing ran, or something scanned."""
         assert self.plans, "no statement ran"
         assert not self.scans(), "\n".join(self.scans())
+
+
+@contextmanager
+def counted(store: AnyStore) -> Iterator[list[str]]:
+    """The statements that the store runs meanwhile, in order; one for many rows is one."""
+    ran: list[str] = []
+
+    def note(_c: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        ran.append(statement)
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        yield ran
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
 
 
 @asynccontextmanager

@@ -40,10 +40,23 @@ from mailrelay.outbound import batch, consequences
 from mailrelay.outbound.consequences import Answered
 from mailrelay.outbound.courier.base import OUR_FAULT
 from mailrelay.outbound.verdict import reported
-from mailrelay.store import deliveries, events, feedback, ledger, messages, queue, suppressions, suspensions, tallies
+from mailrelay.store import (
+    deliveries,
+    events,
+    feedback,
+    ledger,
+    messages,
+    organisations,
+    queue,
+    records,
+    suppressions,
+    suspensions,
+    tallies,
+)
 from mailrelay.store.base import Tx
 from mailrelay.store.queue import Settlement
-from tests.store.explain import AnyStore, watched
+from mailrelay.store.records import Change
+from tests.store.explain import AnyStore, counted, watched
 from tests.support import factory
 from tests.support.clock import FakeClock
 from tests.support.delivery import a_delivery
@@ -361,6 +374,72 @@ async def test_what_is_told_afterwards_is_told_once_and_only_when_it_is_durable(
     assert sorted(told) == ["one", "two"]
 
 
+@pytest.mark.parametrize("outcome", [YES, FULL, DEAD], ids=["taken", "soft", "hard"])
+async def test_answers_of_a_batch_cost_no_statements_of_their_own(way: Way, outcome: Outcome) -> None:
+    numbers = []
+    for size in (2, 50):
+        await way.queued(size, job=f"spring {size}")
+        held = await way.begun()
+        with counted(way.store) as ran:
+            await way.settle(held, outcome)
+        numbers.append(len(ran))
+    few, many = numbers
+    assert many == few
+    assert many <= 30
+
+
+async def test_only_who_had_enough_soft_bounces_is_looked_at_one_by_one(way: Way) -> None:
+    numbers = []
+    for _ in range(3):
+        await way.queued(20, job="spring")
+        held = await way.begun()
+        with counted(way.store) as ran:
+            await way.settle(held, FULL)
+        numbers.append(len(ran))
+    assert numbers[0] == numbers[1]
+    assert numbers[2] <= numbers[1] + 20 + 3
+    assert {await _first(way, n) for n in range(20)} == {SuppressionReason.SOFT_BOUNCES}
+
+
+async def _first(way: Way, number: int) -> SuppressionReason:
+    (one,) = await way.suppressed(f"bob{number}@b.test")
+    return one
+
+
+async def test_no_soft_bounces_are_counted_where_none_suppress(store: AnyStore, clock: FakeClock) -> None:
+    org = await factory.org(store, clock, settings=OrganisationSettings(soft_bounces=0))
+    way = Way(store, clock, org.id)
+    for _ in range(3):
+        await way.queued()
+        held = await way.begun()
+        with counted(store) as ran:
+            await way.settle(held, FULL)
+        assert not [one for one in ran if "recipient_key" in one and one.startswith("SELECT count")]
+    assert await way.suppressed() == []
+
+
+async def test_after_a_record_gained_an_address_its_soft_bounces_are_counted_anew(way: Way) -> None:
+    """Too few to suppress, and yet of whoever had the address before (I11)."""
+    for _ in range(2):
+        await way.answered(FULL)
+        way.clock.advance(timedelta(hours=1))
+    old = await factory.record(
+        way.store, way.clock, await way.store.read(organisations.get, way.org), "contact/1", addresses=("old@b.test",)
+    )
+    for address in ("bob0@b.test", "old@b.test"):
+        new = replace(old, addresses=(factory.address(address),), updated_at=way.clock.now())
+        assert await way.store.write(records.upsert, new) is Change.UPDATED
+    (row,) = await way.store.read(suppressions.history, way.org, "bob0@b.test")
+    assert (row.since, row.lifted_at, row.lifted_by) == (way.clock.now(), way.clock.now(), "record changed")
+    assert (row.evidence, row.note) == ("2 soft bounces until then", "contact/1 has this address now")
+    assert await way.store.read(suppressions.history, way.org, "old@b.test") == ()
+    assert await way.events(EventType.SUPPRESSION_LIFTED) == []
+    for expected in ([], [], [SuppressionReason.SOFT_BOUNCES]):
+        way.clock.advance(timedelta(hours=1))
+        await way.answered(FULL)
+        assert await way.suppressed() == expected
+
+
 async def test_no_consequence_reads_a_table_from_end_to_end(way: Way) -> None:
     way.levels = BrakeLevels(bounces=BounceBrake(warn=0.1, stop=0.2, sample=3))
     sent = await way.answered(YES, recipient="a@b.test", job="spring")
@@ -370,6 +449,10 @@ async def test_no_consequence_reads_a_table_from_end_to_end(way: Way) -> None:
         await way.answered(FULL, recipient="c@b.test", job="spring")
         await way.answered(LATER, recipient="d@b.test", job="spring")
         await way.report(sent)
+        for _ in range(3):
+            await way.answered(FULL, recipient="f@b.test", job="autumn")
+        await way.queued(recipient="g@b.test")
+        await way.settle(await way.begun(), YES)
         await way.store.write(consequences.replied, told, message=MessageId("M2"), by="Q", at=way.clock.now())
         await way.store.write(
             consequences.complained, told, type="abuse", evidence="", by="Q", at=way.clock.now(), brakes=way.levels

@@ -29,6 +29,7 @@ from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams, Not
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.message import BlobRef
 from mailrelay.model.reply import EnhancedStatus, reply
+from mailrelay.outbound.courier.base import OUR_FAULT
 from mailrelay.outbound.policy import notice_words, notices
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -208,6 +209,36 @@ def test_whoever_blames_the_sender_is_no_fault_of_the_address():
     one = delivery(state=BOUNCED, notice=Notice.FAILED, category=Category.POLICY, fault=Fault.SENDER)
     found = told(one, Refused(reply=reply(550, "5.7.26", "unauthenticated"), stage=Stage.DATA))
     assert "The address is not the reason" in found.advice
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Refused(reply=reply(554, "5.7.1", "Your host has no name"), stage=Stage.CONNECT),
+        Deferred(reply=reply(421, "4.7.0", "Unusual rate of unsolicited mail from your address"), stage=Stage.MAIL),
+    ],
+)
+def test_a_sender_is_blamed_in_a_notice_only_where_the_other_side_did(outcome: Outcome):
+    found = told(delivery(state=EXPIRED, notice=Notice.FAILED, category=Category.POLICY, fault=Fault.SENDER), outcome)
+    assert "not trusted there" in found.advice
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Interrupted(stage=Stage.CONNECT, detail="nobody answered"),
+        Deferred(reply=reply(421, "4.3.2", "Down for maintenance"), stage=Stage.CONNECT),
+        Deferred(reply=reply(454, "4.7.0", "The certificate is another host's"), stage=Stage.TLS),
+        Deferred(reply=reply(535, "5.7.8", "Authentication credentials invalid"), stage=Stage.AUTH),
+        OUR_FAULT,
+    ],
+    ids=["unreachable", "closed", "tls", "log-in", "our fault"],
+)
+def test_an_outage_of_our_smart_host_is_told_as_our_own_trouble(outcome: Outcome):
+    one = delivery(state=EXPIRED, notice=Notice.FAILED, category=Category.TIMEOUT, fault=Fault.SENDER)
+    found = told(one, outcome)
+    assert "what sends your mail has trouble of its own" in found.advice
+    assert "trusted" not in found.advice
 
 
 @pytest.mark.parametrize("what", list(Category))
