@@ -348,7 +348,8 @@ class BrakeLevels(Section):
     unsubscribes: UnsubscribeBrake = Field(UnsubscribeBrake(), description="Unsubscriptions of what was sent.")
     blames: Annotated[int, Field(ge=1)] = Field(
         1,
-        description="Refusals within an hour that blame the sender (authentication, PTR, TLS, reputation) that suspend its job, or its domain.",
+        description="Refusals within an hour that blame the sender (authentication, PTR, TLS, reputation) that suspend its job, or its"
+        " domain. Those that come as mail suspend it only together with one in the dialogue, or from two recipient domains.",
     )
 
 

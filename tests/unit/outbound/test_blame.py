@@ -55,6 +55,25 @@ def test_a_relays_name_for_a_mail_is_a_long_word_with_a_digit(text: str, names: 
     assert relay_ids(text) == (tuple(text.split()[1:]) if names is None else names)
 
 
+@pytest.mark.parametrize(
+    ("answers", "reports", "domains", "needed", "suspends"),
+    [
+        (0, 0, 0, 1, False),
+        (1, 0, 0, 1, True),
+        (0, 1, 1, 1, False),
+        (0, 50, 1, 1, False),
+        (0, 2, 2, 1, True),
+        (0, 2, 2, 3, False),
+        (1, 1, 1, 2, True),
+        (2, 0, 0, 3, False),
+    ],
+)
+def test_refusals_suspend_when_they_are_enough_and_not_of_one_domain_by_mail(
+    answers: int, reports: int, domains: int, needed: int, suspends: bool
+) -> None:
+    assert blame.enough(answers, reports, domains, needed=needed) is suspends
+
+
 def test_a_job_is_taken_out_of_the_header() -> None:
     raw = (
         b"From: a@b.test\r\nX-Mailrelay-Job: Spring 2026 \xc3\xa4\r\nTo: c@d.test\r\n\r\nX-Mailrelay-Job: not this\r\n"
