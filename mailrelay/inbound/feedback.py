@@ -185,7 +185,11 @@ def _act(
         answers = [reported(row, delivery) for delivery, row in believed]
         consequences.returned(tx, answers, at=at, brakes=returns.brakes)
     elif back.kind is Kind.FEEDBACK and arf.is_complaint(back.complaint):
-        for delivery in {delivery.id: delivery for delivery, _ in believed}.values():
+        concerned = {delivery.id: delivery for delivery, _ in believed}
+        # Deliveries are locked by id, and before any tally is: as attempts' ends and reports lock them.
+        for id_ in sorted(concerned):
+            deliveries.locked(tx, id_)
+        for _, delivery in sorted(concerned.items()):
             _complained(tx, arrival, delivery, back.complaint, returns, at=at)
 
 
