@@ -14,9 +14,9 @@ from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.suppression import SuppressionReason
-from mailrelay.outbound import settle
+from mailrelay.outbound import brake, settle
 from mailrelay.outbound.submission import Submitted
-from mailrelay.store import ledger, organisations, suppressions, tallies
+from mailrelay.store import ledger, organisations, suppressions
 from tests.support.answers import Zone
 from tests.support.outbound import Relay, relay
 from tests.support.remote import Remote, remote
@@ -141,7 +141,7 @@ async def test_i11_an_answer_whose_consequences_fail_is_kept_itself(tmp_path: Pa
         raise RuntimeError("a fault of ours")
 
     async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
-        monkeypatch.setattr(settle.consequences.tallies, "count", fails)
+        monkeypatch.setattr(settle.consequences.brake, "count", fails)
         us.start()
         submitted = await us.submit("bob@b.test", "eve@b.test")
         await us.until(submitted)
@@ -156,7 +156,7 @@ async def test_i11_an_answer_whose_consequences_fail_is_kept_itself(tmp_path: Pa
             True,
         )
         assert (bounced.fault, bounced.notice) == (Fault.RECIPIENT, Notice.FAILED)
-    assert tallies.count is fails
+    assert brake.count is fails
 
 
 async def test_i11_an_answer_that_cannot_be_judged_is_kept_all_the_same(
