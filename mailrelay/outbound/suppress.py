@@ -68,7 +68,14 @@ def _too_many(tx: Tx, org: OrgId, keys: Sequence[str], *, at: datetime) -> Itera
 
 def _history(tx: Tx, org: OrgId, key: str, settings: OrganisationSettings) -> Sequence[standing.End]:
     return [
-        standing.End(state=end.state, hard=end.hard, fault=end.fault, at=end.at, said=one_line(end.last_reply))
+        standing.End(
+            state=end.state,
+            hard=end.hard,
+            fault=end.fault,
+            category=end.category,
+            at=end.at,
+            said=one_line(end.last_reply),
+        )
         for end in deliveries.ends(tx, org, key, limit=10 * settings.soft_bounces + 50)
     ]
 

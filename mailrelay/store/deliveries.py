@@ -83,6 +83,7 @@ class DeliveryEnd:
     state: DeliveryState
     hard: bool
     fault: Fault | None
+    category: Category | None
     at: datetime
     last_reply: str
 
@@ -167,7 +168,14 @@ def to_address(
 def ends(tx: Tx, org: OrgId, key: str, *, limit: int) -> tuple[DeliveryEnd, ...]:
     """What became of the last deliveries to an address (by key) that came to an answer, newest first (I11)."""
     found = tx.execute(
-        select(delivery.c.state, delivery.c.hard, delivery.c.fault, delivery.c.ended_at, delivery.c.last_reply)
+        select(
+            delivery.c.state,
+            delivery.c.hard,
+            delivery.c.fault,
+            delivery.c.category,
+            delivery.c.ended_at,
+            delivery.c.last_reply,
+        )
         .where(
             delivery.c.org == org,
             delivery.c.recipient_key == key,
@@ -182,6 +190,7 @@ def ends(tx: Tx, org: OrgId, key: str, *, limit: int) -> tuple[DeliveryEnd, ...]
             state=DeliveryState(row.state),
             hard=row.hard,
             fault=Fault(row.fault) if row.fault else None,
+            category=Category(row.category) if row.category else None,
             at=from_micros(row.ended_at),
             last_reply=row.last_reply,
         )
@@ -233,7 +242,9 @@ def note_relay_ids(tx: Tx, one: Delivery, names: Sequence[str]) -> None:
         return
     # Locked, or two that note at once would each see room.
     tx.execute(select(delivery.c.id).where(delivery.c.id == one.id).with_for_update())
-    known = set(tx.execute(select(relay_id.c.name).where(relay_id.c.org == one.org, relay_id.c.delivery == one.id)).scalars())
+    known = set(
+        tx.execute(select(relay_id.c.name).where(relay_id.c.org == one.org, relay_id.c.delivery == one.id)).scalars()
+    )
     new = [name for name in dict.fromkeys(names) if name not in known]
     for name in new[: max(0, _MOST_RELAY_IDS - len(known))]:
         tx.execute(tx.insert(relay_id).values(org=one.org, name=name, delivery=one.id).on_conflict_do_nothing())

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mailrelay.model.delivery import DeliveryState
-from mailrelay.model.feedback import Fault
+from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.settings import OrganisationSettings
 
 MAY_COME_BACK = timedelta(days=1)
 """A mail taken by the next hop that recently may still be returned: it proves nothing yet."""
 _SOFT = frozenset({DeliveryState.BOUNCED, DeliveryState.EXPIRED})
+_OF_THE_MAIL = frozenset({Category.CONTENT, Category.POLICY})
+"""What was refused for what the mail is, or how: another one may well be taken."""
 _ARRIVED = frozenset({DeliveryState.SENT, DeliveryState.DELIVERED})
 
 
@@ -27,6 +29,7 @@ class End:
     state: DeliveryState
     hard: bool
     fault: Fault | None
+    category: Category | None
     at: datetime
     said: str
     """The other side's last word."""
@@ -35,14 +38,15 @@ class End:
 def streak(history: Iterable[End], *, now: datetime, since: datetime) -> tuple[End, ...]:
     """The soft ends in a row since a time, newest first, of a history that is newest first.
 
-    A mail that arrived breaks it. What was our own or the sender's fault, what was not offered to anybody and what has not ended
-    says nothing of the address.
+    A mail that arrived breaks it. What was our own or the sender's fault, what was refused for the mail itself, what was not
+    offered to anybody and what has not ended says nothing of the address.
     """
     found: list[End] = []
     for end in history:
         if end.state in _ARRIVED and (end.state is DeliveryState.DELIVERED or now - end.at >= MAY_COME_BACK):
             break
-        if end.state in _SOFT and not end.hard and end.fault is not Fault.SENDER and end.at >= since:
+        told = end.fault is not Fault.SENDER and end.category not in _OF_THE_MAIL
+        if end.state in _SOFT and not end.hard and told and end.at >= since:
             found.append(end)
     return tuple(found)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailrelay.model.delivery import DeliveryState
-from mailrelay.model.feedback import Fault
+from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.outbound.policy import standing
 from mailrelay.outbound.policy.standing import End
@@ -20,13 +20,14 @@ STATES |= {"f": DeliveryState.FAILED, "s": DeliveryState.SUPPRESSED, "q": Delive
 
 
 def history(text: str, *, every: timedelta = timedelta(days=2)) -> list[End]:
-    """Ends, newest first, a letter each: as above, `B` a hard bounce, `!` one for the sender's fault."""
+    """Ends, newest first, a letter each: as above, `B` a hard bounce, `!` one for the sender's fault, `c` one for the mail's content."""
     found = []
     for number, letter in enumerate(text):
-        state = DeliveryState.BOUNCED if letter in "B!" else STATES[letter]
+        state = DeliveryState.BOUNCED if letter in "B!c" else STATES[letter]
         fault = Fault.SENDER if letter == "!" else Fault.NEITHER
         at = NOW - every * number
-        found.append(End(state=state, hard=letter == "B", fault=fault, at=at, said=f"said {number}"))
+        category = Category.CONTENT if letter == "c" else Category.MAILBOX_FULL
+        found.append(End(state=state, hard=letter == "B", fault=fault, category=category, at=at, said=f"said {number}"))
     return found
 
 
@@ -41,6 +42,7 @@ def history(text: str, *, every: timedelta = timedelta(days=2)) -> list[End]:
         ("bqbfsb", 3),  # what is in flight, failed by us or was suppressed says nothing
         ("b!b", 2),  # nor what is the sender's fault
         ("!!!", 0),
+        ("bccb", 2),  # nor what was refused for the mail itself
         ("Sbbbb", 4),  # sent just now: it may come back
         ("Dbbbb", 0),
         ("bBb", 2),
@@ -51,7 +53,7 @@ def test_the_streak_is_what_came_back_in_a_row(ends: str, count: int) -> None:
 
 
 def test_a_mail_sent_a_day_ago_has_arrived() -> None:
-    arrived = [End(state=DeliveryState.SENT, hard=False, fault=None, at=NOW - timedelta(days=1), said="")]
+    arrived = [End(state=DeliveryState.SENT, hard=False, fault=None, category=None, at=NOW - timedelta(days=1), said="")]
     assert standing.streak([*arrived, *history("bbb")], now=NOW, since=NOW - timedelta(days=300)) == ()
 
 
