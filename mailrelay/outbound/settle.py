@@ -41,6 +41,7 @@ class Settler:
         """See `consequences.settle` for the levels."""
         self._store = store
         self._clock = clock
+        # How an end is written: each way does less that could fail than the one before it.
         self._ways: tuple[Callable[..., list[DeliveryId]], ...] = (
             partial(consequences.settle, brakes=brakes, delay_after=delay_after, relayed=relayed),
             partial(consequences.settle_only, delay_after=delay_after, relayed=relayed),
