@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from mailrelay.crm.lines import csv_lines, json_lines
 from mailrelay.crm.row import BadLine, BadText, text_of_json
 from mailrelay.errors import Invalid
+from mailrelay.mail import addresses
 from mailrelay.model.address import Address
 from mailrelay.model.suppression import Suppression, SuppressionReason
 from mailrelay.smtp.address import BadAddress, format_address, parse_address
@@ -122,10 +123,7 @@ class Reader:
         }
         if not field["address"]:
             raise BadText("address: is missing")
-        try:
-            key = parse_address(field["address"]).key
-        except BadAddress as error:
-            raise BadText(f"address: {error}") from error
+        key = _address(field["address"]).key
         evidence = field["evidence"]
         if self._reason is not None:
             evidence = evidence or field["reason"]
@@ -157,6 +155,21 @@ class Reader:
         if at > self._now + _FUTURE:
             raise BadText(f"{name}: {shown(text)} lies in the future")
         return min(at, self._now)
+
+
+def _address(text: str) -> Address:
+    """`n@x.example`, or the address in `Name <n@x.example>`; what could mean two addresses is refused."""
+    try:
+        return parse_address(text)
+    except BadAddress as error:
+        found = addresses.read(text).mailboxes if text.endswith(">") and text.count("<") == 1 else ()
+        named = found[0] if len(found) == 1 else None
+        if named is None or named.address is None or "@" in named.name:
+            raise BadText(f"address: {error}") from error
+    try:
+        return parse_address(format_address(named.address))
+    except BadAddress as error:
+        raise BadText(f"address: {error}") from error
 
 
 def _reason(text: str) -> SuppressionReason:

@@ -87,7 +87,7 @@ def parse_domain(text: str) -> str:
     if len(domain) > MAX_DOMAIN:
         raise BadAddress(f"The domain is longer than {MAX_DOMAIN} octets")
     if not _PLAIN_DOMAIN.fullmatch(domain):
-        raise BadAddress(f"{shown(text)} is not a domain")
+        raise BadAddress(f'"{shown(text)}" is not a domain')
     return domain.lower()
 
 
@@ -176,11 +176,11 @@ def _take_local(text: str) -> tuple[str, str]:
     else:
         found = _DOT_STRING.match(text)
         if found is None:
-            raise BadAddress(f"{shown(text)} is not an address" if text else "The address is empty")
+            raise BadAddress(f'"{shown(text)}" is not an address' if text else "The address is empty")
         local = found[0]
     rest = text[found.end() :]
     if rest and not rest.startswith("@"):
-        raise BadAddress(f"{shown(rest)} cannot stand there in an address")
+        raise BadAddress(f'After "{shown(text[: found.end()])}" an @ must follow, not "{shown(rest)}"')
     return local, rest
 
 

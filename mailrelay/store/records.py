@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
@@ -21,9 +22,10 @@ from mailrelay.ids import OrgId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.event import EventType
 from mailrelay.model.record import AddressField, AddressKind, Record, RecordAddress, RecordLink, RecordRef
+from mailrelay.model.suppression import BOUNCED
 from mailrelay.store import events, modules, rows, suppressions
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import created_address, record, record_address, record_link
+from mailrelay.store.tables import created_address, former_address, record, record_address, record_link
 
 
 class Change(StrEnum):
@@ -44,7 +46,8 @@ def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
 
     A record that is there keeps its `source` and `created_at`; one that is the same keeps its `updated_at` too. Where one is
     given twice the last one stays. The `kind` of addresses is that of the module's field. Links may point to records that
-    come later. An address that a record gains starts clean: what bounces put against it is lifted (I11). Raises Invalid for a
+    come later. An address that a record gains starts clean: what bounces put against it is lifted (I11), but not when the record
+    had it since then: it only comes back. Raises Invalid for a
     module or address field that the organisation has not.
     """
     if not new:
@@ -68,19 +71,59 @@ def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
             changes.append(Change.UPDATED)
         known[one.ref] = writes[one.ref] = one
     _write(tx, org, [writes[ref] for ref in sorted(writes)], fields)
-    suppressions.start_clean(tx, org, _gained(before, writes), now=max(one.updated_at for one in new))
+    now = max(one.updated_at for one in new)
+    suppressions.start_clean(tx, org, _new_to(tx, org, _gained(before, writes)), now=now)
+    _remember(tx, org, before, writes, now=now)
     return tuple(changes)
 
 
-def _gained(before: Mapping[RecordRef, Record], after: Mapping[RecordRef, Record]) -> dict[str, RecordRef]:
+def _gained(before: Mapping[RecordRef, Record], after: Mapping[RecordRef, Record]) -> set[tuple[str, RecordRef]]:
     """Keys of the addresses that records which were there have now and had not, with the record; a new record gains none."""
-    return {
-        one.address.key: ref
-        for ref, old in before.items()
-        if ref in after
-        for one in after[ref].addresses
-        if one.address.key not in {had.address.key for had in old.addresses}
+    return {(key, ref) for ref, old in before.items() if ref in after for key in _keys(after[ref]) - _keys(old)}
+
+
+def _new_to(tx: Tx, org: OrgId, gained: AbstractSet[tuple[str, RecordRef]]) -> dict[str, RecordRef]:
+    """Those that come to a record which has not had them since they were suppressed."""
+    keys = sorted({key for key, _ in gained})
+    if not keys:
+        return {}
+    had = {
+        (row.key, RecordRef(row.module, row.record)): from_micros(row.until)
+        for row in tx.execute(select(former_address).where(former_address.c.org == org, former_address.c.key.in_(keys)))
     }
+    new = {key: ref for key, ref in gained if (key, ref) not in had}
+    again = {key: ref for key, ref in gained if (key, ref) in had and key not in new}
+    if again:
+        since: dict[str, datetime] = {}
+        for one in suppressions.holding(tx, org, sorted(again)):
+            if one.reason in BOUNCED:
+                since[one.key] = min(one.since, since.get(one.key, one.since))
+        # Suppressed only after this record had lost it: what bounced was somebody else's.
+        new |= {key: ref for key, ref in again.items() if key in since and since[key] > had[key, ref]}
+    return new
+
+
+def _remember(
+    tx: Tx, org: OrgId, before: Mapping[RecordRef, Record], after: Mapping[RecordRef, Record], *, now: datetime
+) -> None:
+    """Keep which addresses records have lost: one that a sync blanks for a moment is not clean when it is back."""
+    lost = [(key, ref) for ref, old in before.items() if ref in after for key in _keys(old) - _keys(after[ref])]
+    if not lost:
+        return
+    row = tx.insert(former_address)
+    tx.execute(
+        row.on_conflict_do_update(
+            index_elements=["org", "key", "module", "record"], set_={"until": row.excluded["until"]}
+        ),
+        [
+            {"org": org, "key": key, "module": ref.module, "record": ref.id, "until": to_micros(now)}
+            for key, ref in sorted(lost)
+        ],
+    )
+
+
+def _keys(one: Record) -> AbstractSet[str]:
+    return {had.address.key for had in one.addresses}
 
 
 def remove(tx: Tx, org: OrgId, ref: RecordRef) -> None:
@@ -88,7 +131,7 @@ def remove(tx: Tx, org: OrgId, ref: RecordRef) -> None:
     gone = delete(record).where(record.c.org == org, record.c.module == ref.module, record.c.id == ref.id)
     if tx.execute(gone).rowcount == 0:
         raise Unknown(f"There is no record {ref}")
-    for table in (record_address, record_link):
+    for table in (record_address, record_link, former_address):
         tx.execute(delete(table).where(_of(table, org, ref.module, [ref.id])))
 
 

@@ -185,6 +185,34 @@ async def test_i11_how_many_soft_bounces_suppress_is_a_setting(cli: Cli) -> None
     assert refused.error == "mailrelay: settings.soft_bounce_days: must be at least 1\n"
 
 
+async def test_an_imported_address_may_have_a_name(api: Api, org: Organisation, cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    cells = [
+        "Bob B. <bob@x.test>",
+        '"""Eve, E."" <EVE@x.test>"',
+        "<ann@x.test>",
+        "carl@x.test <carl@y.test>",
+        '"a@x.test, b <b@x.test>"',
+        "Name <a@x.test> <b@x.test>",
+        "Name <no address>",
+        "dan@x.test dan",
+    ]
+    file.write_text("address\n" + "\n".join(cells) + "\n")
+    answer = await cli("suppression", "import", str(file))
+    assert [one.key for one in await api.store.read(suppressions.list_suppressions, org.id)] == [
+        "ann@x.test",
+        "bob@x.test",
+        "eve@x.test",
+    ]
+    assert answer.error.splitlines() == [
+        "line 5: address: The address has more than one @",
+        "line 6: address: The address has more than one @",
+        'line 7: address: After "Name" an @ must follow, not " <a@x.test> <b@x.test>"',
+        'line 8: address: After "Name" an @ must follow, not " <no address>"',
+        'line 9: address: "x.test dan" is not a domain',
+    ]
+
+
 # --- who unsubscribes ---
 
 
@@ -214,6 +242,34 @@ async def test_who_unsubscribes_counts_once_against_the_job_and_the_domain(
     assert refused.json["detail"] == "job: belongs to the reason unsubscribed"
 
 
+async def test_who_unsubscribes_again_after_a_lift_is_no_second_person(
+    api: Api, org: Organisation, anna: User, admin: Client
+) -> None:
+    await _sent(api, admin, anna, "bob@customer.test", "spring")
+    given = {"address": "bob@customer.test", "reason": "unsubscribed"}
+
+    async def counted(*sendings: Sending) -> list[int]:
+        return [(await api.store.read(tallies.since, org.id, one, 0)).unsubscribed for one in sendings]
+
+    async def leaves_thrice(given: dict[str, str]) -> None:
+        for _ in range(3):
+            assert (await admin.post(f"{V1}/suppressions", json=given)).status == 201
+            assert (await admin.delete(f"{V1}/suppressions/bob@customer.test")).status == 200
+
+    spring, domain, autumn = (
+        Sending(Scope.JOB, "spring"),
+        Sending(Scope.DOMAIN, "example.org"),
+        Sending(Scope.JOB, "autumn"),
+    )
+    await leaves_thrice(given)
+    assert await counted(spring, domain, autumn) == [1, 1, 0]
+    await leaves_thrice(given | {"job": "autumn"})
+    assert await counted(spring, autumn) == [1, 1]
+    await _sent(api, admin, anna, "bob@customer.test", "")
+    await leaves_thrice(given)
+    assert await counted(domain) == [2]  # mail of no job
+
+
 # --- records that change, by every way in (I11) ---
 
 
@@ -234,6 +290,9 @@ async def test_i11_an_address_is_clean_again_when_a_record_gains_it(
     assert await standing("new@customer.test") == ["soft_bounces", "unsubscribed"]  # made with it
     await admin.put(path, json={"name": "Bob", "addresses": {"email": "old@customer.test"}})
     await admin.put(path, json={"name": "Bob", "addresses": {"email": "New@customer.test"}})
+    assert await standing("new@customer.test") == ["soft_bounces", "unsubscribed"]  # blanked by a sync, and back
+    for address in ("other@customer.test", "New@customer.test"):
+        await admin.put(f"{V1}/records/contact/2", json={"name": "Rob", "addresses": {"email": address}})
     assert await standing("new@customer.test") == ["unsubscribed"]
     file = tmp_path / "records.csv"
     file.write_text("module,id,name,email\ncontact,1,Bob,newer@customer.test\n")

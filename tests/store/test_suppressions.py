@@ -258,6 +258,36 @@ async def test_i11_a_record_that_is_new_or_keeps_its_addresses_lifts_nothing(
     assert len(await store.read(suppressions.holding, org, ["old@x.test"])) == len(SuppressionReason)
 
 
+async def test_i11_an_address_that_comes_back_to_its_record_is_not_clean(
+    store: Store, clock: FakeClock, bob: tuple[OrgId, RecordRef]
+) -> None:
+    org, ref = bob
+    everything = len(SuppressionReason)
+    for blanked in ([], ["other@x.test"]):
+        clock.advance(timedelta(minutes=1))
+        assert await change(store, clock, bob, *blanked) is Change.UPDATED
+        assert await change(store, clock, bob, "old@x.test") is Change.UPDATED
+        assert len(await store.read(suppressions.holding, org, ["old@x.test"])) == everything
+    # It comes to a record that never had it: somebody says anew that it is good.
+    other = replace(await store.read(records.get, org, ref), ref=factory.ref("contact/2"), addresses=())
+    await store.write(records.upsert, other)
+    await change(store, clock, (org, other.ref), "old@x.test")
+    assert {one.reason for one in await store.read(suppressions.holding, org, ["old@x.test"])}.isdisjoint(BOUNCED)
+    # What is suppressed after the record has lost it is another's doing.
+    await change(store, clock, (org, ref))
+    clock.advance(timedelta(days=1))
+    await store.write(suppressions.suppress, org=org, key="old@x.test", reason=BOUNCE, evidence="", now=clock.now())
+    clock.advance(timedelta(days=1))
+    await change(store, clock, (org, ref), "old@x.test")
+    assert {one.reason for one in await store.read(suppressions.holding, org, ["old@x.test"])}.isdisjoint(BOUNCED)
+    # A record that is forgotten is forgotten with what it had.
+    await store.write(records.remove, org, ref)
+    await store.write(records.upsert, replace(other, ref=ref))
+    await store.write(suppressions.suppress, org=org, key="other@x.test", reason=BOUNCE, evidence="", now=clock.now())
+    await change(store, clock, (org, ref), "other@x.test")
+    assert {one.reason for one in await store.read(suppressions.holding, org, ["other@x.test"])}.isdisjoint(BOUNCED)
+
+
 async def test_i11_a_bulk_of_changes_asks_once(store: AnyStore, clock: FakeClock) -> None:
     org = await factory.org(store, clock)
     old = [factory.a_record(clock, org, f"lead/{number}", addresses=("x@x.test",)) for number in range(50)]

@@ -416,3 +416,18 @@ def test_a_megabyte_is_refused_at_once(text: str) -> None:
 
     _, seconds = cpu(refuse)
     assert seconds < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("no an address", 'After "no" an @ must follow, not " an address"'),
+        ("Name <n@x.example>", 'After "Name" an @ must follow, not " <n@x.example>"'),
+        (" a@x.example", '" a@x.example" is not an address'),
+        ("a@x y", '"x y" is not a domain'),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_one_clear_sentence(text: str, why: str) -> None:
+    with pytest.raises(BadAddress) as refused:
+        parse_address(text)
+    assert str(refused.value) == why
