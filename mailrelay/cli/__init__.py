@@ -56,8 +56,8 @@ class _Lazy(click.Group):
 def cli() -> None:
     """The mail pipeline that a CRM stands on.
 
-    Start with `mailrelay run --sample`. Commands find the daemon by --socket, MAILRELAY_SOCKET, --config, or
-    data/mailrelay.sock. Every command takes --json.
+    Start with `mailrelay run --sample`. Commands find the daemon by MAILRELAY_SOCKET or data/mailrelay.sock, or by their own
+    --socket or --config, which stand behind them: `mailrelay queue list --socket PATH`. Every command takes --json.
     """
 
 

@@ -83,10 +83,7 @@ def show(talk: Talk, message: str, raw: bool) -> None:
 
     Example: mailrelay message show latest
     """
-    if message == LATEST:
-        message = _newest(talk)
-    if message.startswith("Q"):
-        message = _of_arrival(talk, message)
+    message = _named(talk, message)
     if raw:
         mail = talk.bytes(f"/messages/{part(message)}/raw")
         if sys.stdout.isatty():
@@ -170,6 +167,7 @@ def answer(
 ) -> None:
     """Answer a message that came in, automatically, where it may be answered (RFC 3834): nobody is twice within days.
 
+    MESSAGE is its id, a queue id (Q…) of a 250 reply, or the word latest: the mail that was taken last.
     Exit status: 0 also where there is no answer; the reason is printed.
 
     Example: mailrelay message answer M01JD… --text "We have your mail, and answer by Friday."
@@ -181,8 +179,7 @@ def answer(
         given["html"] = html.read_text(encoding="utf-8") if html else None
     except (OSError, UnicodeError) as error:
         raise Failed(f"what is to be sent cannot be read: {error}", EX_NOINPUT) from None
-    if message.startswith("Q"):
-        message = _of_arrival(talk, message)
+    message = _named(talk, message)
     found = talk.post(f"/messages/{part(message)}/answer", given, user=user)
     queued = f"Queued as {found['queue_id']}, message {found['message']}."
     talk.show(found, lambda: queued if found["sent"] else f"Not answered: {plain(found['because'])}.")
@@ -236,6 +233,13 @@ def settled_arrival(talk: Talk, queue_id: str, *, patience: float) -> Any:
         if arrival["state"] not in _UNDER_WAY or time.monotonic() > deadline:
             return arrival
         time.sleep(_PAUSE)
+
+
+def _named(talk: Talk, message: str) -> str:
+    """The id of the message that is meant by its id, a queue id, or the word latest."""
+    if message == LATEST:
+        message = _newest(talk)
+    return _of_arrival(talk, message) if message.startswith("Q") else message
 
 
 def _newest(talk: Talk) -> str:

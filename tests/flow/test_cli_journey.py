@@ -82,6 +82,8 @@ async def test_latest_is_the_newest_message_and_raw_is_its_bytes(house: Relay) -
     queue_id = await practice(house)
     by_queue_id = await house.cli.json("message", "show", queue_id)
     assert await house.cli.json("message", "show", "latest") == by_queue_id
+    answered = (await house.cli("message", "answer", "latest", "--text", "We have it.")).out
+    assert answered.startswith("Not answered: ")  # it is a mail of our own
     raw = (await house.cli("message", "show", by_queue_id["id"], "--raw")).out
     assert raw.startswith("Return-Path: <anna@example.org>")
     assert "Hello from mailrelay" in raw

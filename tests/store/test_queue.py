@@ -16,7 +16,8 @@ from mailrelay.model.delivery import Accepted, Deferred, Delivery, DeliveryState
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams, Notify
 from mailrelay.model.message import BlobRef
 from mailrelay.model.reply import reply
-from mailrelay.store import deliveries, ledger, queue
+from mailrelay.model.sending import Scope, Sending
+from mailrelay.store import deliveries, ledger, queue, suspensions
 from mailrelay.store.base import Store
 from mailrelay.store.queue import Settlement
 from tests.support.clock import FakeClock
@@ -221,6 +222,17 @@ async def test_counts_name_every_state_in_flight(store: Store, clock: FakeClock)
         DeliveryState.QUEUED: (2, clock.now()),
         DeliveryState.SENDING: (1, clock.now()),
     }
+
+
+async def test_what_a_held_delivery_waits_for_is_said(store: Store, clock: FakeClock):
+    (new,) = make(clock, job="spring sale")
+    await store.write(queue.enqueue, [new])
+    sending = Sending(Scope.JOB, "spring sale")
+    await store.write(suspensions.suspend, org=ORG, sending=sending, reason="", evidence="", by="", at=clock.now())
+    with pytest.raises(Conflict) as refused:
+        await store.write(queue.retry_now, ORG, new.id, now=clock.now())
+    because = "is held by job:spring sale; resume it with mailrelay suspension resume job 'spring sale'"
+    assert str(refused.value) == f"{new.id} {because}"
 
 
 async def test_a_waiting_delivery_can_be_tried_at_once(store: Store, clock: FakeClock):
