@@ -38,7 +38,7 @@ class Inspection:
     html: str
     attachments: tuple[AttachmentInfo, ...]
     reply: str
-    """The new text without quotes and signature."""
+    """The new text without quotes and signature; "" of a report, which nobody wrote."""
     away: Away | None
     """What an automatic reply says of being away or gone (I25)."""
     defects: tuple[str, ...]
@@ -65,7 +65,7 @@ def inspect(raw: bytes, *, today: date | None = None) -> Inspection:
         text=parsed.text,
         html=parsed.html,
         attachments=parsed.attachments,
-        reply=reply_text.reply(parsed),
+        reply="" if report else reply_text.reply(parsed),
         away=away.read(parsed, received=received) if received and kind is Kind.AUTO_REPLY else None,
         defects=parsed.defects,
     )

@@ -204,3 +204,17 @@ def test_an_automatic_reply_says_until_when_by_the_day_it_was_sent(tmp_path):
     assert "Ann New <ann@customer.example>" in shown
     mail.write_bytes(mail.read_bytes().replace(b"Auto-Submitted: auto-replied", b"X: y").replace(b"Out of", b"My"))
     assert json.loads(CliRunner().invoke(inspect, ["--json", str(mail)]).output)["away"] is None
+
+
+def test_a_report_has_no_reply_text(tmp_path):
+    report = (
+        b"From: MAILER-DAEMON@mx.example\r\nTo: ann@x.example\r\nSubject: Undelivered\r\n"
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
+        b"--b\r\n\r\nYour mail could not be delivered.\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+        b"Reporting-MTA: dns; mx.example\r\n\r\nFinal-Recipient: rfc822; bob@y.example\r\nAction: failed\r\n"
+        b"Status: 5.1.1\r\n\r\n--b--\r\n"
+    )
+    (tmp_path / "a.eml").write_bytes(report)
+    row = json.loads(CliRunner().invoke(inspect, ["--json", str(tmp_path / "a.eml")]).output)
+    assert (row["kind"], row["reply"]) == ("bounce", "")
+    assert row["text"].startswith("Your mail")
