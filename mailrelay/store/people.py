@@ -112,6 +112,11 @@ def keys_in_use(tx: Tx, org: OrgId, keys: Sequence[str], *, apart_from: UserId |
     return frozenset(tx.execute(wanted).scalars())
 
 
+def domains(tx: Tx, org: OrgId) -> frozenset[str]:
+    """The domains of the addresses of the organisation's users, active or not."""
+    return frozenset(tx.execute(select(user_address.c.domain).where(user_address.c.org == org).distinct()).scalars())
+
+
 def by_address(tx: Tx, key: str) -> tuple[Login, ...]:
     """Who may be meant by an address (by key) at AUTH: one active user for each organisation that knows it."""
     found = tx.execute(

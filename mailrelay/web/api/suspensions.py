@@ -14,7 +14,7 @@ from mailrelay.ids import OrgId
 from mailrelay.model.sending import Scope, Sending, Suspension
 from mailrelay.outbound.job import checked_job
 from mailrelay.smtp.address import BadAddress, parse_domain
-from mailrelay.store import deliveries, suspensions
+from mailrelay.store import deliveries, organisations, people, suspensions
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Caller, Reader
@@ -23,6 +23,7 @@ from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["suspensions"])
 _BY_HAND = "by hand"
+_SHOWN = 20
 _Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 
 
@@ -72,7 +73,7 @@ async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 1
 
 @router.post("/suspensions", status_code=201)
 async def suspend(app: App, caller: Administrator, given: GivenSuspension) -> ShownSuspension:
-    """Hold all mail of a job or a sending domain until it is resumed."""
+    """Hold all mail of a job or a sending domain until it is resumed. A domain is one of the organisation's or its users'."""
     sending = _named(given.scope, given.name)
     return await app.store.write(_suspend, app, caller, sending, given.reason)
 
@@ -131,9 +132,21 @@ def _history(tx: Tx, org: OrgId, sending: Sending) -> list[ShownSuspension]:
 
 
 def _suspend(tx: Tx, app: Application, caller: Caller, sending: Sending, reason: str) -> ShownSuspension:
+    if sending.scope is Scope.DOMAIN:
+        _sends_for(tx, app, caller, sending.name)
     made = suspensions.suspend(
         tx, org=caller.org, sending=sending, reason=reason, evidence=_BY_HAND, by=caller.by, at=app.clock.now()
     )
     if made is None:
         raise Conflict(f"The {sending.scope} {sending.name} is suspended already")
     return ShownSuspension.of(made, deliveries.count_held(tx, caller.org, sending))
+
+
+def _sends_for(tx: Tx, app: Application, caller: Caller, domain: str) -> None:
+    """Raises Unknown for a domain that no mail of the organisation can come from: holding it would hold nothing."""
+    known = {*organisations.get(tx, caller.org).domains, *people.domains(tx, caller.org)}
+    if domain in known or (caller.installation and domain == (app.config.dkim.domain or app.config.inbound.domains[0])):
+        return
+    shown = ", ".join(sorted(known)[:_SHOWN])
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    raise Unknown(f"The organisation sends no mail for {domain}; its domains are {shown or 'none yet'}{more}")
