@@ -29,7 +29,7 @@ from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState
 from mailrelay.model.event import EventType
 from mailrelay.model.record import AddressKind, Record, RecordAddress, RecordRef
 from mailrelay.rules.facts import Facts
-from mailrelay.store import arrivals, events, filings, links, messages, modules, records, unresolved
+from mailrelay.store import arrivals, events, filings, links, messages, modules, organisations, records, unresolved
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Source
 from mailrelay.store.unresolved import Resolution, Unresolved
@@ -117,10 +117,20 @@ def unreadable(
     ids: IdFactory,
     at: datetime,
 ) -> None:
-    """Put an arrival of which no message could be made on the unresolved list. Raises Stale when the lease was lost."""
+    """Put an arrival of which no message could be made on the unresolved list. Raises Stale when the lease was lost.
+
+    Where it could be any of several organisations', that is the reason, and only the installation's operator sees it.
+    """
+    if is_nobodys(tx, arrival):
+        reason = HoldReason.UNATTRIBUTED
     arrivals.hold(tx, arrival, reason=reason, message=None, failure=failure)
     message = None if arrival.message is None else MessageId(arrival.message)
     _hold(tx, arrival, message, reason=reason, explanation=explanation, ids=ids, at=at)
+
+
+def is_nobodys(tx: Tx, arrival: Arrival) -> bool:
+    """Whether an arrival could be any of several organisations': one that saw it might read what is another's."""
+    return arrival.names_nobody and len(organisations.list_organisations(tx)) > 1
 
 
 def hold_again(tx: Tx, arrival: Arrival, message: MessageId, said: Decision, *, ids: IdFactory, at: datetime) -> None:

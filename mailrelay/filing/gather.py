@@ -10,7 +10,7 @@ from mailrelay.filing.reading import Case
 from mailrelay.ids import DeliveryId, MessageId, OrgId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import Arrival, Channel
-from mailrelay.model.message import Message
+from mailrelay.model.message import Message, ParticipantRole
 from mailrelay.model.organisation import User
 from mailrelay.model.record import Record, RecordRef
 from mailrelay.rules import domains
@@ -99,7 +99,7 @@ class _Office:
                 domain_hits=accounts[place],
                 thread=threads[place],
                 returned=returned[place],
-                untied=_is_untied(case.arrival),
+                untied=case.arrival.names_nobody,
                 standing=self._standing(place),
                 related=related[place],
             )
@@ -218,8 +218,12 @@ def user_of(arrival: Arrival) -> UserId | None:
     return None if arrival.peer is None else arrival.peer.user
 
 
-def answered(tx: Tx, org: OrgId, parents: Sequence[str]) -> dict[str, tuple[MessageId, ...]]:
-    """The stored messages that these Message-IDs name: as they were sent, else as a relay named them on their way (I12)."""
+def answered(tx: Tx, org: OrgId, parents: Sequence[str], *, by: Collection[str]) -> dict[str, tuple[MessageId, ...]]:
+    """The stored messages that these Message-IDs name: as they were sent, else as a relay named them on their way (I12).
+
+    `by` are the keys of who names them. A relay's name counts only where it is known: with the recipient and in his domain. A server
+    that takes our mail may call it what it likes, and must not draw other people's threads to itself.
+    """
     if not parents:
         return {}
     stored = messages.by_message_ids(tx, org, parents)
@@ -228,8 +232,9 @@ def answered(tx: Tx, org: OrgId, parents: Sequence[str]) -> dict[str, tuple[Mess
         return stored
     relayed = deliveries.relayed_as(tx, org, names(unknown))
     for parent in unknown:
-        if found := {*relayed.get(parent, ()), *relayed.get(_local(parent), ())}:
-            stored[parent] = tuple(sorted({one.message for one in found}))
+        found = {*relayed.get(parent, ()), *relayed.get(_local(parent), ())}
+        if sent := {one.message for one in found if domains.is_one_of(one.address, by)}:
+            stored[parent] = tuple(sorted(sent))
     return stored
 
 
@@ -245,7 +250,8 @@ def _local(message_id: str) -> str:
 
 def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink, ...]:
     """The links of the stored messages that this one answers, nearest first; guesses are not followed (I4)."""
-    stored = answered(tx, message.org, message.parents)
+    authors = {person.address.key for person in message.participants if person.role is ParticipantRole.FROM}
+    stored = answered(tx, message.org, message.parents, by=authors)
     if not stored:
         return ()
     ids = [id_ for found in stored.values() for id_ in found if id_ != message.id]
@@ -265,11 +271,6 @@ def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink
         followed += [EarlierLink(record=record, via=parent, distance=distance) for record in sorted(found)]
         distance += 1 if found else 0
     return tuple(followed)
-
-
-def _is_untied(arrival: Arrival) -> bool:
-    target = arrival.target
-    return arrival.channel is Channel.BOUNCE and (target is None or target.delivery is None)
 
 
 def _hit(found: matches.Match) -> RecordHit:

@@ -233,7 +233,7 @@ def _came(tx: Tx, message: Message) -> tuple[tuple[Arrival, Message | None], ...
     found = []
     for source in messages.sources(tx, message.org, message.id):
         arrival = arrivals.get(tx, source.arrival)
-        if arrival is not None:
+        if arrival is not None and not unresolved.is_nobodys(tx, arrival):
             itself = MessageId(arrival.message or message.id)
             carrier = None if itself == message.id else messages.get(tx, message.org, itself)
             found.append((arrival, carrier))

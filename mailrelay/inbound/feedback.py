@@ -6,6 +6,7 @@ All of it happens in the transaction that ends the arrival, and once, however of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from mailrelay.ids import IdFactory
 from mailrelay.inbound import absence, tie
 from mailrelay.inbound.tie import NOT_VOUCHED_FOR, Returns, Signs
 from mailrelay.mail import arf
+from mailrelay.mail.bounce import category
 from mailrelay.mail.bounce.report import BouncedRecipient
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import Arrival
@@ -26,14 +28,13 @@ from mailrelay.model.message import Kind, Message, ParticipantRole
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import consequences
 from mailrelay.outbound.policy import blame
-from mailrelay.outbound.verdict import reported
+from mailrelay.outbound.verdict import Answered, reported
+from mailrelay.rules import domains
 from mailrelay.rules.facts import Facts
 from mailrelay.smtp.escape import escape
 from mailrelay.store import deliveries, events, feedback, suppressions
 from mailrelay.store.base import Tx
 
-MAX_ROWS = 1_000
-"""Recipients of one report that are kept (B09)."""
 _MAX_EVENTS = 20
 _MAX_SAID = 500
 _MAX_RECIPIENT = 320
@@ -63,7 +64,7 @@ def apply(
     if back is None or (message.kind is Kind.NORMAL and not message.automatic):
         return
     proved = tie.proved(tx, message.org, signs)
-    said = () if back.report is None else back.report.recipients[:MAX_ROWS]
+    said = _said(back, None if proved is None else proved[0])
     rows, about = _judged(tx, arrival, message, back, said, proved, signs, at=at)
     new = feedback.add(tx, rows)
     fresh = [row for row in rows if row.position in new]
@@ -81,7 +82,7 @@ def _judged(
     arrival: Arrival,
     message: Message,
     back: CameBack,
-    said: Sequence[BouncedRecipient],
+    said: Mapping[int, BouncedRecipient],
     proved: tuple[Delivery, Tie] | None,
     signs: Signs,
     *,
@@ -91,11 +92,11 @@ def _judged(
     about: dict[int, Delivery] = {}
     if proved is not None:
         how, chosen = proved[1], _concerned(said, proved[0], back.kind)
-        about = dict.fromkeys(range(len(said)), proved[0])
+        about = dict.fromkeys(said, proved[0])
     else:
         how, chosen = Tie.SOURCE if signs.trusted else Tie.MESSAGE_ID, None
         named = tie.named_in(tx, message.org, back)
-        for position, one in enumerate(said):
+        for position, one in said.items():
             if (delivery := named.get(tie.key_of(one.recipient))) is not None:
                 about[position] = delivery
     rows = [
@@ -113,18 +114,52 @@ def _judged(
             diagnostic=_line(one.diagnostic),
             action=one.action,
             category=one.category,
-            hard=one.hard,
+            hard=one.hard and not (position in about and _names_another(one, about[position], back)),
             fault=one.fault,
             tie=how if position in about else Tie.NONE,
             believed=how in BELIEVED and position in about and (proved is None or position == chosen),
             at=at,
         )
-        for position, one in enumerate(said)
+        for position, one in said.items()
     ]
     return rows, about
 
 
-def _concerned(said: Sequence[BouncedRecipient], delivery: Delivery, kind: Kind) -> int | None:
+def _said(back: CameBack, delivery: Delivery | None) -> dict[int, BouncedRecipient]:
+    """By position: whom a report names first, and, however far behind them, the delivery's own recipient."""
+    if back.report is None:
+        return {}
+    said = dict(enumerate(back.report.recipients))
+    if delivery is None or not back.report.more or _concerned(said, delivery, back.kind) is not None:
+        return said
+    own = _own(delivery)
+    behind = enumerate(back.report.more, start=len(said))
+    for position, one in behind:
+        if tie.key_of(one.recipient) in own:
+            return {**said, position: category.of_trouble(one)}
+    return said
+
+
+def _own(delivery: Delivery) -> frozenset[str]:
+    """The keys under which a report may name a delivery's recipient."""
+    orcpt = tie.key_of((delivery.recipient.orcpt or "").partition(";")[2])
+    return frozenset({delivery.address.key, orcpt} - {""})
+
+
+def _names_another(one: BouncedRecipient, delivery: Delivery, back: CameBack) -> bool:
+    """Whether a report is about an address that is surely not the delivery's, nor in its domain: the mail was passed on.
+
+    Who passes his mail on often keeps a copy, so that his own address lives on when the other one is dead.
+    """
+    key = tie.key_of(one.recipient)
+    # It names nobody, or whom it found in our own header for want of a name.
+    if not key or key == tie.key_of(back.traces.returned_to):
+        return False
+    domain = key.rpartition("@")[2]
+    return all(key != own and not domains.is_beside(domain, own.rpartition("@")[2]) for own in _own(delivery))
+
+
+def _concerned(said: Mapping[int, BouncedRecipient], delivery: Delivery, kind: Kind) -> int | None:
     """Which recipient of a report is the delivery's; None when it speaks of several others, of whom none is believed.
 
     A delivery has one recipient, so the only one that is named is it, under the address it was passed on to. A complaint hides
@@ -134,9 +169,8 @@ def _concerned(said: Sequence[BouncedRecipient], delivery: Delivery, kind: Kind)
         return None
     if kind not in REPORTS or len(said) == 1:
         return 0
-    orcpt = tie.key_of((delivery.recipient.orcpt or "").partition(";")[2])
-    own = {delivery.address.key, orcpt} - {""}
-    mine = [position for position, one in enumerate(said) if tie.key_of(one.recipient) in own]
+    own = _own(delivery)
+    mine = [position for position, one in said.items() if tie.key_of(one.recipient) in own]
     failed = [position for position in mine if said[position].action is Action.FAILED]
     return next(iter((*failed, *mine)), None)
 
@@ -155,7 +189,9 @@ def _note_absence(
     sender = next((one.address for one in case.message.participants if one.role is ParticipantRole.FROM), None)
     if case.came_back is None or case.came_back.away is None or sender is None:
         return
-    if proved is not None and proved[0].address.domain == sender.domain:
+    if proved is not None:
+        if not domains.is_beside(sender.domain, proved[0].address.domain):
+            return  # what a stranger to whom we wrote says of somebody else is no news of them
         sender = proved[0].address
     if sender.key in facts.user_keys:
         return
@@ -182,7 +218,7 @@ def _act(
     at: datetime,
 ) -> None:
     if back.kind in REPORTS:
-        answers = [reported(row, delivery) for delivery, row in believed]
+        answers = [_of_whom(reported(row, delivery), row) for delivery, row in believed]
         consequences.returned(tx, answers, at=at, brakes=returns.brakes)
     elif back.kind is Kind.FEEDBACK and arf.is_complaint(back.complaint):
         concerned = {delivery.id: delivery for delivery, _ in believed}
@@ -191,6 +227,13 @@ def _act(
             deliveries.locked(tx, id_)
         for _, delivery in sorted(concerned.items()):
             _complained(tx, arrival, delivery, back.complaint, returns, at=at)
+
+
+def _of_whom(answer: Answered, row: Feedback) -> Answered:
+    """The same, the address said with it that the mail was passed on to."""
+    if not row.key or row.key in _own(answer.delivery):
+        return answer
+    return replace(answer, said=f"<{row.recipient}>: {answer.said}")
 
 
 def _complained(tx: Tx, arrival: Arrival, delivery: Delivery, kind: str, returns: Returns, *, at: datetime) -> None:

@@ -87,8 +87,11 @@ class Pipeline:
         now = self._clock.now()
         signs = tuple(tie.signs(case, self._returns, now=now) for case in cases)
         cases = _tied(cases, signs)
-        if await self._rehomed(arrival, cases[0], signs[0]):
-            return None
+        if arrival.names_nobody:
+            if await self._rehomed(arrival, cases[0], signs[0]):
+                return None
+            if await self._store.read(apply.is_nobodys, arrival):
+                return await self._unattributed(arrival)
         return await self._file(arrival, cases, bodies, signs)
 
     async def _cases(self, arrival: Arrival) -> tuple[tuple[Case, ...], tuple[KeptBody | None, ...]]:
@@ -116,14 +119,11 @@ class Pipeline:
 
         That is done before anything of it is stored, or one tenant would read another's mail.
         """
-        target = arrival.target
-        if arrival.channel is not Channel.BOUNCE or target is None or target.delivery is not None:
-            return False
         delivery = await self._store.read(tie.home, case, found)
-        if delivery is None:
+        if delivery is None or arrival.target is None:
             return False
         try:
-            place = replace(target, delivery=delivery.id)
+            place = replace(arrival.target, delivery=delivery.id)
             await self._store.write(arrivals.rehome, arrival, org=delivery.org, target=place)
         except Stale:
             _log.warning("lease.lost", attempt=arrival.attempts)
@@ -195,19 +195,26 @@ class Pipeline:
 
     async def _unreadable(self, arrival: Arrival, why: str) -> Applied:
         """Leave an arrival whose bytes are gone to a person."""
+        _log.error("arrival.held", reason=HoldReason.UNPARSED, because=why)
+        return await self._held_whole(arrival, HoldReason.UNPARSED, f"it could not be read: {why}")
+
+    async def _unattributed(self, arrival: Arrival) -> Applied:
+        """Leave what could be any organisation's to the operator: nothing of it is stored where one of them could read it."""
+        why = "it was sent to the address for complaints and names no delivery that is surely one organisation's"
+        _log.info("arrival.held", reason=HoldReason.UNATTRIBUTED, because=why)
+        return await self._held_whole(arrival, HoldReason.UNATTRIBUTED, why)
+
+    async def _held_whole(self, arrival: Arrival, reason: HoldReason, why: str) -> Applied:
         await self._store.write(
             apply.unreadable,
             arrival,
-            reason=HoldReason.UNPARSED,
-            explanation=f"it could not be read: {why}",
+            reason=reason,
+            explanation=why,
             failure="",
             ids=self._ids,
             at=self._clock.now(),
         )
-        _log.error("arrival.held", reason=HoldReason.UNPARSED, because=why)
-        return Applied(
-            state=ArrivalState.UNRESOLVED, reason=HoldReason.UNPARSED, messages=(), known=(), created=(), linked=()
-        )
+        return Applied(state=ArrivalState.UNRESOLVED, reason=reason, messages=(), known=(), created=(), linked=())
 
     async def _lost(self, arrival: Arrival) -> bool:
         now = await self._store.read(arrivals.get, arrival.id)

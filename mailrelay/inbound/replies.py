@@ -15,6 +15,7 @@ from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival
 from mailrelay.model.event import EventType
 from mailrelay.model.message import Kind, Message, ParticipantRole
 from mailrelay.outbound import consequences
+from mailrelay.rules import domains
 from mailrelay.rules.facts import Facts
 from mailrelay.store import deliveries, events
 from mailrelay.store.base import Tx
@@ -82,7 +83,7 @@ def _answered(
         own = deliveries.by_id(tx, return_path)
         if own is not None and own.org == org:
             return own, own.message
-    stored = gather.answered(tx, org, message.parents)
+    stored = gather.answered(tx, org, message.parents, by=[author.key])
     every = [id_ for parent in message.parents for id_ in stored.get(parent, ()) if id_ != message.id]
     to_author = {one.message: one for one in deliveries.to_keys(tx, org, every, [author.key])}
     for id_ in every:
@@ -90,8 +91,12 @@ def _answered(
             return to_author[id_], id_
     if is_forwarded:
         return None, None
-    # A relay names each delivery otherwise, so that its name says which, whoever writes.
-    relayed = deliveries.by_relay_ids(tx, org, gather.names(message.parents))
+    # A relay names each delivery otherwise, so that its name says which, whoever of the domain writes.
+    relayed = [
+        one
+        for one in deliveries.by_relay_ids(tx, org, gather.names(message.parents))
+        if one.message in every and domains.is_one_of(one.address, [author.key])
+    ]
     if len(relayed) == 1:
         return relayed[0], relayed[0].message
     return _sent_to_others(tx, org, every)

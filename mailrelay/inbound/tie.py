@@ -6,7 +6,7 @@ our Message-ID and the recipient. A Message-ID alone is known to every recipient
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -24,7 +24,7 @@ from mailrelay.model.address import Address
 from mailrelay.model.decision import HoldReason
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import Arrival, Channel
-from mailrelay.model.feedback import Tie
+from mailrelay.model.feedback import REPORTS, Tie
 from mailrelay.model.message import AuthVerdicts, Kind, Verdict
 from mailrelay.store import deliveries, messages, organisations
 from mailrelay.store.base import Tx
@@ -125,11 +125,10 @@ def home(tx: Tx, case: Case, found: Signs) -> Delivery | None:
     if not found.trusted or case.came_back is None:
         return None
     # No index leads from a Message-ID alone to its mail, but few complaints come without our token, and these are asked at once.
-    for organisation in organisations.list_organisations(tx):
-        named = tuple(named_in(tx, organisation.id, case.came_back).values())
-        if named:
-            return named[0]
-    return None
+    every = (named_in(tx, one.id, case.came_back) for one in organisations.list_organisations(tx))
+    fitting = [next(iter(named.values())) for named in every if named]
+    # What fits several tenants is none's: one of them would read what the other was told.
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def proved(tx: Tx, org: OrgId, found: Signs) -> tuple[Delivery, Tie] | None:
@@ -153,23 +152,23 @@ def named_in(tx: Tx, org: OrgId, back: CameBack) -> dict[str, Delivery]:
     """
     if back.report is None:
         return {}
-    sent = _sent(tx, org, back)
     keys = {key for one in back.report.recipients if (key := key_of(one.recipient))}
+    sent = _sent(tx, org, back, keys)
     if keys:
         return {one.address.key: one for one in deliveries.to_keys(tx, org, sent, keys)}
     only = deliveries.first_two(tx, org, sent[0]) if len(sent) == 1 else ()
     return {"": only[0]} if len(only) == 1 else {}
 
 
-def _sent(tx: Tx, org: OrgId, back: CameBack) -> list[MessageId]:
-    names = _named(back)
-    stored = gather.answered(tx, org, names)
+def _sent(tx: Tx, org: OrgId, back: CameBack, keys: Collection[str]) -> list[MessageId]:
+    names = _printable(back.traces.message_ids)
+    stored = gather.answered(tx, org, names, by=keys)
     return list(dict.fromkeys(id_ for name in names for id_ in stored.get(name, ())))
 
 
-def _named(back: CameBack) -> tuple[str, ...]:
-    """The Message-IDs in a mail that can be asked for: a database takes neither NUL nor half of a surrogate pair."""
-    return tuple(name for name in back.traces.message_ids if name.isprintable() and len(name) <= _LONGEST_NAME)
+def _printable(message_ids: Sequence[str]) -> tuple[str, ...]:
+    """Those that can be asked for: a database takes neither NUL nor half of a surrogate pair."""
+    return tuple(name for name in message_ids if name.isprintable() and len(name) <= _LONGEST_NAME)
 
 
 def key_of(recipient: str) -> str:
@@ -179,8 +178,12 @@ def key_of(recipient: str) -> str:
 
 
 def unknown_names(tx: Tx, delivery: Delivery, back: CameBack) -> tuple[str, ...]:
-    """Message-IDs by which a mail that is surely about `delivery` calls it, and that no mail of ours has: a relay's (I12)."""
-    sent = messages.get(tx, delivery.org, delivery.message)
-    names = [name for name in _named(back) if name != sent.message_id and name not in sent.parents]
+    """What the mail that a report returns is called, where no mail that we have is called so: by a relay then (I12).
+
+    Not what somebody's own mail refers to: he may know it from a thread of other people's.
+    """
+    if back.kind not in REPORTS | {Kind.FEEDBACK}:
+        return ()
+    names = _printable(back.traces.returned_ids)
     stored = messages.by_message_ids(tx, delivery.org, names)
-    return tuple(name for name in names if name not in stored)[:3]
+    return tuple(name for name in names if name not in stored)

@@ -16,8 +16,7 @@ from mailrelay.model.reply import EnhancedStatus
 
 MAX_CHARS = 200_000
 MAX_BYTES = 300_000
-"""How far each part is read; hundreds of recipients stand there, and a report about a mail of ours has one."""
-MAX_RECIPIENTS = 500
+"""How far each part is read; a thousand recipients stand there, and a report about a mail of ours has one."""
 MAX_DIAGNOSTIC = 4_000
 
 _STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
@@ -70,7 +69,7 @@ def read(parsed: ParsedMessage, *, in_text: bool = True) -> tuple[Trouble, ...]:
         # One that we wrote to, several that he became: an alias that somebody left behind is not dead.
         if _says_dead(known) and not _says_dead(one):
             found[one.recipient.lower(), one.action] = one
-    return tuple(found.values())[:MAX_RECIPIENTS]
+    return tuple(found.values())
 
 
 def _says_dead(one: Trouble) -> bool:

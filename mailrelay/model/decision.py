@@ -65,6 +65,7 @@ class HoldReason(StrEnum):
     TIE = "tie"  # the rules leave several records and no way to choose
     AUTOMATIC = "automatic"  # an unknown sender wrote it by machine, so that nothing is created (I6)
     UNPARSED = "unparsed"  # could not be read
+    UNATTRIBUTED = "unattributed"  # what came to the address for all complaints and may be any organisation's (I10)
     FAILED = "failed"  # our own code failed on it several times: set aside
     GONE = "gone"  # I25: no mail is held; somebody has left, and a successor is proposed
 

@@ -152,3 +152,8 @@ class Arrival:
     lease: Lease | None
     message: str | None
     """Id of the message it became or belongs to; set at birth for what we send ourselves (channels API, submission)."""
+
+    @property
+    def names_nobody(self) -> bool:
+        """Whether it came to the address for all complaints, and says of no delivery of ours that it is about it."""
+        return self.channel is Channel.BOUNCE and (self.target is None or self.target.delivery is None)

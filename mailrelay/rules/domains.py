@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from mailrelay.model.address import Address
+
 
 def covering(domain: str, listed: Collection[str]) -> str:
     """The entry of `listed` that `domain` is, or is below; "" when there is none. All are lower-case A-labels."""
@@ -20,6 +22,18 @@ def upwards(domain: str) -> Iterator[str]:
 def is_public(domain: str) -> bool:
     """Whether anybody can have an address there: an account never matches by such a domain."""
     return bool(covering(domain, PUBLIC_MAIL_DOMAINS))
+
+
+def is_beside(domain: str, other: str) -> bool:
+    """Whether one domain is the other, or below it: as `mx.b.test` and `b.test`, whose mail is one house's."""
+    return other in upwards(domain) or domain in upwards(other)
+
+
+def is_one_of(address: Address, keys: Collection[str]) -> bool:
+    """Whether `keys` name an address, or somebody at its domain where not anybody can have an address."""
+    if address.key in keys:
+        return True
+    return not is_public(address.domain) and any(key.rpartition("@")[2] == address.domain for key in keys)
 
 
 PUBLIC_MAIL_DOMAINS = frozenset(

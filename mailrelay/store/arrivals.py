@@ -70,10 +70,11 @@ def add(tx: Tx, new: Arrival) -> None:
     tx.ring(Bell.FILING)
 
 
-def newest(tx: Tx, org: OrgId) -> QueueId | None:
-    """The queue id given last in an organisation; None before its first mail."""
+def newest(tx: Tx, org: OrgId, *, before: QueueId | None = None) -> QueueId | None:
+    """The queue id given last in an organisation, or last before another; None before its first mail."""
     # Queue ids are in the order of time, and the primary key has them sorted.
-    found = tx.execute(select(arrival.c.id).where(arrival.c.org == org).order_by(arrival.c.id.desc()).limit(1)).scalar()
+    ids = select(arrival.c.id).where(arrival.c.org == org).order_by(arrival.c.id.desc()).limit(1)
+    found = tx.execute(ids if before is None else ids.where(arrival.c.id < before)).scalar()
     return None if found is None else QueueId(found)
 
 

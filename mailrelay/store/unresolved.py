@@ -16,6 +16,8 @@ from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Conflict, Unknown
 from mailrelay.ids import MessageId, OrgId, QueueId, UnresolvedId, UserId
 from mailrelay.model.decision import HoldReason
+from mailrelay.model.envelope import Arrival
+from mailrelay.store import organisations
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import message_source, unresolved
 
@@ -75,15 +77,35 @@ def get(tx: Tx, org: OrgId, id: UnresolvedId) -> Unresolved:  # noqa: A002
 
 
 def list_open(
-    tx: Tx, org: OrgId, *, user: UserId | None = None, after: UnresolvedId | None = None, limit: int = 100
+    tx: Tx,
+    org: OrgId,
+    *,
+    user: UserId | None = None,
+    after: UnresolvedId | None = None,
+    limit: int = 100,
+    nobodys: bool = True,
 ) -> tuple[Unresolved, ...]:
-    """A page of the open entries, oldest first, of one user or all; `after` is the last id of the page before."""
+    """A page of the open entries, oldest first, of one user or all; `after` is the last id of the page before.
+
+    Without `nobodys`, what may be any organisation's is left out: only the installation's operator sees that.
+    """
     page = select(unresolved).where(unresolved.c.org == org, unresolved.c.resolved_at.is_(None))
+    if not nobodys:
+        page = page.where(unresolved.c.reason != HoldReason.UNATTRIBUTED)
     if user is not None:
         page = page.where(unresolved.c.user == user)
     if after is not None:
         page = page.where(unresolved.c.id > after)
     return tuple(_entry(row) for row in tx.execute(page.order_by(unresolved.c.id).limit(limit)))
+
+
+def is_nobodys(tx: Tx, held: Arrival) -> bool:
+    """Whether an arrival was, or still may be, held as any organisation's: no organisation may see it or its bytes."""
+    if not held.names_nobody:
+        return False
+    if any(one.reason == HoldReason.UNATTRIBUTED for one in of_arrival(tx, held.org, held.id)):
+        return True
+    return held.message is None and len(organisations.list_organisations(tx)) > 1  # not judged yet
 
 
 def of_arrival(tx: Tx, org: OrgId, arrival: QueueId) -> tuple[Unresolved, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ from mailrelay.model.delivery import DeliveryState
 from mailrelay.model.envelope import ArrivalState, Channel
 from mailrelay.model.message import Kind
 from mailrelay.model.settings import Unknown, UserSettings
-from mailrelay.store import deliveries
+from mailrelay.store import deliveries, links
 from tests.support import factory
+from tests.support.edge import DOMAIN
 from tests.support.filing import attach, mail
-from tests.support.way_back import DOMAIN, Sent, way_back
+from tests.support.way_back import Sent, way_back
 
 BOB, SUE, TOM = "bob@customer.test", "sue@customer.test", "tom@elsewhere.test"
+TIM = "tim@customer.test"  # to whom nothing was sent
 QUOTED = "Yes, please.\r\n\r\nOn Mon, 2 Nov 2026 at 10:00, Anna <anna@acme.test> wrote:\r\n> hello\r\n> body\r\n"
 
 
@@ -157,7 +160,7 @@ async def test_an_answer_to_the_id_that_a_relay_made_finds_its_delivery_and_its_
         one, two = await post.send_all(BOB, SUE)
         await post.edge.store.write(lambda tx: deliveries.note_relay_ids(tx, two.delivery, [made]))
         header = f"In-Reply-To: <{made}@eu-west-1.amazonses.com>\r\n"
-        arrival = await post.forward(one.reply(from_=TOM, headers=header))
+        arrival = await post.forward(one.reply(from_=TIM, headers=header))
         assert (await post.now(one)).replied_at is None
         assert (await post.now(two)).replied_at is not None
         assert len(await post.records(arrival)) >= 2
@@ -169,7 +172,7 @@ async def test_a_message_id_that_a_relay_rewrote_is_learnt_from_what_comes_back(
         rewritten = one.content.replace(one.message_id.encode(), b"rewritten@relay.test")
         delayed = Sent(one.delivery, one.return_path, rewritten).dsn("4.4.1", action="delayed")
         await post.bring(delayed, to=one.return_path)
-        await post.forward(one.reply(from_=TOM, headers="In-Reply-To: <rewritten@relay.test>\r\n"))
+        await post.forward(one.reply(from_=TIM, headers="In-Reply-To: <rewritten@relay.test>\r\n"))
         assert (await post.now(one)).replied_at is not None
         assert (await post.now(two)).replied_at is None
 
@@ -199,3 +202,59 @@ async def test_a_person_who_quotes_a_refusal_kills_no_address(tmp_path: Path) ->
         now = await post.now(sent)
         assert (now.state, now.replied_at is not None) == (DeliveryState.SENT, True)
         assert await post.suppressed(BOB) == ()
+
+
+def steering(sent: Sent, author: str, stolen: str) -> bytes:
+    return sent.reply(from_=author, headers=f"In-Reply-To: <{stolen}>\r\n")
+
+
+async def test_what_somebody_refers_to_does_not_become_a_name_of_our_mail(tmp_path: Path) -> None:
+    stolen = "secret-thread-1@partner.test"
+    async with way_back(tmp_path) as post:
+        sent = await post.send(BOB)
+        automatic = sent.reply(
+            subject="Automatic reply: hello", headers=f"Auto-Submitted: auto-replied\r\nReferences: <{stolen}>\r\n"
+        )
+        await post.bring(automatic, to=sent.return_path, sender=BOB)
+        assert await post.edge.store.read(deliveries.by_relay_ids, post.org.id, [stolen]) == ()
+        report = sent.dsn("4.4.1", action="delayed").replace(
+            b"\r\nSubject:", f"\r\nReferences: <{stolen}>\r\nSubject:".encode(), 1
+        )
+        await post.bring(report, to=sent.return_path)
+        assert await post.edge.store.read(deliveries.by_relay_ids, post.org.id, [stolen]) == ()
+
+
+async def test_a_stolen_name_draws_nobody_elses_thread(tmp_path: Path) -> None:
+    stolen = "secret-thread-1@partner.test"
+    async with way_back(tmp_path) as post:
+        sent = await post.send(BOB)
+        renamed = sent.content.replace(sent.message_id.encode(), stolen.encode())
+        await post.bring(replace(sent, content=renamed).dsn("4.4.1", action="delayed"), to=sent.return_path)
+        assert len(await post.edge.store.read(deliveries.by_relay_ids, post.org.id, [stolen])) == 1
+        found = await post.edge.store.read(links.of_messages, post.org.id, [sent.delivery.message])
+        leads = {str(link.record) for link in found}
+        assert leads
+        box = f"bcc-{post.box.token}@{DOMAIN}"
+        copied = mail(from_="anna@acme.test", to="cfo@partner.test", headers=(f"References: <{stolen}>",))
+        by_anna = await post.bring(copied, to=box, sender="anna@acme.test")
+        assert not leads & await post.records(by_anna)
+        by_cfo = await post.forward(steering(sent, "cfo@partner.test", stolen))
+        assert not leads & await post.records(by_cfo)
+        assert (await post.now(sent)).replied_at is None
+        await post.forward(steering(sent, TIM, stolen))
+        assert (await post.now(sent)).replied_at is not None
+
+
+async def test_a_delivery_has_three_names_at_most_and_never_that_of_a_stored_mail(tmp_path: Path) -> None:
+    async with way_back(tmp_path) as post:
+        sent, other = await post.send_all(BOB, SUE)
+        third = await post.send(TOM)
+        names = [*(f"name-{number}@relay.test" for number in range(9)), third.message_id]
+        for name in reversed(names):
+            renamed = sent.content.replace(sent.message_id.encode(), name.encode())
+            await post.bring(replace(sent, content=renamed).dsn("4.4.1", action="delayed"), to=sent.return_path)
+        known = await post.edge.store.read(deliveries.relayed_as, post.org.id, names)
+        assert sorted(known) == [f"name-{number}@relay.test" for number in (6, 7, 8)]
+        assert {one.id for found in known.values() for one in found} == {sent.delivery.id}
+        await post.edge.store.write(lambda tx: deliveries.note_relay_ids(tx, other.delivery, ["its-own@relay.test"]))
+        assert len(await post.edge.store.read(deliveries.by_relay_ids, post.org.id, ["its-own@relay.test"])) == 1

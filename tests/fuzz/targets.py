@@ -32,7 +32,7 @@ def fields(raw: bytes) -> None:
     for mail in (raw, head % (kind, b"delivery-status") + raw, head % (kind, b"feedback-report") + raw):
         parsed = message.parse(mail)
         for in_text in (True, False):
-            assert len(dsn.read(parsed, in_text=in_text)) <= dsn.MAX_RECIPIENTS
+            assert len(dsn.read(parsed, in_text=in_text)) <= dsn.MAX_CHARS // 16
         arf.read(parsed)
 
 

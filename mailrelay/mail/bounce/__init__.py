@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mailrelay.mail import arf, automatic, dsn
 from mailrelay.mail.bounce import category, dialect, passed_on, unknown
-from mailrelay.mail.bounce.report import BouncedRecipient, BounceReport, Trouble
+from mailrelay.mail.bounce.report import MAX_RECIPIENTS, BouncedRecipient, BounceReport, Trouble
 from mailrelay.mail.bounce.returned import recipient_of, returned_headers
 from mailrelay.mail.message import ParsedMessage
 from mailrelay.model.feedback import Action, Category, Fault
@@ -36,7 +36,7 @@ def classify(parsed: ParsedMessage, *, envelope_from_null: bool = False) -> Boun
         return None if inner is None else _of_one(inner, envelope_from_null=False)
     more = [found for other in others if (found := _of_one(other, envelope_from_null=False))]
     rows = (row for found in (report, *more) if found.kind is report.kind for row in found.recipients)
-    return BounceReport(report.kind, tuple(rows)) if more else report
+    return BounceReport(report.kind, tuple(rows)[:MAX_RECIPIENTS], report.more) if more else report
 
 
 def _of_one(parsed: ParsedMessage, *, envelope_from_null: bool) -> BounceReport | None:
@@ -71,11 +71,12 @@ def _at_once(parsed: ParsedMessage, troubles: tuple[Trouble, ...]) -> bool:
 def _report(parsed: ParsedMessage, troubles: tuple[Trouble, ...]) -> BounceReport:
     # Of several recipients the text does not say which it is about.
     beside = _notice(parsed) if len(troubles) == 1 else ""
-    recipients = tuple(category.of_trouble(trouble, beside) for trouble in troubles)
-    actions = {one.action for one in recipients}
+    recipients = tuple(category.of_trouble(trouble, beside) for trouble in troubles[:MAX_RECIPIENTS])
+    more = troubles[MAX_RECIPIENTS:]
+    actions = {one.action for one in troubles}
     if Action.FAILED in actions:
-        return BounceReport(Kind.BOUNCE, recipients)
-    return BounceReport(Kind.DELAY if Action.DELAYED in actions else Kind.DELIVERED, recipients)
+        return BounceReport(Kind.BOUNCE, recipients, more)
+    return BounceReport(Kind.DELAY if Action.DELAYED in actions else Kind.DELIVERED, recipients, more)
 
 
 def _completed(parsed: ParsedMessage, troubles: tuple[Trouble, ...]) -> tuple[Trouble, ...]:

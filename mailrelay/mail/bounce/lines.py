@@ -7,7 +7,6 @@ a hostile mail linear.
 from __future__ import annotations
 
 import re
-from itertools import islice
 
 from mailrelay.mail.automatic import ends_as_bounce
 from mailrelay.mail.bounce.report import Trouble
@@ -19,7 +18,6 @@ from mailrelay.model.reply import EnhancedStatus
 MAX_CHARS = 64_000
 """How far a report is read; what a mail system has to say comes first."""
 MAX_DIAGNOSTIC = 1_000
-MAX_RECIPIENTS = 500
 
 ADDRESS = r'(?P<to>(?:"[^"\n]{1,64}"|[^\s<>()\[\],;:"@\\]{1,64})@\w[\w.-]{0,253})'
 """An address as reports show it, to be put into a dialect's pattern; the group is `to`."""
@@ -102,7 +100,7 @@ def troubles(text: str, opening: re.Pattern[str], *, action: Action | None = Non
     None when it matches nowhere. `action` is read from the words when not given. A recipient listed twice counts once.
     """
     found: dict[str, Trouble] = {}
-    matches = list(islice(opening.finditer(text), MAX_RECIPIENTS))
+    matches = list(opening.finditer(text[:MAX_CHARS]))
     overall = action or action_of(text)
     ends = [*(match.start() for match in matches[1:]), len(text)]
     for match, end in zip(matches, ends, strict=False):

@@ -8,6 +8,9 @@ from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.message import Kind
 from mailrelay.model.reply import EnhancedStatus
 
+MAX_RECIPIENTS = 1_000
+"""Recipients of one report that are judged and kept (B09); what is read of a report is bounded by its length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -40,3 +43,5 @@ class BounceReport:
 
     kind: Kind
     recipients: tuple[BouncedRecipient, ...]
+    more: tuple[Trouble, ...] = ()
+    """Whom it names behind the first `MAX_RECIPIENTS`, in order and not judged: whoever is looked for may be among them."""

@@ -64,6 +64,10 @@ class Traces:
     message_ids: tuple[str, ...]
     """Without angle brackets, as `ParsedMessage.message_id`."""
     delivery_ids: tuple[str, ...]
+    returned_ids: tuple[str, ...] = ()
+    """Of the message ids, those of the returned mail itself: what whoever returned it had it by."""
+    returned_to: str = ""
+    """The only address in the returned mail's To, which a report that names nobody is taken to be about; else ""."""
 
 
 def traces(parsed: ParsedMessage) -> Traces:
@@ -93,6 +97,8 @@ def traces(parsed: ParsedMessage) -> Traces:
         _first(envelope_ids),
         _first([*(_id(value) for value in ids), *parsed.parents]),
         _first(deliveries),
+        _first(_id(value) for value in (returned.all("Message-ID") if returned is not None else ())),
+        recipient_of(returned) if returned is not None and "To" in returned else "",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 
@@ -269,13 +270,13 @@ async def list_all(
 @router.get("/messages/{id}")
 async def show(app: App, caller: Reader, id: str) -> ShownJourney:  # noqa: A002
     """A message with its journey, by its id or by a queue id of it."""
-    return ShownJourney.told(await app.store.read(_journey, caller.org, id))
+    return ShownJourney.told(await app.store.read(_journey, caller, id))
 
 
 @router.get("/messages/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
 async def raw(app: App, caller: Reader, id: str) -> Response:  # noqa: A002
     """The message as it came or as it was submitted, byte for byte."""
-    message = await app.store.read(messages.get, caller.org, MessageId(id))
+    message = await app.store.read(_readable, caller, MessageId(id))
     return _attached(await app.bodies.read(message.raw), id)
 
 
@@ -294,7 +295,7 @@ async def show_arrival(app: App, caller: Reader, id: str) -> ShownArrival:  # no
 @router.get("/arrivals/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
 async def raw_arrival(app: App, caller: Administrator, id: str) -> Response:  # noqa: A002
     """What was received, byte for byte: also of a mail that could not be read."""
-    arrival = await app.store.read(_own, caller.org, QueueId(id))
+    arrival = await app.store.read(_own, caller, QueueId(id))
     return _attached(await app.bodies.read(arrival.raw), id)
 
 
@@ -329,32 +330,46 @@ def _place(after: str) -> Place | None:
         raise Invalid("after", "is not the `next` of a page") from None
 
 
-def _journey(tx: Tx, org: OrgId, name: str) -> Journey:
+def _readable(tx: Tx, caller: Caller, name: MessageId) -> Message:
+    """The message, where its bytes are the caller's to see: what stands for a mail of nobody's shows none."""
+    message = messages.get(tx, caller.org, name)
+    arrival = None if caller.installation or message.participants else arrivals.get(tx, message.queue_id)
+    if arrival is not None and unresolved.is_nobodys(tx, arrival):
+        raise Unknown("There is no such message")
+    return message
+
+
+def _journey(tx: Tx, caller: Caller, name: str) -> Journey:
+    org = caller.org
     if not name.startswith("Q"):
         return filings.journey(tx, org, MessageId(name))
-    arrival = _own(tx, org, QueueId(name))
+    arrival = _own(tx, caller, QueueId(name))
     known = messages.of_arrival(tx, org, arrival.id) or ((MessageId(arrival.message),) if arrival.message else ())
     if not known:
         raise Unknown(f"{name} is {arrival.state} and no message yet")
     return filings.journey(tx, org, known[0])
 
 
-def _own(tx: Tx, org: OrgId, name: QueueId) -> Arrival:
+def _own(tx: Tx, caller: Caller, name: QueueId) -> Arrival:
     arrival = arrivals.get(tx, name)
-    if arrival is None or arrival.org != org:
+    hidden = arrival is None or (not caller.installation and unresolved.is_nobodys(tx, arrival))
+    if arrival is None or arrival.org != caller.org or hidden:
         raise Unknown("There is no such arrival")
     return arrival
 
 
 def _newest_arrival(tx: Tx, caller: Caller) -> ShownArrival:
     newest = arrivals.newest(tx, caller.org)
-    if newest is None:
-        raise Unknown("There is no arrival yet")
-    return _arrival(tx, caller, newest)
+    while newest is not None:
+        # The operator sees what may be any organisation's; for the others the newest is behind it.
+        with suppress(Unknown):
+            return _arrival(tx, caller, newest)
+        newest = arrivals.newest(tx, caller.org, before=newest)
+    raise Unknown("There is no arrival yet")
 
 
 def _arrival(tx: Tx, caller: Caller, name: QueueId) -> ShownArrival:
-    one = _own(tx, caller.org, name)
+    one = _own(tx, caller, name)
     reason, failure = arrivals.why(tx, name)
     known = messages.of_arrival(tx, caller.org, name) or ((MessageId(one.message),) if one.message else ())
     return ShownArrival(

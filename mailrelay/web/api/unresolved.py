@@ -10,10 +10,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from mailrelay.errors import Invalid
+from mailrelay.errors import Conflict, Invalid, Unknown
 from mailrelay.filing import correct
 from mailrelay.ids import OrgId, UnresolvedId
 from mailrelay.model.address import Address
+from mailrelay.model.decision import HoldReason
 from mailrelay.model.message import Participant
 from mailrelay.model.record import RecordRef
 from mailrelay.store import messages, unresolved
@@ -92,14 +93,14 @@ async def list_all(
     limit: Limit = 100,
 ) -> object:
     """The open entries, oldest first."""
-    found = await app.store.read(_list, caller.org, user, after, limit)
+    found = await app.store.read(_list, caller, user, after, limit)
     return paged([_shown(one) for one in found], limit=limit, cursor=lambda one: one.id)
 
 
 @router.get("/unresolved/{id}")
 async def show(app: App, caller: Reader, id: str) -> EntryWithHelp:  # noqa: A002
     """One entry, open or resolved."""
-    listed, suggestion = await app.store.read(_show, caller.org, UnresolvedId(id))
+    listed, suggestion = await app.store.read(_show, caller, UnresolvedId(id))
     return EntryWithHelp(
         **_shown(listed).model_dump(),
         suggestion=None if suggestion is None else Suggested.model_validate(suggestion),
@@ -117,24 +118,44 @@ async def file(app: App, caller: Administrator, id: str, given: GivenFiling) -> 
 @router.post("/unresolved/{id}/dismiss", status_code=204)
 async def dismiss(app: App, caller: Administrator, id: str) -> None:  # noqa: A002
     """Decide that it is not to be filed; it is kept, on no record."""
-    await app.store.write(correct.dismiss, caller.org, UnresolvedId(id), by=caller.by, ids=app.ids, at=app.clock.now())
+    await app.store.write(_dismiss, app, caller, UnresolvedId(id))
 
 
 @router.post("/unresolved/{id}/release", status_code=204)
 async def release(app: App, caller: Administrator, id: str) -> None:  # noqa: A002
     """Give it back to the rules, its sender permitted this once."""
-    await app.store.write(correct.release, caller.org, UnresolvedId(id), by=caller.by, at=app.clock.now())
+    await app.store.write(_release, app, caller, UnresolvedId(id))
 
 
-def _list(tx: Tx, org: OrgId, user: str, after: str, limit: int) -> list[_Listed]:
+def _list(tx: Tx, caller: Caller, user: str, after: str, limit: int) -> list[_Listed]:
+    org = caller.org
     whose = find(tx, org, user).id if user else None
-    entries = unresolved.list_open(tx, org, user=whose, after=UnresolvedId(after) if after else None, limit=limit)
+    start = UnresolvedId(after) if after else None
+    entries = unresolved.list_open(tx, org, user=whose, after=start, limit=limit, nobodys=caller.installation)
     return _with_mail(tx, org, entries)
 
 
-def _show(tx: Tx, org: OrgId, entry: UnresolvedId) -> tuple[_Listed, Participant | None]:
-    (listed,) = _with_mail(tx, org, [unresolved.get(tx, org, entry)])
-    return listed, correct.suggestion(tx, org, entry)
+def _show(tx: Tx, caller: Caller, entry: UnresolvedId) -> tuple[_Listed, Participant | None]:
+    (listed,) = _with_mail(tx, caller.org, [_seen(tx, caller, entry)])
+    return listed, correct.suggestion(tx, caller.org, entry)
+
+
+def _dismiss(tx: Tx, app: Application, caller: Caller, entry: UnresolvedId) -> None:
+    _seen(tx, caller, entry)
+    correct.dismiss(tx, caller.org, entry, by=caller.by, ids=app.ids, at=app.clock.now())
+
+
+def _release(tx: Tx, app: Application, caller: Caller, entry: UnresolvedId) -> None:
+    _seen(tx, caller, entry)
+    correct.release(tx, caller.org, entry, by=caller.by, at=app.clock.now())
+
+
+def _seen(tx: Tx, caller: Caller, entry: UnresolvedId) -> Unresolved:
+    """The entry. Raises Unknown also for what may be another organisation's: that is for the operator alone."""
+    found = unresolved.get(tx, caller.org, entry)
+    if found.reason == HoldReason.UNATTRIBUTED and not caller.installation:
+        raise Unknown(f"There is no entry {entry} on the unresolved list")
+    return found
 
 
 def _with_mail(tx: Tx, org: OrgId, entries: Sequence[Unresolved]) -> list[_Listed]:
@@ -151,11 +172,13 @@ def _with_mail(tx: Tx, org: OrgId, entries: Sequence[Unresolved]) -> list[_Liste
 
 def _file(tx: Tx, app: Application, caller: Caller, entry: UnresolvedId, given: GivenFiling) -> tuple[RecordRef, ...]:
     now = app.clock.now()
+    held = _seen(tx, caller, entry)
+    if held.reason == HoldReason.UNATTRIBUTED:
+        raise Conflict(f"{entry} may be any organisation's mail, and is put on nobody's records; it can be dismissed")
     if given.create is None:
         correct.file_unresolved(tx, caller.org, entry, to=given.records, by=caller.by, ids=app.ids, at=now)
         return given.records
     address, name = _whom(tx, caller.org, entry, given)
-    held = unresolved.get(tx, caller.org, entry)
     owner = find(tx, caller.org, given.owner).id if given.owner else held.user
     made = correct.create_and_file(
         tx,
