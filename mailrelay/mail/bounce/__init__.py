@@ -120,7 +120,7 @@ def _notice(parsed: ParsedMessage) -> str:
 
 
 def _complained(complaint: arf.Complaint) -> tuple[BouncedRecipient, ...]:
-    names = complaint.recipients or ("",)
+    names = complaint.recipients[:MAX_RECIPIENTS] or ("",)
     return tuple(
         BouncedRecipient(
             name, None, None, complaint.type, Action.DELIVERED, Category.FEEDBACK, hard=False, fault=Fault.NEITHER

@@ -8,7 +8,7 @@ from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.message import Kind
 from mailrelay.model.reply import EnhancedStatus
 
-MAX_RECIPIENTS = 1_000
+MAX_RECIPIENTS = 500
 """Recipients of one report that are judged and kept (B09); what is read of a report is bounded by its length."""
 
 
