@@ -20,7 +20,7 @@ from mailrelay.ids import IdFactory, QueueId
 from mailrelay.mail import dsn, dsn_write
 from mailrelay.mail.compose import Person
 from mailrelay.model.address import Address
-from mailrelay.model.delivery import Delivery, DeliveryState
+from mailrelay.model.delivery import Delivery, DeliveryState, Notice
 from mailrelay.model.envelope import (
     Arrival,
     ArrivalState,
@@ -78,6 +78,7 @@ class Notifier:
         self._ids = ids
         self._clock = clock
         self._wait = settings.notice_wait
+        self._delay_after = timedelta(seconds=settings.delay_notice)
         self._lifetime = timedelta(seconds=settings.lifetime)
         self._hostname = hostname
         self._from = Person("Mail Delivery System", Address("MAILER-DAEMON", domain))
@@ -87,6 +88,8 @@ class Notifier:
         self._seen: dict[QueueId, float] = {}
         """When a submission was first seen to owe a notice: others of its recipients may fail in the same seconds."""
         self._failed: dict[QueueId, float] = {}
+        self._looked_at: Delivery | None = None
+        """The last of the held deliveries that were looked at; the next look begins behind it."""
 
     async def run(self) -> None:
         """Work until stopping is set. Raises Fatal."""
@@ -99,6 +102,7 @@ class Notifier:
         now = self._clock.monotonic()
         self._failed = {id_: again for id_, again in self._failed.items() if again > now}
         try:
+            await self._look_at_held()
             owing = await self._store.read(notices.waiting, skip=self._failed.keys())
             self._seen = {id_: self._seen.get(id_, now) for id_ in owing}
             for id_ in owing:
@@ -106,6 +110,22 @@ class Notifier:
                     await self._tell(id_)
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
+
+    async def _look_at_held(self) -> None:
+        """Owe their authors a notice of those that a suspension has held for long: no attempt of theirs ends, which would."""
+        if not self._delay_after:
+            return
+        now = self._clock.now()
+        held = await self._store.read(notices.held_untold, before=now - self._delay_after, after=self._looked_at)
+        # Those of which nothing is ever told stay where they are, and must not hide the others.
+        self._looked_at = held[-1] if held else None
+        owed = [
+            one.id
+            for one in held
+            if policy.owed(one, one.state, now=now, delay_after=self._delay_after) is Notice.DELAYED
+        ]
+        if owed:
+            await self._store.write(notices.owe_delayed, owed)
 
     async def _tell(self, queue_id: QueueId) -> None:
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 
+from mailrelay.clock import to_micros
 from mailrelay.ids import DeliveryId, QueueId
 from mailrelay.model.delivery import Attempt, Delivery, Notice
 from mailrelay.model.feedback import Action, Feedback
@@ -15,7 +17,7 @@ from mailrelay.model.organisation import Organisation
 from mailrelay.model.suppression import Suppression
 from mailrelay.store import deliveries, feedback, messages, organisations, suppressions
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import delivery
+from mailrelay.store.tables import HELD_UNTOLD, delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,22 @@ def owed(tx: Tx, queue_id: QueueId) -> Owed | None:
         if first.mail_from is None
         else next(iter(suppressions.holding(tx, first.org, [first.mail_from.key])), None),
     )
+
+
+def held_untold(tx: Tx, *, before: datetime, after: Delivery | None = None, limit: int = 100) -> tuple[Delivery, ...]:
+    """A page of the held deliveries from before this moment, of no job, of which nothing is owed or was told; oldest first."""
+    page = select(delivery).where(HELD_UNTOLD, delivery.c.created_at <= to_micros(before))
+    if after is not None:
+        page = page.where(tuple_(delivery.c.created_at, delivery.c.id) > (to_micros(after.created_at), after.id))
+    found = tx.execute(page.order_by(delivery.c.created_at, delivery.c.id).limit(limit))
+    return tuple(deliveries.from_row(row._mapping) for row in found)
+
+
+def owe_delayed(tx: Tx, ids: Collection[DeliveryId]) -> int:
+    """Note that the authors of these, where they are held still, are to be told of the delay; of how many."""
+    return tx.execute(
+        update(delivery).where(delivery.c.id.in_(sorted(ids)), HELD_UNTOLD).values(notice=Notice.DELAYED)
+    ).rowcount
 
 
 def take(tx: Tx, told: Sequence[Delivery], *, noticed: bool) -> bool:

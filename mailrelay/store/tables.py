@@ -39,6 +39,7 @@ Serial = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER is SQLit
 
 # Queries use these very words: SQLite takes a partial index only for the condition that it was made with.
 ARRIVALS_IN_FLIGHT = text("state IN ('accepted', 'working', 'unresolved')")
+HELD_UNTOLD = text("state = 'held' AND job = '' AND notice = '' AND noticed = ''")
 DELIVERIES_IN_FLIGHT = text("state IN ('scheduled', 'held', 'queued', 'sending')")
 
 
@@ -378,6 +379,7 @@ delivery = Table(
     _partial("ix_delivery_blamed", "org", "ended_at", where="fault = 'sender'"),
     _partial("ix_delivery_job", "org", "job", "state", where="job <> ''"),
     _partial("ix_delivery_held", "org", "held_by", where="state = 'held'"),
+    _partial("ix_delivery_held_untold", "created_at", "id", where=HELD_UNTOLD.text),
     _partial("ix_delivery_lost", "org", "recipient_key", "ended_at", where="state IN ('bounced', 'expired')"),
     _partial("ix_delivery_notice", "queue_id", where="notice <> ''"),
     Index("ix_delivery_queue_id", "queue_id"),

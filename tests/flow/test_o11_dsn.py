@@ -24,12 +24,23 @@ from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
 from mailrelay.model.message import Direction, Kind
 from mailrelay.model.organisation import Right
+from mailrelay.model.sending import Scope, Sending
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import consequences
 from mailrelay.outbound.submission import Submitted
 from mailrelay.smtp.address import parse_address
-from mailrelay.store import deliveries, dkim_keys, events, feedback, ledger, messages, organisations, suppressions
+from mailrelay.store import (
+    deliveries,
+    dkim_keys,
+    events,
+    feedback,
+    ledger,
+    messages,
+    organisations,
+    suppressions,
+    suspensions,
+)
 from mailrelay.store.base import Tx
 from mailrelay.upkeep import signing
 from tests.support import factory
@@ -185,6 +196,36 @@ async def test_o11_a_mail_that_is_late_is_told_of_once_and_then_delivered(tmp_pa
         assert f"{original.expires_at:%Y-%m-%d}" in text
         assert (original.state, original.noticed) == (SENT, Notice.DELAYED)
         assert (await us.store.read(messages.get, us.org.id, one.message)).kind is Kind.DELAY
+
+
+async def test_o18_the_author_of_a_mail_that_a_suspension_holds_is_told_once(tmp_path: Path) -> None:
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        domain = Sending(Scope.DOMAIN, "acme.test")
+        submitted, never = await us.submit(), await us.submit(recipients=(to("never@b.test", Notify.NEVER),))
+        job = await us.submit(job="spring")
+        hold = {"sending": domain, "reason": "our keys changed", "evidence": "by hand", "by": "U1"}
+        await us.store.write(suspensions.suspend, org=us.org.id, at=us.clock.now(), **hold)
+        us.start()
+        for each in (submitted, never, job):
+            await us.until(each, DeliveryState.HELD)
+        service = notifier(us)
+        for hours, expected in ((3.9, 0), (0.2, 1), (24, 1)):
+            us.clock.advance(timedelta(hours=hours))
+            for _ in range(3):
+                await service.look()
+            assert len(await notices(us)) == expected, hours
+        await sent_notice(us)
+        (report,) = sink.messages
+        text, (_, group), _ = dsn(report)
+        assert parse(report.content).subject == "Delayed: hello"
+        assert (group["Action"], group["Status"]) == ("delayed", "4.3.2")
+        assert "Will-Retry-Until" not in group
+        assert "mail from acme.test is stopped for now" in " ".join(text.split())
+        assert (await us.delivery(submitted.deliveries[0])).noticed is Notice.DELAYED
+        await us.store.write(suspensions.resume, us.org.id, domain, by="U1", at=us.clock.now())
+        await us.until(submitted)
+        await service.look()
+        assert len(await notices(us)) == 1
 
 
 async def test_fault_q07_an_expired_mail_is_one_dsn_that_says_what_stood_in_the_way(tmp_path: Path) -> None:

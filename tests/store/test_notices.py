@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from mailrelay.ids import QueueId
 from mailrelay.model.delivery import Delivery, DeliveryState, Notice
-from mailrelay.store import ledger, notices
+from mailrelay.model.sending import Scope, Sending
+from mailrelay.store import ledger, notices, suspensions
 from tests.store.explain import AnyStore, watched
 from tests.support.clock import FakeClock
 from tests.support.notices import notices as queued
@@ -44,6 +46,29 @@ async def test_an_owed_notice_is_found_with_what_is_known_of_it(store: AnyStore,
         assert (owed.message.subject, owed.suppressed, owed.came_back) == ("hello", None, {})
         assert await store.read(notices.waiting, skip={queue_id}) == ()
         assert await store.read(notices.owed, QueueId("Q0")) is None
+
+
+async def test_what_is_held_and_untold_is_found_by_its_index_and_owed_once(
+    store: AnyStore, clock: FakeClock, tmp_path: Path
+):
+    async with relay(tmp_path, store=store, clock=clock, route="mx") as us:
+        submitted = [await us.submit(raw=us.mail(body=b"%d\r\n" % number)) for number in range(2)]
+        first, second = sorted(one.deliveries[0] for one in submitted)  # of one moment
+        for sending in (Sending(Scope.DOMAIN, "acme.test"), Sending(Scope.JOB, "spring")):
+            await store.write(
+                suspensions.suspend, org=us.org.id, sending=sending, reason="", evidence="", by="", at=clock.now()
+            )
+        async with watched(store) as watch:
+            held = await store.read(notices.held_untold, before=clock.now())
+            assert [one.id for one in held] == [first, second]
+            assert [one.id for one in await store.read(notices.held_untold, before=clock.now(), after=held[0])] == [
+                second
+            ]
+            assert await store.read(notices.held_untold, before=clock.now() - timedelta(seconds=1)) == ()
+            assert await store.write(notices.owe_delayed, [first]) == 1
+            assert await store.write(notices.owe_delayed, [first]) == 0
+        watch.check()
+        assert [one.id for one in await store.read(notices.held_untold, before=clock.now())] == [second]
 
 
 async def test_taking_is_once_and_all_or_nothing(store: AnyStore, clock: FakeClock, tmp_path: Path):

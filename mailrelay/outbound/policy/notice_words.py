@@ -26,12 +26,14 @@ _OURS = frozenset({Stage.RESOLVE, Stage.TLS, Stage.AUTH})
 _EXPIRED = EnhancedStatus(4, 4, 7)  # RFC 3463 §3.5
 _INTERRUPTED = EnhancedStatus(4, 4, 2)
 _NOT_TRIED = EnhancedStatus(4, 4, 1)
+_HELD = EnhancedStatus(4, 3, 2)  # RFC 3463 §3.4: not accepting, as its administrator has it
 _SUPPRESSED = EnhancedStatus(5, 7, 1)
 _BLAMED = "The address is not the reason: what sends for you is not trusted there. Show this notice to those who run your mail."
 _OUR_TROUBLE = (
     "The address is not the reason: what sends your mail has trouble of its own, and could not pass it on. Show this notice to"
     " those who run your mail, and send it again when they say that it works."
 )
+_STOPPED = "You need not send it again. Those who run your mail can say why it is stopped."
 _ADVICE = {
     Category.USER_UNKNOWN: "Check the address for mistakes, or ask the person for the one they use now.",
     Category.HOST_UNKNOWN: "Check what stands behind the @ for mistakes.",
@@ -99,6 +101,8 @@ def _expired(facts: Facts) -> Told:
 
 
 def _delayed(facts: Facts) -> Told:
+    if facts.delivery.state is DeliveryState.HELD:
+        return _held(facts)
     reply, by_remote = _reply(facts)
     until = facts.delivery.expires_at
     happened = f"It has not arrived yet, and goes on being offered until {_day(until)}. "
@@ -109,6 +113,19 @@ def _delayed(facts: Facts) -> Told:
         by_remote=by_remote,
         fallback=_NOT_TRIED,
         retry_until=until,
+    )
+
+
+def _held(facts: Facts) -> Told:
+    # No day until which it is tried: what is held gets that time back.
+    domain = facts.delivery.sender_domain
+    return Told(
+        recipient=facts.delivery.recipient,
+        action=Action.DELAYED,
+        status=_HELD,
+        happened=f"It has not been sent yet: mail from {domain} is stopped for now, and goes out when those who run your mail resume it.",
+        advice=_STOPPED,
+        last_attempt=None if facts.attempt is None else facts.attempt.began_at,
     )
 
 

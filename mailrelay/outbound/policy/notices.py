@@ -10,15 +10,15 @@ from mailrelay.model.envelope import Channel, Notify
 _FAILED = frozenset(
     {DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.FAILED, DeliveryState.SUPPRESSED}
 )  # not CANCELLED: whoever did that knows
-_LEFT_TO_WAIT = frozenset({DeliveryState.QUEUED, DeliveryState.SENDING})
+_LEFT_TO_WAIT = frozenset({DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.HELD})
 _SAYS_ENOUGH = frozenset({Channel.NOTICE, Channel.MASS, Channel.AUTORESPONDER})
 
 
 def owed(delivery: Delivery, state: DeliveryState, *, now: datetime, delay_after: timedelta) -> Notice:
     """What `delivery.notice` is to be now that the delivery comes to `state`.
 
-    FAILED once, when it ended without arriving; DELAYED once, when it was tried and waits longer than `delay_after` (nought:
-    never). What an earlier state left owed and is not true any more is taken back: NONE.
+    FAILED once, when it ended without arriving; DELAYED once, when it was tried, or is held by a suspension, and waits longer than
+    `delay_after` (nought: never). What an earlier state left owed and is not true any more is taken back: NONE.
 
     Nothing ever for the null reverse-path (RFC 5321 §6.1: no loop of notices), for notices themselves, and for what is part of
     a job: its events and rates say it, and ten thousand mails to its author would not (O18).
@@ -31,7 +31,8 @@ def owed(delivery: Delivery, state: DeliveryState, *, now: datetime, delay_after
     asked = delivery.recipient.notify or {Notify.FAILURE, Notify.DELAY}
     if state in _FAILED:
         return Notice.FAILED if Notify.FAILURE in asked else Notice.NONE
-    waits = state in _LEFT_TO_WAIT and delivery.attempts > 0
+    waits = delivery.held_by != "" if state is DeliveryState.HELD else delivery.attempts > 0
+    waits = waits and state in _LEFT_TO_WAIT
     if not waits or Notify.DELAY not in asked or delivery.noticed is Notice.DELAYED or not delay_after:
         return Notice.NONE
     return Notice.DELAYED if now - delivery.created_at >= delay_after else Notice.NONE

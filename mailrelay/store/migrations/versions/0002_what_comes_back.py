@@ -193,6 +193,15 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'held'"),
         postgresql_where=sa.text("state = 'held'"),
     )
+    untold = "state = 'held' AND job = '' AND notice = '' AND noticed = ''"
+    op.create_index(
+        "ix_delivery_held_untold",
+        "delivery",
+        ["created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text(untold),
+        postgresql_where=sa.text(untold),
+    )
     op.create_index(
         "ix_delivery_job",
         "delivery",
