@@ -15,7 +15,7 @@ from mailrelay.model.message import Kind
 from mailrelay.store.base import InsertInto, Tx, for_both
 from mailrelay.store.tables import attempt, delivery, feedback
 
-_OVERTAKEN = ("arrival", "delivery", "tie", "believed", "at")
+_OVERTAKEN = ("arrival", "delivery", "hard", "tie", "believed", "at")
 
 
 def _add(insert: InsertInto) -> Any:

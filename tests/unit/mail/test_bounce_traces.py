@@ -44,6 +44,8 @@ def test_a_report_says_what_it_is_about_in_four_ways(kind, newline):
         envelope_ids=("d1+2Bx", "d1+x"),
         message_ids=("gmail@crm.example", "one@crm.example"),
         delivery_ids=("D01",),
+        returned_ids=("one@crm.example",),
+        returned_to="ann@shop.example",
     )
 
 
@@ -80,7 +82,7 @@ def test_ses_tells_of_a_mail_by_its_fields():
         },
     }  # fmt: skip
     found = read(f"From: no-reply@sns.amazonaws.com\nSubject: x\n\n{json.dumps(told)}\n")
-    assert found == Traces(("b+ses@bounce.crm.example",), (), ("one@crm.example",), ("D01",))
+    assert found == Traces(("b+ses@bounce.crm.example",), (), ("one@crm.example",), ("D01",), ("one@crm.example",))
 
 
 def test_a_mail_that_is_about_nothing_has_no_traces():
