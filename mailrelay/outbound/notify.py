@@ -148,7 +148,7 @@ class Notifier:
         if not true:
             return
         if not owed.organisation.settings.notify_authors:
-            if await self._store.write(_forget, true):
+            if await self._store.write(notices.take, true, noticed=True):
                 _count(true, "withheld")
             return
         author = true[0].mail_from

@@ -91,15 +91,15 @@ def _new_to(tx: Tx, org: OrgId, gained: AbstractSet[tuple[str, RecordRef]]) -> d
         (row.key, RecordRef(row.module, row.record)): from_micros(row.until)
         for row in tx.execute(select(former_address).where(former_address.c.org == org, former_address.c.key.in_(keys)))
     }
-    new = {key: ref for key, ref in gained if (key, ref) not in had}
-    again = {key: ref for key, ref in gained if (key, ref) in had and key not in new}
+    new = {key: ref for key, ref in sorted(gained) if (key, ref) not in had}
+    again = [(key, ref) for key, ref in sorted(gained) if (key, ref) in had and key not in new]
     if again:
         since: dict[str, datetime] = {}
-        for one in suppressions.holding(tx, org, sorted(again)):
+        for one in suppressions.holding(tx, org, sorted({key for key, _ in again})):
             if one.reason in BOUNCED:
                 since[one.key] = min(one.since, since.get(one.key, one.since))
         # Suppressed only after this record had lost it: what bounced was somebody else's.
-        new |= {key: ref for key, ref in again.items() if key in since and since[key] > had[key, ref]}
+        new |= {key: ref for key, ref in again if key in since and since[key] > had[key, ref]}
     return new
 
 

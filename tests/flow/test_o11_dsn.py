@@ -41,6 +41,7 @@ from mailrelay.store import (
     suppressions,
     suspensions,
 )
+from mailrelay.store import notices as store_notices
 from mailrelay.store.base import Tx
 from mailrelay.upkeep import signing
 from tests.support import factory
@@ -226,6 +227,21 @@ async def test_o18_the_author_of_a_mail_that_a_suspension_holds_is_told_once(tmp
         await us.until(submitted)
         await service.look()
         assert len(await notices(us)) == 1
+
+
+async def test_o18_a_held_mail_whose_author_is_not_to_be_told_is_looked_at_once(tmp_path: Path) -> None:
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        quiet = replace(us.org, settings=OrganisationSettings(notify_authors=False))
+        await us.store.write(organisations.update_organisation, quiet)
+        (held,) = (await us.submit()).deliveries
+        hold = {"sending": Sending(Scope.DOMAIN, "acme.test"), "reason": "", "evidence": "", "by": "U1"}
+        await us.store.write(suspensions.suspend, org=us.org.id, at=us.clock.now(), **hold)
+        us.clock.advance(timedelta(hours=5))
+        await notifier(us).look()
+        one = await us.delivery(held)
+        assert (one.notice, one.noticed) == (Notice.NONE, Notice.DELAYED)
+        assert await us.store.read(store_notices.held_untold, before=us.clock.now()) == ()
+        assert not await notices(us)
 
 
 async def test_fault_q07_an_expired_mail_is_one_dsn_that_says_what_stood_in_the_way(tmp_path: Path) -> None:
