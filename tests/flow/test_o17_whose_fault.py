@@ -115,7 +115,10 @@ async def test_o17_by_hand_a_domain_is_held_and_resumed(tmp_path: Path):
             given = {"scope": "domain", "name": "ACME.test", "reason": "our keys changed"}
             refused = await boss.post(f"{V1}/suspensions", json=given | {"name": "acne.test"})
             assert refused.status == 404
-            assert refused.json["detail"] == "The organisation sends no mail for acne.test; its domains are acme.test, home.test"
+            assert (
+                refused.json["detail"]
+                == "The organisation sends no mail for acne.test; its domains are acme.test, home.test"
+            )
             made = await boss.post(f"{V1}/suspensions", json=given)
             assert (made.status, made.json["name"]) == (201, "acme.test")
             assert (await boss.post(f"{V1}/suspensions", json=given)).status == 409
