@@ -26,7 +26,7 @@ from mailrelay.model.event import EventType
 from mailrelay.model.feedback import BELIEVED, REPORTS, Action, Feedback, Tie
 from mailrelay.model.message import Kind, Message, ParticipantRole
 from mailrelay.model.suppression import SuppressionReason
-from mailrelay.outbound import consequences
+from mailrelay.outbound import consequences, unsubscribe
 from mailrelay.outbound.policy import blame
 from mailrelay.outbound.verdict import Answered, reported
 from mailrelay.rules import domains
@@ -252,8 +252,14 @@ def _complained(tx: Tx, arrival: Arrival, delivery: Delivery, kind: str, returns
         now=at,
     )
     if new:
-        consequences.unsubscribed(
-            tx, delivery.org, blame.sendings(delivery), by=arrival.id, at=at, brakes=returns.brakes
+        unsubscribe.count(
+            tx,
+            delivery.org,
+            delivery.address,
+            blame.sendings(delivery),
+            by=arrival.id,
+            at=at,
+            brakes=returns.brakes,
         )
 
 

@@ -53,7 +53,9 @@ def test_the_streak_is_what_came_back_in_a_row(ends: str, count: int) -> None:
 
 
 def test_a_mail_sent_a_day_ago_has_arrived() -> None:
-    arrived = [End(state=DeliveryState.SENT, hard=False, fault=None, category=None, at=NOW - timedelta(days=1), said="")]
+    arrived = [
+        End(state=DeliveryState.SENT, hard=False, fault=None, category=None, at=NOW - timedelta(days=1), said="")
+    ]
     assert standing.streak([*arrived, *history("bbb")], now=NOW, since=NOW - timedelta(days=300)) == ()
 
 
