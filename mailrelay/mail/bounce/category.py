@@ -119,8 +119,8 @@ _CODE = {
 _QUOTED = re.compile(
     r"(?<![\w.])(?:[45]\d\d(?:[ -]|: ?)(?:#?[45]\.\d{1,3}\.\d{1,3}[ :]|(?=[^\d\s]))|[45]\.\d{1,3}\.\d{1,3} (?=[^\W\d_]))"
 )
-# A status that stands in the text alone, behind a name or at its end: "cuda_nsu 5.4.1 …", "… (#5.1.1)".
-_STATUS_IN_TEXT = re.compile(r"(?<![\w.])([45])\.(\d)\.(\d{1,3})(?![\w.]*\d)")
+# A status that stands in the text alone, behind a mark or at its end: "cuda_nsu 5.4.1 …", "… (#5.1.1)"; no version of a program.
+_STATUS_IN_TEXT = re.compile(r"(?:^|[#(\[:;,<]\s?|_\w{1,20}\s)([45])\.(\d)\.(\d{1,3})(?![\w.]*\d)")
 # How Exim, Postfix and DragonFly report at which command the other host said no.
 _BEFORE_RCPT_IN_WORDS = re.compile(
     r"(?:after|in reply to|did not like our) (?:mail from|ehlo|helo|initial connection|starttls|end of starttls)",

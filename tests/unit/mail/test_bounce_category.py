@@ -166,3 +166,19 @@ def test_a_hostile_text_costs_no_time(text):
     began = time.thread_time()
     category.judge(None, None, text)
     assert time.thread_time() - began < 0.1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Mailbox not available on this server, please try again later",
+        "User not available on this host right now",
+        "Recipient verification via LDAP failed",
+        "User lookup in LDAP failed: timeout",
+        "Verification against directory failed, try later",
+        "Refused. Powered by XMail 5.1.1",
+        "domena odesilatele neexistuje",
+    ],
+)
+def test_a_host_in_trouble_and_a_programs_version_kill_no_address(said):
+    assert not judge(None, 550, said).hard

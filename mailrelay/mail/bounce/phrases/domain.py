@@ -91,7 +91,7 @@ dominio|servidor * desconocido|inexistente|existe|encontrado|desconhecido|sconos
 domein * onbekend|bestaat
 домен * не|существует|найден
 dns hard error
-domena|domen * neexistuje|neznama|bulunamadi
+domena|domen neexistuje|neznama|bulunamadi
 no mx for|at|in|of
 """
 UNKNOWN_IN_CJK = """

@@ -266,7 +266,6 @@ kayttajaa|vastaanottajaa ei
 not exist|exists that|this|such user|recipient|mailbox|account|address
 not know|recognize|recognise that|this|such user|recipient|mailbox|account
 WHO not available here
-WHO not available at|on|in this|our domain|host|server|site|system|company
 not in|on valid? recipient|user|mailbox|account list|table|map|database
 no longer works|employed|working|with here|at|for|us|our|this|company
 WHO not provisioned
@@ -290,7 +289,6 @@ tuntematon vastaanottaja|kayttaja|osoite
 χρηστης|παραληπτης * δεν υπαρχει|βρεθηκε
 validrcptto
 failed recipient|user|mailbox|address validation|verification|verify|check
-verify|verification|validation|lookup from|in|via|against ldap|directory|database failed
 error dd no longer valid|exists|active
 user or domain * unknown
 previously|already bounced address|recipient|mailbox
