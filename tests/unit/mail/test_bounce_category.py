@@ -181,4 +181,4 @@ def test_a_hostile_text_costs_no_time(text):
     ],
 )
 def test_a_host_in_trouble_and_a_programs_version_kill_no_address(said):
-    assert not judge(None, 550, said).hard
+    assert not category.judge(None, 550, said).hard
