@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from mailrelay.mail import charset
 
 MAX_CHARS = 2 * 1024 * 1024
-MAX_TAGS = 15_000
+MAX_TAGS = 10_000
 """More than any letter has; what follows is not read."""
 MAX_QUOTE_DEPTH = 20
 
