@@ -11,7 +11,7 @@ from hypothesis import settings
 settings.register_profile("mailrelay", deadline=None)
 settings.load_profile("mailrelay")
 
-_MISSING = re.compile(r"([\w.-]+) is missing: apt-get install ([\w.+-]+)")
+_MISSING = re.compile(r"([\w.-]+) is missing: ([^'\n]+)")
 
 
 def pytest_collection_finish() -> None:
@@ -21,14 +21,14 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name each program that tests went without (tests.support.peers.need), and how many tests that were."""
+    """Name what tests went without (tests.support.peers.need), how many tests that were, and where it is to be had."""
     tests: dict[tuple[str, str], int] = {}
     for outcome in ("skipped", "failed", "error"):
         for report in terminalreporter.getreports(outcome):
             if found := _MISSING.search(report.longreprtext if outcome != "skipped" else str(report.longrepr)):
-                tool, package = found[1], found[2]
-                tests[tool, package] = tests.get((tool, package), 0) + 1
+                peer, remedy = found[1], found[2]
+                tests[peer, remedy] = tests.get((peer, remedy), 0) + 1
     if tests:
         terminalreporter.section("Missing peers")
-        for (tool, package), number in sorted(tests.items()):
-            terminalreporter.line(f"{tool} ({number} tests): apt-get install {package}")
+        for (peer, remedy), number in sorted(tests.items()):
+            terminalreporter.line(f"{peer} ({number} tests): {remedy}")

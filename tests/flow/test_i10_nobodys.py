@@ -18,6 +18,7 @@ from mailrelay.model.envelope import Arrival, ArrivalState
 from mailrelay.model.organisation import Right
 from mailrelay.service import Stopping
 from mailrelay.store import messages, unresolved
+from mailrelay.web.api import messages as api_messages
 from mailrelay.web.identity import ORGANISATION_HEADER
 from tests.support import factory
 from tests.support.edge import edge
@@ -83,6 +84,24 @@ async def test_no_token_of_an_organisation_shows_it_by_any_route(house: House) -
             assert refused.status == 404, (action, refused.body)
     assert await house.api.store.read(messages.of_arrival, arrival.org, arrival.id) == ()
     assert await house.post.is_balanced()
+
+
+async def test_the_newest_arrival_is_looked_for_in_bounded_steps_however_many_are_hidden(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await untied(house)
+    await untied(house)
+    looked: list[object] = []
+    newest = api_messages.arrivals.newest
+
+    def counted(*asked: Any, **more: Any) -> Any:
+        looked.append(more)
+        return newest(*asked, **more)
+
+    monkeypatch.setattr(api_messages, "_MOST_HIDDEN", 1)
+    monkeypatch.setattr(api_messages.arrivals, "newest", counted)
+    assert (await house.first.get(f"{V1}/arrivals/latest")).status == 404
+    assert len(looked) == 2
 
 
 async def test_the_operator_reads_it_releases_it_and_dismisses_it_but_files_it_on_nobody(house: House) -> None:

@@ -97,7 +97,7 @@ class Sender:
         """The mails that came back of a case, oldest first, once there are `number`."""
 
         if not case.possible:
-            pytest.skip("this machine has no DNS that denies a name")
+            pytest.skip("DNS is missing: a resolver that denies the names which do not exist")
 
         def come() -> bool:
             self._look()
