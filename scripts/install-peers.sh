@@ -3,7 +3,7 @@
 # They are installed only: none is started, none is left running, none starts with the machine.
 set -eu
 
-packages="postfix swaks libnet-ssleay-perl dovecot-lmtpd opendkim opendkim-tools prometheus strace eatmydata"
+packages="postfix swaks libnet-ssleay-perl dovecot-lmtpd opendkim opendkim-tools prometheus strace eatmydata unbound fiu-utils faketime nftables iproute2"
 # Debian lets only one mail system be installed, so Exim is unpacked beside the system (tests/support/peers.py looks there).
 unpacked="exim4-base exim4-daemon-light"
 beside=/opt/mailrelay-peers/exim
@@ -66,7 +66,7 @@ if ! has_exim && ! unpack_exim; then
 fi
 
 if [ -d /run/systemd/system ]; then
-  for service in postfix dovecot opendkim prometheus; do
+  for service in postfix dovecot opendkim prometheus unbound; do
     case "$missing " in *" $service "* | *" $service-lmtpd "*) systemctl disable --quiet --now "$service" ;; esac
   done
 fi

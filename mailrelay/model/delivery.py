@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId
+from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailParams
 from mailrelay.model.feedback import Category, Fault
@@ -34,6 +34,15 @@ class DeliveryState(StrEnum):
 IN_FLIGHT_DELIVERIES = frozenset(
     {DeliveryState.SCHEDULED, DeliveryState.HELD, DeliveryState.QUEUED, DeliveryState.SENDING}
 )
+
+
+HELD_BY_HAND = "hand"
+"""`Delivery.held_by` of what somebody holds (R3)."""
+POISON = "poison"
+"""… of what our own code failed on again and again: it is set aside (Q03)."""
+UNCONFIRMED = "unconfirmed"
+"""… of mass mail that was cut off between the final dot and the reply: it may have been taken, so it is not sent again by itself
+(D11, M09)."""
 
 
 class DeliveryStatus(StrEnum):
@@ -176,6 +185,10 @@ class Attempt:
     host: str
     tls: TlsProof | None
     outcome: Outcome | None
+    source: str = ""
+    """The egress source that it was made from; "" for the system's own address."""
+    dotted: bool = False
+    """Of mass mail: the final dot was about to be sent, so that the mail may have been taken (D11)."""
 
 
 class Notice(StrEnum):
@@ -210,7 +223,7 @@ class Delivery:
     job: str = ""
     """What its author calls the mass of mail that it is part of; "" for single mail (O18)."""
     held_by: str = ""
-    """Why it is held: `scope:name` of a suspension."""
+    """Why it is held: `scope:name` of a suspension, or one of HELD_BY_HAND, POISON and UNCONFIRMED."""
     ended_at: datetime | None = None
     """When it came to an end; of what was sent, until it bounces, when the next hop took it."""
     category: Category | None = None
@@ -222,6 +235,14 @@ class Delivery:
     notice: Notice = Notice.NONE
     """What its author is still owed; `noticed` is the last that was queued for them (O11)."""
     noticed: Notice = Notice.NONE
+    author: UserId | None = None
+    """Who submitted it, and may change it while it is scheduled; None for a notice of our own."""
+    scheduled_for: datetime | None = None
+    """When its author wanted it to go; None: at once (O5)."""
+    faults: int = 0
+    """Attempts that our own code failed in, or that the process died in (Q03)."""
+    trace: str = ""
+    """What our code said when it failed last."""
 
     @property
     def sender_domain(self) -> str:

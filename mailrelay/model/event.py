@@ -41,6 +41,15 @@ class EventType(StrEnum):
     SENDING_WARNED = "sending.warned"  # a job or domain comes near its brake (O18)
     SENDING_SUSPENDED = "sending.suspended"
     SENDING_RESUMED = "sending.resumed"
+    DELIVERY_SCHEDULED = (
+        "delivery.scheduled"  # to go at a time; also when its author moves it, or somebody's absence does (O5, I25)
+    )
+    DELIVERY_EDITED = "delivery.edited"  # its author changed what will be sent
+    DELIVERY_HELD = "delivery.held"  # by a person, as poison, or unconfirmed; why is in the data (R3, Q03, D11)
+    DELIVERY_RELEASED = "delivery.released"
+    DELIVERY_HASTENED = "delivery.hastened"  # due at once because somebody asked
+    QUEUE_CHANGED = "queue.changed"  # somebody's operation on many deliveries is done: what, which, how many (R3)
+    NEXT_HOP_PAUSED = "next_hop.paused"  # a smart host refuses our credentials or our mail, so that nothing goes to it for a while (N11)
     ADDRESS_SUPPRESSED = "address.suppressed"
     SUPPRESSION_LIFTED = "suppression.lifted"
     ADDRESS_AWAY = "address.away"  # an automatic reply says that its owner is away, and mostly until when (I25)

@@ -14,6 +14,8 @@ class Scope(StrEnum):
 
     JOB = "job"  # what its author calls so: a mass mail
     DOMAIN = "domain"  # all that is sent for a domain, by its envelope sender
+    DESTINATION = "destination"  # all that goes to a recipient domain, or to whatever an MX site takes
+    SOURCE = "source"  # all that leaves by an egress source
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -78,7 +78,14 @@ class BatchRunner:
                     )
                 parcels = tuple(self._letters.parcel(one) for one in begun)
                 await self._courier.deliver(
-                    DeliveryBatch(destination=destination, parcels=parcels, letters=self._letters, report=report)
+                    DeliveryBatch(
+                        destination=destination,
+                        parcels=parcels,
+                        letters=self._letters,
+                        report=report,
+                        way=await self._courier.way(begun[0]),
+                        before_dot=_before_dot,
+                    )
                 )
         except asyncio.CancelledError:
             end(queue.CUT_OFF)
@@ -130,6 +137,10 @@ class _Attempts:
         metrics.delivery_seconds.observe(now - self._since)
         self._since = now
         return self._open.pop(id_)
+
+
+async def _before_dot(_: Sequence[DeliveryId]) -> None:
+    """Nothing is written down yet."""
 
 
 def _begin(tx: Tx, held: Sequence[Delivery], *, host: str, now: datetime) -> tuple[list[Delivery], list[Settlement]]:

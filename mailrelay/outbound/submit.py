@@ -198,6 +198,7 @@ class Submitter:
                 last_reply="",
                 lease=None,
                 job=submission.job,
+                author=submission.user,
             )
             for id_, recipient in zip(ids, recipients, strict=True)
         )

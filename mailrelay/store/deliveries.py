@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, and_, case, func, select, text, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
-from mailrelay.ids import DeliveryId, Digest, MessageId, NodeId, OrgId, QueueId
+from mailrelay.ids import DeliveryId, Digest, MessageId, NodeId, OrgId, QueueId, UserId
 from mailrelay.model.delivery import (
     IN_FLIGHT_DELIVERIES,
     Attempt,
@@ -387,6 +387,10 @@ def from_row(row: RowMapping) -> Delivery:
         complained_at=None if row["complained_at"] is None else from_micros(row["complained_at"]),
         notice=Notice(row["notice"]),
         noticed=Notice(row["noticed"]),
+        author=UserId(row["author"]) if row["author"] else None,
+        scheduled_for=None if row["scheduled_for"] is None else from_micros(row["scheduled_for"]),
+        faults=row["faults"],
+        trace=row["trace"],
     )
 
 
@@ -399,4 +403,6 @@ def _attempt(row: RowMapping) -> Attempt:
         host=row["host"],
         tls=None if row["tls"] is None else rows.decode(TlsProof, row["tls"]),
         outcome=rows.decode_outcome(row["outcome"]),
+        source=row["source"],
+        dotted=row["dotted"],
     )

@@ -112,6 +112,8 @@ def enqueue(tx: Tx, new: Sequence[Delivery]) -> None:
                 "last_reply": one.last_reply,
                 "job": one.job,
                 "sender_domain": one.sender_domain,
+                "author": one.author or "",
+                "scheduled_for": None if one.scheduled_for is None else to_micros(one.scheduled_for),
             }
             for one in new
         ],

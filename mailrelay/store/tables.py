@@ -374,6 +374,10 @@ delivery = Table(
     Column("reported", Boolean, nullable=False, server_default=text("false")),  # it bounced by a report
     Column("notice", Text, nullable=False, server_default=""),  # the DSN that its author is still owed
     Column("noticed", Text, nullable=False, server_default=""),  # the last one that was queued for them
+    Column("author", Text, nullable=False, server_default=""),  # the user who submitted it; "" for a notice of our own
+    Column("scheduled_for", BigInteger),  # when its author wanted it to go (O5)
+    Column("faults", Integer, nullable=False, server_default="0"),  # attempts that our own code failed or died in (Q03)
+    Column("trace", Text, nullable=False, server_default=""),  # what it said when it failed last
     Index("ix_delivery_message", "message"),
     Index("ix_delivery_recipient", "org", "recipient_key", "id"),
     _partial("ix_delivery_blamed", "org", "ended_at", where="fault = 'sender'"),
@@ -399,6 +403,8 @@ attempt = Table(
     Column("host", Text, nullable=False),
     Column("tls", Json),
     Column("outcome", Json),  # None: written before dialling, the end not yet known
+    Column("source", Text, nullable=False, server_default=""),  # the egress source, "" for the system's own address
+    Column("dotted", Boolean, nullable=False, server_default=text("false")),  # the final dot may have been sent (D11)
     PrimaryKeyConstraint("delivery", "number"),
 )
 

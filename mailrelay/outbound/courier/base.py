@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ from mailrelay.ids import DeliveryId
 from mailrelay.model.address import ReversePath
 from mailrelay.model.delivery import Deferred, Delivery, Outcome, Refused, Stage, TlsProof
 from mailrelay.model.reply import reply
+from mailrelay.model.way import Way
 from mailrelay.outbound.transaction import Letter, Offers
 
 OUR_FAULT = Deferred(
@@ -63,6 +64,11 @@ class DeliveryBatch:
     parcels: tuple[Parcel, ...]
     letters: Letters
     report: Callable[[Report], None]
+    way: Way
+    before_dot: Callable[[Sequence[DeliveryId]], Awaitable[None]]
+    """Called for the deliveries of each transaction right before its final dot is sent, the rest of the content being out. It writes
+    down that they may have been taken, for mass mail (D11); what it raises keeps the dot from being sent.
+    """
 
 
 class Courier(Protocol):
@@ -70,6 +76,10 @@ class Courier(Protocol):
 
     def destination(self, delivery: Delivery) -> str:
         """What shares connections and their limit: the recipient's domain, or the one host that gets all."""
+        ...
+
+    async def way(self, delivery: Delivery) -> Way:
+        """The way that it takes now. May ask DNS, and takes as long as that; where DNS gives no answer, the site is the destination."""
         ...
 
     async def deliver(self, batch: DeliveryBatch) -> None:

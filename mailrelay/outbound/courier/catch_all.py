@@ -13,6 +13,7 @@ from pathlib import Path
 from mailrelay.config.schema import Route
 from mailrelay.model.delivery import Accepted, Delivery
 from mailrelay.model.reply import reply
+from mailrelay.model.way import Way
 from mailrelay.outbound.courier.base import DeliveryBatch, Kit, Parcel, Report
 from mailrelay.outbound.transaction import Letter, Offers
 
@@ -31,6 +32,10 @@ class CatchAllCourier:
     def destination(self, delivery: Delivery) -> str:
         """One for all."""
         return _HOST
+
+    async def way(self, delivery: Delivery) -> Way:
+        """See `Courier.way`."""
+        return Way(_HOST)
 
     async def deliver(self, batch: DeliveryBatch) -> None:
         """See `Courier.deliver`."""

@@ -7,6 +7,7 @@ import random
 from mailrelay.config.schema import Route
 from mailrelay.dns.resolver import ask
 from mailrelay.model.delivery import Delivery
+from mailrelay.model.way import Way
 from mailrelay.outbound.connection import Hop
 from mailrelay.outbound.courier.base import DeliveryBatch, Kit, Report
 from mailrelay.outbound.dial import Dialler
@@ -33,6 +34,10 @@ class MxCourier:
     def destination(self, delivery: Delivery) -> str:
         """The recipient's domain."""
         return delivery.address.domain
+
+    async def way(self, delivery: Delivery) -> Way:
+        """See `Courier.way`."""
+        return Way(delivery.address.domain)
 
     async def deliver(self, batch: DeliveryBatch) -> None:
         """See `Courier.deliver`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailrelay.config.schema import Route, SmartHost
 from mailrelay.dns.resolver import ask
 from mailrelay.model.delivery import Delivery
+from mailrelay.model.way import Way
 from mailrelay.outbound.connection import Credentials, Hop, TlsMode
 from mailrelay.outbound.courier.base import DeliveryBatch, Kit, Report
 from mailrelay.outbound.dial import Dialler
@@ -35,6 +36,10 @@ class SmartHostCourier:
     def destination(self, delivery: Delivery) -> str:
         """The smart host, whoever the recipient is."""
         return self._host.host
+
+    async def way(self, delivery: Delivery) -> Way:
+        """See `Courier.way`."""
+        return Way(self._host.host)
 
     async def deliver(self, batch: DeliveryBatch) -> None:
         """See `Courier.deliver`."""
