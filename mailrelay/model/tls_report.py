@@ -52,6 +52,8 @@ class TlsPolicy:
 class TlsResult:
     """One session's TLS, as far as it came. A policy that could not be had is a result without a host."""
 
+    destination: str
+    """The recipient domain (or smart host) in A-labels: whose owner is told, by the TLSRPT record of this name."""
     policy: TlsPolicy
     result: ResultType
     mx_host: str = ""
