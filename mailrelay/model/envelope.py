@@ -64,6 +64,8 @@ class MailParams:
     auth: str | None = None
     """The decoded xtext of AUTH= (RFC 4954 §5), `<>` included; recorded, never trusted."""
     requiretls: bool = False
+    tls_optional: bool = False
+    """The message says `TLS-Required: No`: no policy of the recipients' keeps it from going (RFC 8689 §5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,3 +24,20 @@ class Way:
     def __str__(self) -> str:
         """`google.com` or `google.com from source-2`, for logs and people."""
         return f"{self.site} from {self.source}" if self.source else self.site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressSource:
+    """An address of ours that mail leaves by, and what it is called. Without `address6`, no IPv6 host is reached from it."""
+
+    name: str
+    address: str
+    """Local IPv4 address to bind; "" lets the system choose."""
+    address6: str
+    """Local IPv6 address to bind; "" for none."""
+    helo: str
+    """Its name in EHLO."""
+
+    def address_for(self, ip: str) -> str:
+        """The local address to reach `ip` from; "" for none of its own."""
+        return self.address6 if ":" in ip else self.address

@@ -22,6 +22,8 @@ from aiosmtplib.protocol import SMTPProtocol
 
 from mailrelay.model.delivery import Deferred, Interrupted, Outcome, Stage, TlsProof
 from mailrelay.model.reply import Reply, reply
+from mailrelay.model.way import EgressSource
+from mailrelay.outbound.policy.tls import NO_DEMAND, Demand
 from mailrelay.outbound.transaction import Broken, Letter, Offers, Patience, Transaction, cannot
 from mailrelay.smtp.escape import escape
 from mailrelay.smtp.reply import BadReply, ReplyParser
@@ -57,6 +59,10 @@ class Hop:
     port: int
     tls: TlsMode = TlsMode.OPPORTUNISTIC
     credentials: Credentials | None = None
+    demand: Demand = NO_DEMAND
+    """What the destination asks of TLS; `tls` is what our settings ask."""
+    source: EgressSource | None = None
+    """Where to connect from, and our name there; None leaves both as they are."""
 
     def __str__(self) -> str:
         """`mx.example.org[192.0.2.1]:25`, as logs and attempts show it."""
@@ -208,7 +214,12 @@ class Connection:
         wire = await _connect(hop, patience, context if hop.tls is TlsMode.IMPLICIT else None)
         connection = cls(wire, hop, patience)
         try:
-            await connection._begin(helo, context, verifying=verifying, detail=detail)
+            await connection._begin(
+                hop.source.helo if hop.source is not None and hop.source.helo else helo,
+                context,
+                verifying=verifying,
+                detail=detail,
+            )
         except Broken as broken:
             connection.abort()
             raise Failed(Interrupted(stage=connection._stage, detail=str(broken))) from broken
@@ -323,10 +334,16 @@ class Connection:
 async def _connect(hop: Hop, patience: Patience, context: ssl.SSLContext | None) -> _Wire:
     """The TCP connection, with TLS from the first byte when there is a context. Raises Failed."""
     loop = asyncio.get_running_loop()
+    local = hop.source.address_for(hop.ip) if hop.source is not None else ""
     try:
         async with asyncio.timeout(patience.connect):
             _, wire = await loop.create_connection(
-                lambda: _Wire(loop), hop.ip, hop.port, ssl=context, server_hostname=hop.host if context else None
+                lambda: _Wire(loop),
+                hop.ip,
+                hop.port,
+                ssl=context,
+                server_hostname=hop.host if context else None,
+                local_addr=(local, 0) if local else None,
             )
     except ssl.SSLError as error:
         raise _tls_failed(error) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,9 @@ from mailrelay.ids import DeliveryId
 from mailrelay.model.address import ReversePath
 from mailrelay.model.delivery import Deferred, Delivery, Outcome, Refused, Stage, TlsProof
 from mailrelay.model.reply import reply
+from mailrelay.model.tls_report import TlsWitness, Unseen
 from mailrelay.model.way import Way
+from mailrelay.outbound.policy.tls import NoDemands, TlsDemands
 from mailrelay.outbound.transaction import Letter, Offers
 
 OUR_FAULT = Deferred(
@@ -104,6 +106,10 @@ class Kit:
     """Folder of the catch-all unless the settings name another."""
     resolver: Resolver
     clock: Clock
+    demands: TlsDemands = field(default_factory=NoDemands)
+    """What destinations demand of TLS."""
+    witness: TlsWitness = field(default_factory=Unseen)
+    """Told how each session's TLS fared, for TLS-RPT."""
 
     @property
     def helo(self) -> str:
