@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -84,7 +85,31 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsCount:
-    """How many sessions of a day (UTC) ended alike."""
+    """How many sessions of a day (days since 1970, UTC) ended alike."""
 
+    day: int
     result: TlsResult
     sessions: int
+
+
+class ReportState(StrEnum):
+    """How far the report of a day to a destination came. There is one try: what is not SENT stays so."""
+
+    BEGUN = "begun"  # being sent, or the process died in it
+    SENT = "sent"
+    UNWANTED = "unwanted"  # the destination publishes no address for reports
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsReport:
+    """The report of a day to a destination."""
+
+    day: int
+    destination: str
+    state: ReportState
+    begun_at: datetime
+    sent_to: str = ""
+    """The `rua` that took it."""
+    detail: str = ""
+    """Why it was not sent."""

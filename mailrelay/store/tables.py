@@ -637,3 +637,26 @@ answer = Table(  # automatic answers that were sent, so that nobody gets two wit
     PrimaryKeyConstraint("org", "answerer", "key"),
     Index("ix_answer_at", "org", "at"),
 )
+
+tls_count = Table(  # sessions of a day that ended alike, so that destinations can be told how TLS with them went (RFC 8460)
+    "tls_count",
+    metadata,
+    Column("day", Integer, nullable=False),  # days since 1970, UTC
+    Column("destination", Text, nullable=False),
+    Column("key", Text, nullable=False),  # digest of the result
+    Column("result", Json, nullable=False),
+    Column("sessions", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "destination", "key"),
+)
+
+tls_report = Table(  # the reports of a day: one row, one try
+    "tls_report",
+    metadata,
+    Column("day", Integer, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
+    Column("sent_to", Text, nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+    PrimaryKeyConstraint("day", "destination"),
+)
