@@ -8,6 +8,7 @@ since what a hostile server sends must have an end (N05). What happens is a valu
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from contextlib import suppress
@@ -20,17 +21,20 @@ from aiosmtplib.errors import SMTPException
 from aiosmtplib.esmtp import parse_esmtp_extensions
 from aiosmtplib.protocol import SMTPProtocol
 
+from mailrelay.errors import Unavailable
 from mailrelay.model.delivery import Deferred, Interrupted, Outcome, Stage, TlsProof
 from mailrelay.model.reply import Reply, reply
 from mailrelay.model.way import EgressSource
 from mailrelay.outbound.policy.tls import NO_DEMAND, Demand
-from mailrelay.outbound.transaction import Broken, Letter, Offers, Patience, Transaction, cannot
+from mailrelay.outbound.transaction import BeforeDot, Broken, Letter, Offers, Patience, Transaction, cannot, no_hook
 from mailrelay.smtp.escape import escape
 from mailrelay.smtp.reply import BadReply, ReplyParser
 
 IN_CLEAR = TlsProof(protocol="", cipher="", verified=False, detail="")
 _BLOCK = 65_536
 _QUIT_TIMEOUT = 5.0
+# RFC 5482: what is sent must be acknowledged within two minutes; a silent peer is asked whether it lives after one.
+_TCP_OPTIONS = (("TCP_USER_TIMEOUT", 120_000), ("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
 class TlsMode(StrEnum):
@@ -103,6 +107,7 @@ class _Wire(SMTPProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=_BLOCK)
+        _watch_over(transport)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -185,6 +190,8 @@ class Connection:
         self.proof = IN_CLEAR
         self.offers = Offers(names=frozenset(), size=0, auth=())
         self.transactions = 0
+        self.cannot_pipeline = False
+        """Whether it offers PIPELINING, and lost its way in commands that came so: the letter may be offered again without (N15)."""
         self._wire = wire
         self._patience = patience
         self._reset = False  # whether a transaction was begun that DATA did not end
@@ -228,22 +235,32 @@ class Connection:
             raise
         return connection
 
-    async def send(self, letter: Letter) -> list[Outcome]:
-        """Offer a letter; one outcome for each recipient, in their order. Never raises for what the remote does."""
+    async def send(self, letter: Letter, *, before_dot: BeforeDot = no_hook, pipelining: bool = True) -> list[Outcome]:
+        """Offer a letter; one outcome for each recipient, in their order. Never raises for what the remote does.
+
+        What `before_dot` raises keeps the dot from being sent, and passes through; a store that is away puts the letter off.
+        """
         if (refusal := cannot(letter, self.offers, self.hop.host)) is not None:
             return [refusal] * len(letter.recipients)
         self.transactions += 1
-        transaction = Transaction(self._wire, self._patience, letter)
+        transaction = Transaction(self._wire, self._patience, letter, time=asyncio.get_running_loop().time)
         reset, self._reset = self._reset, True
+        usable, self._usable = self._usable, False  # unless it comes to an end
+        pipelining = pipelining and "pipelining" in self.offers
         try:
-            await transaction.open(self.offers, reset=reset)
+            await transaction.open(self.offers, reset=reset, pipelining=pipelining)
             if transaction.go_ahead:
-                await transaction.content()
+                await transaction.content(before_dot)
                 self._reset = False
         except Broken as broken:
-            self._usable = False
+            usable = False
+            self.cannot_pipeline = pipelining and transaction.got_stuck
             transaction.interrupt(str(broken))
-        self._usable = self._usable and not transaction.closing
+        except Unavailable as error:
+            usable = False
+            transaction.put_off(_deferred("4.3.0", f"not sent, since our store takes nothing: {error}", Stage.DATA))
+        self.cannot_pipeline = self.cannot_pipeline or transaction.confused
+        self._usable = usable and not transaction.closing
         return transaction.outcomes()
 
     async def quit(self) -> None:
@@ -352,6 +369,18 @@ async def _connect(hop: Hop, patience: Patience, context: ssl.SSLContext | None)
     except OSError as error:
         raise Failed(Interrupted(stage=Stage.CONNECT, detail=f"no connection: {error.strerror or error}")) from error
     return wire
+
+
+def _watch_over(transport: asyncio.BaseTransport) -> None:
+    """Let the system end a connection whose other end is gone without a word, long before our own time limits (N09)."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _TCP_OPTIONS:
+        if (number := getattr(socket, option, None)) is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
 def _tls_failed(error: Exception) -> Failed:

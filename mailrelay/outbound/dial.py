@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections import OrderedDict
 from enum import IntEnum
+from math import inf
 from pathlib import Path
 
 from mailrelay import metrics
@@ -43,10 +44,13 @@ class Dialler:
         self._any.verify_mode = ssl.CERT_NONE  # opportunistic: any encryption is better than none
         self._stood: OrderedDict[tuple[str, str, int], tuple[float, _Rung, str]] = OrderedDict()
 
-    async def dial(self, hop: Hop, *, last: bool) -> Connection:
-        """An open connection. `last`: no other host is left to try, so it is given more time. Raises Failed."""
+    async def dial(self, hop: Hop, *, last: bool, within: float = inf) -> Connection:
+        """An open connection. `last`: no other host is left to try, so it is given more time. Raises Failed.
+
+        `within` seconds it must be connected, where that is less than our settings give.
+        """
         patience = Patience(
-            connect=self._settings.connect_timeout,
+            connect=min(self._settings.connect_timeout, within),
             banner=self._settings.command_timeout if last else self._settings.connect_timeout,
             command=self._settings.command_timeout,
             data=self._settings.data_timeout,

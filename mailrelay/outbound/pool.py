@@ -32,9 +32,9 @@ class Pool:
         self._idle.pop(hop, None)
         return None
 
-    async def dial(self, hop: Hop, *, last: bool) -> Connection:
-        """A new connection. Raises Failed."""
-        return await self._dialler.dial(hop, last=last)
+    async def dial(self, hop: Hop, *, last: bool, within: float) -> Connection:
+        """A new connection, made within so many seconds. Raises Failed."""
+        return await self._dialler.dial(hop, last=last, within=within)
 
     def spent(self, connection: Connection) -> bool:
         """Whether this connection should carry no further message."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,10 +18,21 @@ from mailrelay.smtp.params import encode_orcpt, encode_xtext
 _BLOCK = 65_536
 _DATA_COMMAND_TIMEOUT = 120.0  # RFC 5321 §4.5.3.2.4
 _BLOCK_TIMEOUT = 180.0  # RFC 5321 §4.5.3.2.5
+_GRACE = 60.0  # of content, before its rate is looked at
+# RFC 5321 §4.2.4: a server that cannot follow says so with these; to commands in one segment it may mean that it reads one of them.
+_LOST_COUNT = frozenset({500, 502, 503})
+_LOST_COUNT_STATUS = ("5.5.1", "5.5.2")
+
+BeforeDot = Callable[[Sequence[int]], Awaitable[None]]
+"""Awaited right before the final dot with the places of those recipients that the message is for."""
 
 
 class Broken(Exception):
     """The dialogue cannot go on."""
+
+
+async def no_hook(_: Sequence[int]) -> None:
+    """A `BeforeDot` that does nothing."""
 
 
 class Wire(Protocol):
@@ -61,6 +72,10 @@ class Patience:
     banner: float
     command: float
     data: float
+    whole: float = 3600.0
+    """All of a transaction, however steadily the other side crawls (N09)."""
+    rate: float = 1000.0
+    """Bytes of content a second that the other side must take, after the first minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,41 +92,62 @@ class Letter:
 class Transaction:
     """MAIL to the final dot, and what was said to each recipient."""
 
-    def __init__(self, wire: Wire, patience: Patience, letter: Letter) -> None:
+    def __init__(self, wire: Wire, patience: Patience, letter: Letter, *, time: Callable[[], float]) -> None:
+        """`time` is monotonic."""
         self.go_ahead = False
         self.closing = False
+        self.confused = False
+        """It answered commands that came in one segment as if they came out of turn: nothing that it said counts (N15)."""
+        self._time = time
+        self._until = time() + patience.whole
         self._wire = wire
         self._patience = patience
         self._letter = letter
         self._outcomes: list[Outcome | None] = [None] * len(letter.recipients)
         self._stage = Stage.MAIL
 
-    async def open(self, offers: Offers, *, reset: bool) -> None:
-        """MAIL, RCPTs and DATA, and what is said to them; RSET before, when `reset`. Raises Broken."""
+    @property
+    def got_stuck(self) -> bool:
+        """Whether it broke off between the answer to MAIL and the content."""
+        return self._stage in (Stage.RCPT, Stage.DATA) and not self.go_ahead
+
+    async def open(self, offers: Offers, *, reset: bool, pipelining: bool = True) -> None:
+        """MAIL, RCPTs and DATA, and what is said to them; RSET before, when `reset`. Raises Broken.
+
+        In one segment where the server offers it, unless not `pipelining`.
+        """
         mail = _mail(self._letter, offers)
         rcpts = [_rcpt(recipient, offers) for recipient in self._letter.recipients]
-        if "pipelining" in offers:
+        if pipelining and "pipelining" in offers:
             await self._open_pipelined(mail, rcpts, reset=reset)
         else:
             await self._open_by_turns(mail, rcpts, reset=reset)
 
     async def _open_pipelined(self, mail: bytes, rcpts: Sequence[bytes], *, reset: bool) -> None:
         """All in one segment (RFC 2920 §3.1); then as many replies."""
-        await self._wire.put((b"RSET\r\n" if reset else b"") + mail + b"".join(rcpts) + b"DATA\r\n", _BLOCK_TIMEOUT)
+        await self._put((b"RSET\r\n" if reset else b"") + mail + b"".join(rcpts) + b"DATA\r\n")
         if reset:
             await self._reply()
-        refused = self._mail_said(await self._reply())
+        answer = await self._reply()
+        refused = self._mail_said(answer)
+        self._note_confusion(answer)
         self._stage = Stage.RCPT
         for index in range(len(rcpts)):
             answer = await self._reply()
             if not refused:
+                self._note_confusion(answer)
                 self._rcpt_said(index, answer)
         self._stage = Stage.DATA
         answer = await self._reply(_DATA_COMMAND_TIMEOUT)
+        if None in self._outcomes:
+            self._note_confusion(answer)
         self._data_said(answer)
-        if answer.code == 354 and not self.go_ahead:
+        if self.confused:
+            self.go_ahead = False
+            self.closing = True
+        elif answer.code == 354 and not self.go_ahead:
             # RFC 2920 §3.1: nobody was accepted and yet it waits for a message; it gets an empty one for nobody.
-            await self._wire.put(END, _BLOCK_TIMEOUT)
+            await self._put(END)
             await self._reply(self._patience.data)
 
     async def _open_by_turns(self, mail: bytes, rcpts: Sequence[bytes], *, reset: bool) -> None:
@@ -127,14 +163,20 @@ class Transaction:
             self._stage = Stage.DATA
             self._data_said(await self._say(b"DATA\r\n", _DATA_COMMAND_TIMEOUT))
 
-    async def content(self) -> None:
-        """The message and its dot, in blocks; then the reply that decides."""
+    async def content(self, before_dot: BeforeDot = no_hook) -> None:
+        """The message and its dot, in blocks; then the reply that decides. Raises Broken, and what `before_dot` raises."""
         wire = stuff(self._letter.content) + END
+        started = self._time()
         for start in range(0, len(wire), _BLOCK):
             if start + _BLOCK >= len(wire):
+                await before_dot([index for index, known in enumerate(self._outcomes) if known is None])
+                if not self._wire.quiet:
+                    break
                 self._stage = Stage.DOT  # from here on it may have been taken, whatever breaks
             try:
-                await self._wire.put(wire[start : start + _BLOCK], _BLOCK_TIMEOUT)
+                await self._put(wire[start : start + _BLOCK])
+                if self._stage is Stage.DATA:
+                    self._keeps_up(start, self._time() - started)
             except Broken:
                 if self._wire.quiet:
                     raise
@@ -152,6 +194,10 @@ class Transaction:
     def interrupt(self, detail: str) -> None:
         """The dialogue broke off: so it ends for all who had no answer yet."""
         self._fill(Interrupted(stage=self._stage, detail=detail))
+
+    def put_off(self, outcome: Deferred) -> None:
+        """So it ends for all who had no answer yet: something on our side went wrong."""
+        self._fill(outcome)
 
     def outcomes(self) -> list[Outcome]:
         """One for each recipient."""
@@ -190,13 +236,33 @@ class Transaction:
     def _fill(self, outcome: Outcome) -> None:
         self._outcomes = [outcome if known is None else known for known in self._outcomes]
 
+    def _note_confusion(self, answer: Reply) -> None:
+        status = "" if answer.status is None else str(answer.status)
+        if answer.code in _LOST_COUNT and (not status or status in _LOST_COUNT_STATUS):
+            self.confused = True
+
+    def _keeps_up(self, sent: int, seconds: float) -> None:
+        """Raises Broken when the other side takes the content too slowly (N09)."""
+        if seconds > _GRACE and sent < (seconds - _GRACE) * self._patience.rate:
+            raise Broken(f"the remote took {sent} bytes in {seconds:.0f} s, which is too slow")
+
     async def _say(self, line: bytes, timeout: float | None = None) -> Reply:  # noqa: ASYNC109
-        await self._wire.put(line, _BLOCK_TIMEOUT)
+        await self._put(line)
         return await self._reply(timeout)
+
+    async def _put(self, data: bytes) -> None:
+        await self._wire.put(data, self._at_most(_BLOCK_TIMEOUT))
+
+    def _at_most(self, seconds: float) -> float:
+        """So long, or what is left of the time for all. Raises Broken when nothing is."""
+        left = self._until - self._time()
+        if left <= 0:
+            raise Broken(f"the transaction was not done within {self._patience.whole:g} s")
+        return min(seconds, left)
 
     async def _reply(self, timeout: float | None = None) -> Reply:  # noqa: ASYNC109
         command = self._patience.command
-        answer = await self._wire.reply(command if timeout is None else timeout)
+        answer = await self._wire.reply(self._at_most(command if timeout is None else timeout))
         if answer.code == 421:
             self.closing = True
         return answer

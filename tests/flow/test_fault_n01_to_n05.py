@@ -59,7 +59,8 @@ async def books_balance(us: Relay) -> bool:
 )
 async def test_fault_n01_a_delivery_ends_exactly_as_the_code_says(tmp_path: Path, verb, answer, state, taken: int):
     async with remote() as sink, relay(tmp_path, **by_mx(sink, idle=0.01)) as us:
-        sink.say(verb, answer)
+        # In the middle of a segment of commands it may not be able to read that: it gets them again, one by one (N15).
+        sink.say(verb, *[answer] * (2 if answer is CLOSE and verb in ("RCPT", "DATA") else 1))
         submitted = await us.submit()
         us.start()
         (one,) = await us.until(submitted, state, attempts=1)
@@ -124,7 +125,8 @@ async def test_fault_n05_a_bad_banner_sends_us_to_the_next_host(tmp_path: Path, 
 
 async def test_fault_n05_an_endless_reply_ends_and_a_hostile_one_is_harmless(tmp_path: Path):
     async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
-        sink.say("RCPT", b"250-more\r\n" * 20_000, "550 5.1.1 \x1b[2J<b>\u202egone")
+        # Twice: what cannot be read may be a host that lost its way, which then gets the commands one by one (N15).
+        sink.say("RCPT", *[b"250-more\r\n" * 20_000] * 2, "550 5.1.1 \x1b[2J<b>\u202egone")
         endless = await us.submit()
         us.start()
         (one,) = await us.until(endless, QUEUED, attempts=1)

@@ -53,6 +53,8 @@ class Report:
     outcome: Outcome
     host: str
     tls: TlsProof | None
+    relayed: bool = False
+    """It was given, or owed, by a relay that takes mail on for us: what befalls the way to it is nobody's fault but ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
