@@ -44,6 +44,8 @@ class User:
     primary: Address
     alternates: tuple[Address, ...]
     settings: UserSettings
+    confirmed: bool = True
+    """O6: only active, confirmed users count for the quota of single mail."""
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -57,6 +57,10 @@ class OrganisationSettings:
     """RFC 3834 §2: an address gets at most one automatic answer of the same user within so many days."""
     answers_per_hour: int = 100
     """RFC 3834 §2: automatic answers of the whole organisation; 0: none."""
+    mass_quota: int = 250
+    """O7: recipients of mass mail a day by plan: 250, 500 or 1000."""
+    mass_add_on: int = 0
+    """O7: what an add-on adds to them, up to 2250 in all."""
     alternates_limit: int = 5
     """I2: how many alternate addresses a user may have."""
 
@@ -68,3 +72,5 @@ class UserSettings:
     modules: tuple[str, ...] = ("contact", "lead", "account", "vendor")
     """Modules that are searched, in this order; the first with a hit wins for each address."""
     unknown: Unknown = Unknown.LEAD
+    time_zone: str = ""
+    """O5: IANA name of where the user is, for times without a zone; "": where the organisation is."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, func, select, update
 
 from mailrelay.clock import to_micros
 from mailrelay.errors import Conflict, Invalid, TooMany, Unknown
@@ -45,6 +45,7 @@ def create(tx: Tx, new: User, *, now: datetime) -> None:
             name=new.name,
             role=new.role,
             active=new.active,
+            confirmed=new.confirmed,
             settings=rows.encode(new.settings),
             created_at=to_micros(now),
         )
@@ -58,7 +59,13 @@ def update_user(tx: Tx, changed: User) -> None:
     result = tx.execute(
         update(user)
         .where(user.c.id == changed.id, user.c.org == changed.org)
-        .values(name=changed.name, role=changed.role, active=changed.active, settings=rows.encode(changed.settings))
+        .values(
+            name=changed.name,
+            role=changed.role,
+            active=changed.active,
+            confirmed=changed.confirmed,
+            settings=rows.encode(changed.settings),
+        )
     )
     if result.rowcount == 0:
         raise Unknown(_NO_USER)
@@ -128,6 +135,12 @@ def by_address(tx: Tx, key: str) -> tuple[Login, ...]:
     return tuple(Login(user=known, password=passwords[known.id]) for known in _users(tx, found))
 
 
+def count_confirmed(tx: Tx, org: OrgId) -> int:
+    """How many active, confirmed users an organisation has: what the quota of single mail is by (O6)."""
+    counted = select(func.count()).select_from(user).where(user.c.org == org, user.c.active, user.c.confirmed)
+    return int(tx.execute(counted).scalar_one())
+
+
 def set_password(tx: Tx, org: OrgId, who: UserId, stored: str | None) -> None:
     """Keep what `inbound.passwords.hash_password` made, or forget it with None. Raises Unknown."""
     changed = tx.execute(update(user).where(user.c.id == who, user.c.org == org).values(password=stored))
@@ -190,6 +203,7 @@ def _users(tx: Tx, found: Sequence[Row[Any]]) -> tuple[User, ...]:
             primary=addresses[row.id][0],
             alternates=tuple(addresses[row.id][1:]),
             settings=rows.decode(UserSettings, row.settings),
+            confirmed=row.confirmed,
         )
         for row in found
     )

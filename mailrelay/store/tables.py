@@ -41,6 +41,7 @@ Serial = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER is SQLit
 ARRIVALS_IN_FLIGHT = text("state IN ('accepted', 'working', 'unresolved')")
 HELD_UNTOLD = text("state = 'held' AND job = '' AND notice = '' AND noticed = ''")
 DELIVERIES_IN_FLIGHT = text("state IN ('scheduled', 'held', 'queued', 'sending')")
+DELIVERIES_WAITING = text("state IN ('queued', 'scheduled')")
 
 
 def _partial(name: str, *columns: str | Column[object], where: str, unique: bool = False) -> Index:
@@ -87,6 +88,9 @@ user = Table(
     Column("settings", Json, nullable=False),
     Column("password", Text),  # salted scrypt of the submission password; None: may not submit over SMTP
     Column("created_at", BigInteger, nullable=False),
+    Column(
+        "confirmed", Boolean, nullable=False, server_default=text("true")
+    ),  # counts for the quota of single mail (O6)
 )
 
 user_address = Table(
@@ -381,16 +385,41 @@ delivery = Table(
     Index("ix_delivery_message", "message"),
     Index("ix_delivery_recipient", "org", "recipient_key", "id"),
     _partial("ix_delivery_blamed", "org", "ended_at", where="fault = 'sender'"),
-    _partial("ix_delivery_job", "org", "job", "state", where="job <> ''"),
-    _partial("ix_delivery_held", "org", "held_by", where="state = 'held'"),
+    _partial("ix_delivery_job", "org", "job", "state", "id", where="job <> ''"),
+    _partial("ix_delivery_held", "org", "held_by", "id", where="state = 'held'"),
+    # R3: each of these is a way into the queue by which a page of it is found at once, however much waits.
+    _partial("ix_delivery_by_state", "org", "state", "id", where=DELIVERIES_IN_FLIGHT.text),
+    _partial("ix_delivery_by_destination", "org", "destination", "id", where=DELIVERIES_IN_FLIGHT.text),
+    _partial("ix_delivery_by_sender", "org", "mail_from", "id", where=DELIVERIES_IN_FLIGHT.text),
+    _partial("ix_delivery_by_sender_domain", "org", "sender_domain", "id", where=DELIVERIES_IN_FLIGHT.text),
     _partial("ix_delivery_held_untold", "created_at", "id", where=HELD_UNTOLD.text),
     _partial("ix_delivery_lost", "org", "recipient_key", "ended_at", where="state IN ('bounced', 'expired')"),
     _partial("ix_delivery_notice", "queue_id", where="notice <> ''"),
     Index("ix_delivery_queue_id", "queue_id"),
     Index("ix_delivery_org", "org", "id"),
-    _partial("ix_delivery_due", "due_at", where="state = 'queued'"),
-    _partial("ix_delivery_sending", "lease_until", where="state = 'sending'"),
-    _partial("ix_delivery_in_flight", "channel", "state", where=DELIVERIES_IN_FLIGHT.text),
+    _partial("ix_delivery_waiting", "destination", "due_at", where=DELIVERIES_WAITING.text),
+    _partial("ix_delivery_scheduled", "org", "due_at", "queue_id", where="state = 'scheduled'"),
+    _partial("ix_delivery_sending", "lease_node", where="state = 'sending'"),
+    _partial("ix_delivery_in_flight", "channel", "state", "attempts", "due_at", where=DELIVERIES_IN_FLIGHT.text),
+)
+
+destination = Table(  # recipient domains that have something waiting (O11)
+    "destination",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("site", Text, nullable=False, server_default=""),  # the MX site or smart host, as last seen
+    Column("wake_at", BigInteger, nullable=False),  # when it is looked at next
+    Column("parked_until", BigInteger, nullable=False, server_default="0"),  # its way takes nothing before that
+    Column("because", Text, nullable=False, server_default=""),  # why it is parked
+    Index("ix_destination_wake_at", "wake_at"),
+)
+
+node = Table(  # processes that take work under a lease; `beat` grows while one lives
+    "node",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("beat", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),  # when it last gave a sign of life, by its own clock; for people
 )
 
 attempt = Table(
@@ -638,15 +667,17 @@ answer = Table(  # automatic answers that were sent, so that nobody gets two wit
     Index("ix_answer_at", "org", "at"),
 )
 
-tls_count = Table(  # sessions of a day that ended alike, so that destinations can be told how TLS with them went (RFC 8460)
-    "tls_count",
-    metadata,
-    Column("day", Integer, nullable=False),  # days since 1970, UTC
-    Column("destination", Text, nullable=False),
-    Column("key", Text, nullable=False),  # digest of the result
-    Column("result", Json, nullable=False),
-    Column("sessions", BigInteger, nullable=False),
-    PrimaryKeyConstraint("day", "destination", "key"),
+tls_count = (
+    Table(  # sessions of a day that ended alike, so that destinations can be told how TLS with them went (RFC 8460)
+        "tls_count",
+        metadata,
+        Column("day", Integer, nullable=False),  # days since 1970, UTC
+        Column("destination", Text, nullable=False),
+        Column("key", Text, nullable=False),  # digest of the result
+        Column("result", Json, nullable=False),
+        Column("sessions", BigInteger, nullable=False),
+        PrimaryKeyConstraint("day", "destination", "key"),
+    )
 )
 
 tls_report = Table(  # the reports of a day: one row, one try
@@ -659,4 +690,91 @@ tls_report = Table(  # the reports of a day: one row, one try
     Column("sent_to", Text, nullable=False, server_default=""),
     Column("detail", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("day", "destination"),
+)
+
+quota = Table(  # recipients that an organisation sent to on a day, where it is (O6, O7)
+    "quota",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("day", Integer, nullable=False),  # days since 1970, in the organisation's time zone
+    Column("used", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "kind", "day"),
+)
+
+schedule = Table(  # a mail that goes at a time: what its author wanted, through all its edits (O5)
+    "schedule",
+    metadata,
+    Column("id", Text, primary_key=True),  # the queue id of its first content
+    Column("org", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("queue_id", Text, nullable=False),  # of its content now
+    Column("due_at", BigInteger, nullable=False),
+    Column("zone", Text, nullable=False),  # IANA name: where its author said the time
+    Column("preset", Text, nullable=False),
+    Column("day", Integer, nullable=False),  # of the quota that it counts in
+    Column("version", Integer, nullable=False),
+    Column("hastened", Boolean, nullable=False),  # its author sent it now, whoever is away
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Index("uq_schedule_queue_id", "queue_id", unique=True),
+)
+
+parking = Table(  # scheduled mail that waits for somebody who is away, once for each absence (I25)
+    "parking",
+    metadata,
+    Column("delivery", Text, primary_key=True),
+    Column("until_at", BigInteger, nullable=False),
+    Column("parked_at", BigInteger, nullable=False),
+)
+
+operation = Table(  # somebody's control action on many deliveries, carried out piece by piece (R3)
+    "operation",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("control", Text, nullable=False),
+    Column("selection", Json, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("again", Boolean, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("until", Text, nullable=False),  # the last delivery that there was: later mail is not touched
+    Column("cursor", Text, nullable=False, server_default=""),
+    Column("changed", BigInteger, nullable=False, server_default="0"),
+    Column("left", Json, nullable=False),  # how many were left as they are, by what they were
+    Column("under_way", Json, nullable=False),  # those in the middle of an attempt, looked at again when it has ended
+    Column("ended_at", BigInteger),
+    Column("stopped_by", Text, nullable=False, server_default=""),
+    Index("ix_operation_org", "org", "id"),
+    _partial("ix_operation_standing", "id", where="ended_at IS NULL"),
+)
+
+tls_memory = Table(  # what a host's TLS was like the last time, and why it was no better
+    "tls_memory",
+    metadata,
+    Column("host", Text, nullable=False),
+    Column("ip", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("protocol", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("look_at", BigInteger),
+    PrimaryKeyConstraint("host", "ip", "port"),
+    Index("ix_tls_memory_seen_at", "seen_at"),
+)
+
+sts_policy = Table(  # MTA-STS policies that were fetched (RFC 8461 §3.3)
+    "sts_policy",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("policy_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("max_age", BigInteger, nullable=False),
+    Column("mx", Json, nullable=False),
+    Column("fetched_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_sts_policy_expires_at", "expires_at"),
 )

@@ -39,3 +39,104 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("day", "destination", name=op.f("pk_tls_report")),
     )
+    op.add_column("mail_user", sa.Column("confirmed", sa.Boolean(), server_default=sa.text("true"), nullable=False))
+    op.create_index(
+        "ix_delivery_scheduled",
+        "delivery",
+        ["org", "due_at", "queue_id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'scheduled'"),
+        postgresql_where=sa.text("state = 'scheduled'"),
+    )
+    op.create_table(
+        "quota",
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("day", sa.Integer(), nullable=False),
+        sa.Column("used", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "kind", "day", name=op.f("pk_quota")),
+    )
+    op.create_table(
+        "schedule",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("queue_id", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("zone", sa.Text(), nullable=False),
+        sa.Column("preset", sa.Text(), nullable=False),
+        sa.Column("day", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("hastened", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schedule")),
+    )
+    op.create_index("uq_schedule_queue_id", "schedule", ["queue_id"], unique=True)
+    op.create_table(
+        "parking",
+        sa.Column("delivery", sa.Text(), nullable=False),
+        sa.Column("until_at", sa.BigInteger(), nullable=False),
+        sa.Column("parked_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("delivery", name=op.f("pk_parking")),
+    )
+    op.create_table(
+        "tls_memory",
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("ip", sa.Text(), nullable=False),
+        sa.Column("port", sa.Integer(), nullable=False),
+        sa.Column("level", sa.Text(), nullable=False),
+        sa.Column("protocol", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("look_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("host", "ip", "port", name=op.f("pk_tls_memory")),
+    )
+    op.create_index("ix_tls_memory_seen_at", "tls_memory", ["seen_at"])
+    op.create_table(
+        "sts_policy",
+        sa.Column("domain", sa.Text(), nullable=False),
+        sa.Column("policy_id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("max_age", sa.BigInteger(), nullable=False),
+        sa.Column("mx", _JSON, nullable=False),
+        sa.Column("fetched_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("domain", name=op.f("pk_sts_policy")),
+    )
+    op.create_index("ix_sts_policy_expires_at", "sts_policy", ["expires_at"])
+    op.create_table(
+        "operation",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("control", sa.Text(), nullable=False),
+        sa.Column("selection", _JSON, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("again", sa.Boolean(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.Text(), nullable=False),
+        sa.Column("cursor", sa.Text(), server_default="", nullable=False),
+        sa.Column("changed", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("left", _JSON, nullable=False),
+        sa.Column("under_way", _JSON, nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("stopped_by", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_operation")),
+    )
+    op.create_index("ix_operation_org", "operation", ["org", "id"], unique=False)
+    _partial_index("ix_operation_standing", "operation", ["id"], "ended_at IS NULL")
+    op.drop_index("ix_delivery_job", "delivery")
+    op.drop_index("ix_delivery_held", "delivery")
+    _partial_index("ix_delivery_job", "delivery", ["org", "job", "state", "id"], "job <> ''")
+    _partial_index("ix_delivery_held", "delivery", ["org", "held_by", "id"], "state = 'held'")
+    in_flight = "state IN ('scheduled', 'held', 'queued', 'sending')"
+    _partial_index("ix_delivery_by_state", "delivery", ["org", "state", "id"], in_flight)
+    _partial_index("ix_delivery_by_destination", "delivery", ["org", "destination", "id"], in_flight)
+    _partial_index("ix_delivery_by_sender", "delivery", ["org", "mail_from", "id"], in_flight)
+    _partial_index("ix_delivery_by_sender_domain", "delivery", ["org", "sender_domain", "id"], in_flight)
+
+
+def _partial_index(name: str, table: str, columns: list[str], where: str) -> None:
+    op.create_index(name, table, columns, unique=False, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
