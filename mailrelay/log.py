@@ -61,7 +61,13 @@ CATALOGUE: dict[str, str] = {
     "session.failed": "an SMTP command raised; it was answered 451",
     "session.refused": "a connection was refused or cut",
     "store.migrated": "the schema was brought up to date",
+    "tls-count.lost": "sessions were not counted for the TLS reports: the store did not take them, or there were too many kinds",
+    "tls-report.failed": "the TLS report of a day could not be sent; there is no second try",
+    "tls-report.sent": "a destination was sent the TLS report of a day",
     "transaction.refused": "a mail was refused in the dialogue",
+    "way.paused": "nothing goes to a site for a while: nobody answers there, or it shuts us out; the reason is beside it",
+    "way.recovered": "a site that was slowed down or paused has all its limits back",
+    "way.slowed": "a site asked to be sent less: connections and rate fell, and recover by themselves",
 }
 """Every event name and what it means; `docs/operate/logs.md` is made of it."""
 

@@ -14,6 +14,7 @@ from mailrelay.model.envelope import Channel
 from mailrelay.model.message import Kind
 from mailrelay.model.sending import Scope
 from mailrelay.model.suppression import SuppressionReason
+from mailrelay.model.tls_report import PolicyType, ResultType
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -103,6 +104,17 @@ connections = _counter(
     "Connections to next hops",
     tls=("verified", "unverified", "clear", "failed"),
 )
+tls_sessions = _counter(
+    "mailrelay_tls_sessions_total",
+    "Sessions with destinations by the policy that applied and how their TLS went",
+    policy=tuple(str(one) for one in PolicyType),
+    result=tuple(str(one) for one in ResultType),
+)
+tls_reports = _counter(
+    "mailrelay_tls_reports_total",
+    "Daily TLS reports by what became of them; a destination that wants none is counted once a day",
+    outcome=("sent", "unwanted", "failed"),
+)
 feedback = _counter(
     "mailrelay_feedback_mails_total",
     "Mails that came back or speak of mail of ours, by kind, and whether they were acted on",
@@ -142,6 +154,16 @@ answers = _counter(
         *("already", "too_many"),
     ),
 )
+ways = _gauge(
+    "mailrelay_shaping_ways",
+    "Sites that mail has gone to, by how they stand; shut ones refuse us until somebody mends it",
+    condition=("flows", "slowed", "dead", "shut"),
+)
+way_pauses = _counter(
+    "mailrelay_shaping_pauses_total",
+    "Times that nothing went to a site for a while, by why",
+    condition=("slowed", "dead", "shut"),
+)
 queue_length = _gauge(
     "mailrelay_queue_deliveries", "Deliveries in flight", state=("scheduled", "held", "queued", "sending")
 )
@@ -180,6 +202,9 @@ http_seconds = _histogram("mailrelay_http_request_duration_seconds", "Length of 
 service_restarts = _counter(
     "mailrelay_service_restarts_total",
     "Times a service raised and was started again",
-    service=("listeners", "filing", "dispatcher", "notify", "release", "http", "ledger", "announcement"),
+    service=(
+        *("listeners", "filing", "dispatcher", "notify", "release", "http", "ledger", "announcement"),
+        "tls-reports",
+    ),
 )
 build_info = Gauge("mailrelay_build_info", "The running version", ("version",), registry=REGISTRY)

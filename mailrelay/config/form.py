@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 import idna
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
+_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _LONGEST_NAME = 253  # RFC 1035 §2.3.4: 255 octets on the wire
 
 
@@ -27,6 +28,14 @@ def domain(text: str) -> str:
     if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
         raise ValueError("must be a domain name")
     return name
+
+
+def mail_address(text: str) -> str:
+    """A plain mail address, ASCII and unquoted, its domain as `domain` has it."""
+    local, at, name = text.rpartition("@")
+    if not at or not _LOCAL.fullmatch(local):
+        raise ValueError("must be a mail address, such as postmaster@example.org")
+    return f"{local}@{domain(name)}"
 
 
 def address(text: str) -> str:

@@ -27,6 +27,7 @@ HostName = Annotated[str, AfterValidator(form.host)]
 IpAddress = Annotated[str, AfterValidator(form.address)]
 Network = Annotated[str, AfterValidator(form.network)]
 Nameserver = Annotated[str, AfterValidator(form.nameserver)]
+MailAddress = Annotated[str, AfterValidator(form.mail_address)]
 StoreUrl = Annotated[str, AfterValidator(form.store_url)]
 
 
@@ -243,6 +244,44 @@ class SmartHost(Section):
             yield "tls", "must be required or implicit: credentials are never sent without verified TLS"
 
 
+class SiteLimits(Section):
+    """What one MX site is given, whatever it would take: what is not said here is as for all."""
+
+    site: HostName = Field(
+        description="Registrable domain of its MX hosts, such as google.com for all whose mail Google takes; or the smart host."
+    )
+    connections: Annotated[int, Field(ge=1)] | None = Field(None, description="Connections at once.")
+    messages_per_connection: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Messages before a connection is closed."
+    )
+    rate: Annotated[float, Field(ge=0)] | None = Field(None, description="Messages a minute; 0: no limit.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """A site is listed because something is different for it."""
+        if self.connections is None and self.messages_per_connection is None and self.rate is None:
+            yield "site", "needs connections, messages_per_connection or rate beside it"
+
+
+class Shaping(Section):
+    """How much goes to a site at once; it falls by itself when the site asks for it, and recovers."""
+
+    start: Annotated[int, Field(ge=1)] = Field(
+        2, description="Connections to a site that nothing is known of; one more for each that is used well."
+    )
+    rate: Annotated[float, Field(ge=0)] = Field(0.0, description="Messages a minute to one site; 0: no limit.")
+    providers: bool = Field(
+        True, description="Use the built-in ceilings for the sites of the big providers, where sites says nothing else."
+    )
+    sites: tuple[SiteLimits, ...] = Field((), description="Sites with limits of their own.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Each site is listed once."""
+        names = [one.site for one in self.sites]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield f"sites[{index}].site", "is listed twice"
+
+
 class Delivery(Section):
     """Sending mail out."""
 
@@ -261,10 +300,13 @@ class Delivery(Section):
         None, description="PEM file of extra certificate authorities to trust."
     )
     connections: Annotated[int, Field(ge=1)] = Field(20, description="Connections in all.")
-    connections_per_destination: Annotated[int, Field(ge=1)] = Field(5, description="Connections to one destination.")
+    connections_per_destination: Annotated[int, Field(ge=1)] = Field(
+        5, description="Connections to one MX site, for sites that shaping says nothing else of."
+    )
     messages_per_connection: Annotated[int, Field(ge=1)] = Field(
         100, description="Messages before a connection is closed."
     )
+    shaping: Shaping = Field(Shaping(), description="How much goes to a site at once.")
     idle: Seconds = Field(10.0, description="Seconds a connection is kept for the next message.")
     lease: Seconds = Field(
         300.0, description="Seconds until the work of a dead process is taken up; renewed while it works."
@@ -376,6 +418,16 @@ class Dns(Section):
     cache_size: Annotated[int, Field(ge=0)] = Field(10_000, description="Answers kept.")
 
 
+class TlsReports(Section):
+    """Telling destinations that ask for it, once a day, how TLS with them went (TLS-RPT)."""
+
+    enabled: bool = Field(True, description="Whether reports are sent; sessions are counted in any case.")
+    contact: MailAddress | None = Field(
+        None, description="Mail address for questions about the reports; by default postmaster at `dkim.domain`."
+    )
+    organisation: str | None = Field(None, description="Who reports, in words; by default `hostname`.")
+
+
 class Http(Section):
     """The HTTP listeners."""
 
@@ -429,6 +481,7 @@ class Config(Section):
     brakes: BrakeLevels = Field(BrakeLevels(), description="When sending warns and stops by itself.")
     dkim: Dkim = Field(Dkim(), description="Signing.")
     dns: Dns = Field(Dns(), description="Asking DNS.")
+    tls_reports: TlsReports = Field(TlsReports(), description="Daily reports on TLS with destinations.")
     http: Http = Field(Http(), description="HTTP.")
     log: Log = Field(Log(), description="Log.")
 

@@ -58,12 +58,12 @@ def count(tx: Tx, more: Sequence[TlsCount]) -> None:
             known[place] += 1
 
 
-def unreported(tx: Tx, day: int, *, limit: int = 100) -> Sequence[str]:
-    """The destinations that have sessions on a day and no report yet."""
+def unreported(tx: Tx, day: int, *, after: str = "", limit: int = 100) -> Sequence[str]:
+    """A page of the destinations that have sessions on a day and no report yet, by name."""
     done = select(tls_report.c.destination).where(tls_report.c.day == day)
     found = (
         select(tls_count.c.destination)
-        .where(tls_count.c.day == day, tls_count.c.destination.not_in(done))
+        .where(tls_count.c.day == day, tls_count.c.destination > after, tls_count.c.destination.not_in(done))
         .distinct()
         .order_by(tls_count.c.destination)
         .limit(limit)
