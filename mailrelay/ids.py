@@ -23,6 +23,8 @@ DeliveryId = NewType("DeliveryId", str)
 UnresolvedId = NewType("UnresolvedId", str)
 TokenId = NewType("TokenId", str)
 NodeId = NewType("NodeId", str)
+OperationId = NewType("OperationId", str)
+"""Somebody's control action on many deliveries (R3)."""
 EventSeq = NewType("EventSeq", int)
 Digest = NewType("Digest", str)
 """SHA-256 of bytes, 64 lower-case hexadecimal digits."""
@@ -86,9 +88,18 @@ class IdFactory:
         """A new API token's id, which is not its secret."""
         return TokenId(self._new("T"))
 
+    def operation(self) -> OperationId:
+        """A new operation's id."""
+        return OperationId(self._new("P"))
+
     def record(self) -> str:
         """The id of a record that mailrelay itself creates (I6)."""
         return self._new("R")
+
+
+def first_delivery(at: datetime) -> DeliveryId:
+    """What is before every delivery's id that is made at this moment or later, and after those made before."""
+    return DeliveryId("D" + _base32(max(0, int(at.timestamp() * 1000)), _TIME_CHARS))
 
 
 def new_dropbox_token() -> str:
