@@ -21,6 +21,48 @@ def upgrade() -> None:
     op.add_column("attempt", sa.Column("source", sa.Text(), server_default="", nullable=False))
     op.add_column("attempt", sa.Column("dotted", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.create_table(
+        "destination",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("site", sa.Text(), server_default="", nullable=False),
+        sa.Column("wake_at", sa.BigInteger(), nullable=False),
+        sa.Column("parked_until", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("because", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_destination")),
+    )
+    op.create_index("ix_destination_wake_at", "destination", ["wake_at"])
+    op.create_table(
+        "node",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("beat", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_node")),
+    )
+    op.drop_index("ix_delivery_due", table_name="delivery")
+    op.drop_index("ix_delivery_sending", table_name="delivery")
+    op.drop_index("ix_delivery_in_flight", table_name="delivery")
+    for name, columns, where in (
+        ("waiting", ["destination", "due_at"], "state IN ('queued', 'scheduled')"),
+        ("sending", ["lease_node"], "state = 'sending'"),
+        (
+            "in_flight",
+            ["channel", "state", "attempts", "due_at"],
+            "state IN ('scheduled', 'held', 'queued', 'sending')",
+        ),
+    ):
+        op.create_index(
+            f"ix_delivery_{name}",
+            "delivery",
+            columns,
+            unique=False,
+            sqlite_where=sa.text(where),
+            postgresql_where=sa.text(where),
+        )
+    # What is queued already must be found by who looks for it.
+    op.execute(
+        "INSERT INTO destination (name, wake_at) SELECT destination, min(due_at) FROM delivery"
+        " WHERE state IN ('queued', 'scheduled') GROUP BY destination"
+    )
+    op.create_table(
         "tls_count",
         sa.Column("day", sa.Integer(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
