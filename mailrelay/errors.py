@@ -7,8 +7,10 @@
     │   ├── NotAuthenticated    nobody we know; say who you are
     │   ├── NotPermitted        not with these credentials, or not as this sender
     │   ├── Conflict            it is there already, or it changed meanwhile
+    │   │   └── Outdated        it is not the version that the caller saw
     │   ├── TooLarge            over a limit, with the limit and the size
     │   ├── TooMany             over a count, with the limit and the count
+    │   ├── QuotaSpent          over what may be sent in a day, with when it begins anew
     │   ├── Suppressed          the address is on the suppression list
     │   └── NoSuchDropbox       a recipient at our own domain that is nobody's dropbox
     ├── Unavailable             ours or passing; try again
@@ -28,7 +30,7 @@ do is a value (`model.delivery.Outcome`), not an exception.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar
 
 from mailrelay.model.reply import Reply, reply
@@ -105,6 +107,13 @@ class Conflict(Refusal):
     problem = "conflict"
 
 
+class Outdated(Conflict):
+    """It is not the version that the caller saw (If-Match)."""
+
+    status = 412
+    problem = "outdated"
+
+
 class TooLarge(Refusal):
     """Over a size limit (O4). Sizes are in bytes."""
 
@@ -131,6 +140,40 @@ class TooMany(Refusal):
         super().__init__(because)
         self.limit = limit
         self.count = count
+
+
+class QuotaSpent(Refusal):
+    """More recipients than are left of the day's quota (O6, O7, A12): nothing of the mail was taken.
+
+    `resets_at` is when the day is over, in the organisation's zone; `retry_after` in how many seconds that is, None for a day that has
+    not begun.
+    """
+
+    code = 452
+    enhanced = "4.7.1"
+    status = 429
+    problem = "quota-spent"
+
+    def __init__(
+        self,
+        because: str,
+        *,
+        kind: str,
+        day: date,
+        limit: int,
+        used: int,
+        asked: int,
+        resets_at: datetime,
+        retry_after: int | None,
+    ) -> None:
+        super().__init__(because)
+        self.kind = kind
+        self.day = day
+        self.limit = limit
+        self.used = used
+        self.asked = asked
+        self.resets_at = resets_at
+        self.retry_after = retry_after
 
 
 class Suppressed(Refusal):

@@ -58,16 +58,16 @@ def _validate_from(raw: bytes, block: HeaderBlock) -> None:
         raise Invalid("From", "names several authors, so RFC 5322 §3.6.2 needs a Sender")
 
 
-def complete(raw: bytes, *, now: datetime, message_id: str) -> bytes:
+def complete(raw: bytes, *, now: datetime | None, message_id: str) -> bytes:
     """`raw` with Date and Message-ID where they were missing, without Bcc and Return-Path; all else byte for byte.
 
-    `message_id` comes without angle brackets. Raises Invalid when it is none.
+    With `now` None it gets no Date: a scheduled mail gets one when it goes. `message_id` comes without angle brackets. Raises Invalid when it is none.
     """
     block = HeaderBlock.parse(raw)
     if any(name in block for name in _HIDDEN):
         block = block.without(_HIDDEN)
     missing = []
-    if not (block.get("Date") or ""):
+    if not (block.get("Date") or "") and now is not None:
         block = block.without(("Date",))
         missing.append(encode_field("Date", dates.write(now)))
     if not (block.get("Message-ID") or ""):

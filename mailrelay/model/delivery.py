@@ -238,11 +238,16 @@ class Delivery:
     author: UserId | None = None
     """Who submitted it, and may change it while it is scheduled; None for a notice of our own."""
     scheduled_for: datetime | None = None
-    """When its author wanted it to go; None: at once (O5)."""
+    """When it goes, or was to go first, if not at once (O5): as its author wants, or once its recipient is back (I25)."""
     faults: int = 0
     """Attempts that our own code failed in, or that the process died in (Q03)."""
     trace: str = ""
     """What our code said when it failed last."""
+
+    @property
+    def waits_since(self) -> datetime:
+        """When it was to go first."""
+        return self.scheduled_for or self.created_at
 
     @property
     def sender_domain(self) -> str:

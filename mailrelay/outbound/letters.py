@@ -125,6 +125,7 @@ class LetterMaker:
             eight_bit=variant[2],
             smtputf8=variant[3],
             now=self._clock.now(),
+            date=first.scheduled_for,
         )
         if isinstance(prepared, Refused) or len(prepared.content) <= _LARGEST_KEPT:
             self._kept[variant] = prepared

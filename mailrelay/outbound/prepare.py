@@ -60,13 +60,23 @@ def author_domain(raw: bytes) -> str:
 
 
 def prepare(
-    raw: bytes, *, leave: Leave, trace: Trace, eight_bit: bool, smtputf8: bool, now: datetime
+    raw: bytes,
+    *,
+    leave: Leave,
+    trace: Trace,
+    eight_bit: bool,
+    smtputf8: bool,
+    now: datetime,
+    date: datetime | None = None,
 ) -> Prepared | Refused:
     """The mail as it leaves for a hop that knows 8BITMIME (`eight_bit`) and SMTPUTF8 or not; Refused when it cannot be made fit.
 
+    `date` is its Date where it has none, as scheduled mail, which may be moved (O5).
     Pure and heavy: signing takes milliseconds, more for large bodies. May raise dkim.CannotSign.
     """
     raw = normalise_newlines(raw)  # S02: an import may hold what no wire may
+    if date is not None:
+        raw = dated(raw, date)
     if leave.on_behalf_at:
         raw = on_behalf(raw, leave.on_behalf_at)
     utf8 = needs_smtputf8(raw)
@@ -80,6 +90,14 @@ def prepare(
     if leave.keys:
         raw = sign(raw, leave.keys, now=now)
     return Prepared(received(trace) + raw, utf8)
+
+
+def dated(raw: bytes, date: datetime) -> bytes:
+    """`raw` with a Date, its own if it has one."""
+    block = HeaderBlock.parse(raw)
+    if block.get("Date"):
+        return raw
+    return block.without(("Date",)).append((encode_field("Date", dates.write(date)),)).join(raw)
 
 
 def received(trace: Trace) -> bytes:

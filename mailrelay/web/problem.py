@@ -11,7 +11,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mailrelay.errors import Invalid, MailrelayError, NotAuthenticated, Suppressed, TooLarge, TooMany, Unavailable
+from mailrelay.errors import (
+    Invalid,
+    MailrelayError,
+    NotAuthenticated,
+    QuotaSpent,
+    Suppressed,
+    TooLarge,
+    TooMany,
+    Unavailable,
+)
 
 MEDIA_TYPE = "application/problem+json"
 SCHEMA = {
@@ -44,9 +53,11 @@ _PROBLEMS = {
     406: ("media-type", "No such form"),
     408: ("too-slow", "The request came too slowly"),
     409: ("conflict", "Conflict"),
+    412: ("outdated", "It changed meanwhile"),
     413: ("too-large", "Too large"),
     415: ("media-type", "No such form"),
     422: ("invalid", "A value is wrong"),
+    429: ("quota-spent", "The day's quota is used up"),
     500: ("internal", "Something went wrong here"),
     503: ("unavailable", "Not now"),
     507: ("disk-full", "No space"),
@@ -109,6 +120,17 @@ def of_error(error: MailrelayError) -> Response:
             members |= {"limit": error.limit, "size": error.size}
         case TooMany():
             members |= {"limit": error.limit, "count": error.count}
+        case QuotaSpent():
+            members |= {
+                "kind": error.kind,
+                "day": error.day.isoformat(),
+                "limit": error.limit,
+                "used": error.used,
+                "asked": error.asked,
+                "resets_at": error.resets_at.isoformat(),
+            }
+            if error.retry_after is not None:
+                headers["Retry-After"] = str(error.retry_after)
         case Suppressed():
             members |= {"address": error.address, "reason": error.reason, "since": error.since.isoformat()}
         case Unavailable():

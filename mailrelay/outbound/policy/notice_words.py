@@ -96,7 +96,7 @@ def _refused(facts: Facts) -> Told:
 def _expired(facts: Facts) -> Told:
     delivery = facts.delivery
     reply, by_remote = _reply(facts)
-    begun = f"It was tried from {_day(delivery.created_at)} to {_day(delivery.expires_at)} without success. "
+    begun = f"It was tried from {_day(delivery.waits_since)} to {_day(delivery.expires_at)} without success. "
     return _told(facts, begun + _last_said(facts, by_remote=by_remote), reply, by_remote=by_remote, fallback=_EXPIRED)
 
 

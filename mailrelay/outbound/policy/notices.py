@@ -35,7 +35,7 @@ def owed(delivery: Delivery, state: DeliveryState, *, now: datetime, delay_after
     waits = waits and state in _LEFT_TO_WAIT
     if not waits or Notify.DELAY not in asked or delivery.noticed is Notice.DELAYED or not delay_after:
         return Notice.NONE
-    return Notice.DELAYED if now - delivery.created_at >= delay_after else Notice.NONE
+    return Notice.DELAYED if now - delivery.waits_since >= delay_after else Notice.NONE
 
 
 def still_true(delivery: Delivery) -> bool:
