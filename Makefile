@@ -8,17 +8,20 @@ QUICK := $(wildcard tests/unit tests/store tests/flow tests/config tests/meta)
 FUZZ_SECONDS ?= 60
 CODE := mailrelay tests scripts $(wildcard bench)
 
-.PHONY: help run test check lint types layers fuzz docs bench lock clean dev peers
+.PHONY: help run test test-faults check lint types layers fuzz docs bench lock clean dev peers
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
 
 run: ## start the daemon on loopback with a sample organisation
 	@scripts/install.sh run
 	@exec $(BIN)/mailrelay run --config config/minimal.yaml --sample
 
-test: dev peers ## run every test
-	@$(BIN)/pytest -q -n 2 --dist worksteal
+test: dev peers ## run every test but those of test-faults
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not faults"
+
+test-faults: dev peers ## cut power, fill disks, break clocks and wires: the slow tests
+	@$(BIN)/pytest -q -n 2 --dist worksteal tests/faults
 
 check: lint types layers ## check format, style, types and layers, and run the quick tests
 	@$(BIN)/pytest -q -n 2 --dist worksteal $(QUICK)

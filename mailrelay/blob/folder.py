@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO
 
+from mailrelay.blob.durable import sync_folder
 from mailrelay.errors import DiskFull, MailrelayError, StoreDamaged
 from mailrelay.ids import Digest
 from mailrelay.model.message import BlobRef
@@ -32,7 +33,7 @@ class FolderBlobs:
         self._incoming.mkdir(parents=True, exist_ok=True)
         for left_over in self._incoming.iterdir():
             left_over.unlink()  # of a process that died while writing: nothing names it
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         self._durable: set[Path] = set()
 
     def writer(self) -> BlobWriter:
@@ -100,10 +101,10 @@ class BlobWriter:
             if target.parent not in self._durable:
                 # D01: that it exists is not enough; another thread, or a process that died, may have made it and not synced it.
                 target.parent.mkdir(exist_ok=True)
-                _sync_folder(self._folder)
+                sync_folder(self._folder)
                 self._durable.add(target.parent)
             self._temporary.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             self.discard()
             raise _translated(error) from error
@@ -113,14 +114,6 @@ class BlobWriter:
         """Leave nothing behind."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _translated(error: OSError) -> Exception:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mailrelay import log
+from mailrelay.blob import durable
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Tls
 from mailrelay.errors import ConfigError
@@ -89,7 +89,7 @@ def _make(certificate: Path, key: Path, *, hostname: str, now: datetime) -> None
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    # D02: after a power cut there are both, whole, or not the certificate, and then both are made anew.
+    durable.remove(certificate)
+    durable.write(key, pem)
+    durable.write(certificate, made.public_bytes(serialization.Encoding.PEM), mode=0o644)

@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 from typing import IO
 
+from mailrelay.blob import durable
 from mailrelay.errors import Fatal
 
 
@@ -77,16 +78,6 @@ class DataFolder:
         """The content of a small file; `new`, durably, when it is not there yet."""
         path = self.path / name
         if not path.exists():
-            temporary = self.path / f"{name}.new"
-            with os.fdopen(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
-                file.write(new)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
             # D01: a power cut must not take back a key that mail was signed with.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            durable.write(path, new.encode())
         return path.read_text(encoding="ascii").strip()

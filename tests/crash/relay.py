@@ -152,6 +152,10 @@ class Relay:
         """SIGSTOP: not one more instruction of it runs."""
         os.kill(self.pid, signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """Go on after `freeze`."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def metrics(self) -> dict[str, float]:
         """Its metrics, by name with labels as printed."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port('ops')}/metrics", timeout=10) as answer:

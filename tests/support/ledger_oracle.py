@@ -96,21 +96,21 @@ async def read_books(data: Path) -> Books:
         await store.close()
 
 
-async def kept_messages(data: Path) -> set[str]:
-    """The Message-IDs of all mails in a data folder, filed or not, whose bytes are whole. Empty when there is no store at all."""
+async def kept_messages(data: Path) -> Counter[str]:
+    """Message-ID → how many mails in a data folder bear it, filed or not, with whole bytes. Empty when there is no store at all."""
     if not (data / "mailrelay.db").exists():
-        return set()
+        return Counter()
     store = SqliteStore(data / "mailrelay.db")
     bodies = Bodies(store, FolderBlobs(data / "blobs"), small_body=65_536)
     try:
-        kept = set()
+        kept = Counter[str]()
         for digest, size in await store.read(_accepted_bytes):
             with suppress(BodyMissing, StoreDamaged):
                 raw = await bodies.read(BlobRef(digest=Digest(digest), size=size))
-                kept.add(HeaderBlock.parse(raw).all("Message-ID")[0].strip("<>"))
+                kept[HeaderBlock.parse(raw).all("Message-ID")[0].strip("<>")] += 1
         return kept
     except (DatabaseError, StoreDamaged):
-        return set()
+        return Counter()
     finally:
         await store.close()
 
