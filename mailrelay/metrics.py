@@ -115,6 +115,17 @@ tls_reports = _counter(
     "Daily TLS reports by what became of them; a destination that wants none is counted once a day",
     outcome=("sent", "unwanted", "failed"),
 )
+tls_demands = _counter(
+    "mailrelay_tls_demands_total",
+    "Connections on which TLS was demanded, by whom (sts_testing: only to be counted), and whether the host met it",
+    kind=("dane", "sts", "sts_testing", "own"),
+    outcome=("met", "failed"),
+)
+sts_fetches = _counter(
+    "mailrelay_tls_policy_fetches_total",
+    "MTA-STS policies fetched, or why not",
+    outcome=("fetched", "failed", "invalid", "untrusted"),
+)
 feedback = _counter(
     "mailrelay_feedback_mails_total",
     "Mails that came back or speak of mail of ours, by kind, and whether they were acted on",

@@ -282,6 +282,39 @@ class Shaping(Section):
                 yield f"sites[{index}].site", "is listed twice"
 
 
+class Source(Section):
+    """An address of ours that mail leaves by, with the name that it says there."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")] = Field(
+        description="What it is called in attempts, limits and suspensions."
+    )
+    address: IpAddress | None = Field(None, description="Local IPv4 address; without it no IPv4 host is reached from it.")
+    address6: IpAddress | None = Field(
+        None, description="Local IPv6 address; without it no IPv6 host is reached from it."
+    )
+    helo: DomainName | None = Field(
+        None, description="Name said in EHLO, to which the address resolves back; by default that of the installation."
+    )
+    domains: tuple[DomainName, ...] = Field(
+        (), description="Sender domains whose mail leaves by it; empty: all that no other source names."
+    )
+    weight: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="Its share of the mail among the sources that serve a domain."
+    )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """It has an address, each of its kind."""
+        if self.address is None and self.address6 is None:
+            yield "name", "needs address or address6 beside it"
+        if self.address is not None and ":" in self.address:
+            yield "address", "is an IPv6 address; write it as address6"
+        if self.address6 is not None and ":" not in self.address6:
+            yield "address6", "is an IPv4 address; write it as address"
+        for index, name in enumerate(self.domains):
+            if name in self.domains[:index]:
+                yield f"domains[{index}]", "is listed twice"
+
+
 class Delivery(Section):
     """Sending mail out."""
 
@@ -299,6 +332,20 @@ class Delivery(Section):
     ca_file: Annotated[Path, ReadableFile] | None = Field(
         None, description="PEM file of extra certificate authorities to trust."
     )
+    own_addresses: tuple[IpAddress, ...] = Field(
+        (),
+        description="Addresses by which the world reaches this daemon beside those of its machine (NAT, load balancer): mail for a"
+        " domain whose MX is one of them is refused as a loop.",
+    )
+    sources: tuple[Source, ...] = Field(
+        (), description="Addresses that mail leaves by; empty, and for domains that none serves: the system chooses."
+    )
+    mta_sts: bool = Field(True, description="Hold to the MTA-STS policies of recipients' domains (RFC 8461).")
+    dane: bool | None = Field(
+        None,
+        description="Hold to the TLSA records of recipients' servers (DANE, RFC 7672); needs `dns.trust_ad`, and by default follows it.",
+    )
+    tls_timeout: Seconds = Field(30.0, description="Seconds for a TLS handshake with a next hop.")
     connections: Annotated[int, Field(ge=1)] = Field(20, description="Connections in all.")
     connections_per_destination: Annotated[int, Field(ge=1)] = Field(
         5, description="Connections to one MX site, for sites that shaping says nothing else of."
@@ -338,6 +385,10 @@ class Delivery(Section):
             yield "catch_all", f"is not used by route {self.route}; set route to catch_all or take it out"
         if self.first_retry > self.longest_retry:
             yield "first_retry", "is longer than longest_retry"
+        names = [one.name for one in self.sources]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield f"sources[{index}].name", "is used twice"
 
 
 _WARN = "Share from which a warning is given."
@@ -486,7 +537,12 @@ class Config(Section):
     log: Log = Field(Log(), description="Log.")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """No two sockets are the same, and the secret is worth its name."""
+        """No two sockets are the same, the secret is worth its name, and DANE has a resolver to believe."""
+        if self.delivery.dane and not self.dns.trust_ad:
+            yield (
+                "delivery.dane",
+                "needs dns.trust_ad: a resolver on this machine that validates DNSSEC, such as unbound, and whose word is taken",
+            )
         sockets = [(f"listeners[{at}].port", one.host, one.port) for at, one in enumerate(self.listeners)]
         sockets += [
             ("http.port", self.http.host, self.http.port),

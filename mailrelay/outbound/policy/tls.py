@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
+from mailrelay.model.sts import Mode, Policy
 from mailrelay.model.tls_report import PolicyType, ResultType, TlsPolicy
 from mailrelay.outbound.policy.route import Target
 
@@ -83,6 +84,105 @@ def relaxed(demand: Demand) -> Demand:
     return replace(demand, mode=DemandMode.NONE, tlsa=(), names=(), sni="", barred=None, reason=reason)
 
 
+_DIGESTS = {1: 32, 2: 64}  # RFC 6698 §2.1.3: SHA-256 and SHA-512
+_MAX_RECORDS = 50
+
+
+def read_tlsa(texts: Sequence[str]) -> tuple[Tlsa, ...]:
+    """The usable records among TLSA records as text (`3 1 1 0a1b…`), sorted.
+
+    PKIX usages are not, for SMTP has no common list of authorities (RFC 7672 §3.1.3), nor is what we cannot check.
+    """
+    usable = sorted({one for text in texts[:_MAX_RECORDS] if (one := _read_tlsa(text)) is not None})
+    # RFC 7671 §9: of several digests of the same kind only the strongest counts.
+    strong = {(one.usage, one.selector) for one in usable if one.matching == 2}
+    return tuple(one for one in usable if one.matching != 1 or (one.usage, one.selector) not in strong)
+
+
+def _read_tlsa(text: str) -> Tlsa | None:
+    parts = text.split()
+    try:
+        usage, selector, matching = (int(part) for part in parts[:3])
+        data = bytes.fromhex("".join(parts[3:]))
+    except ValueError:
+        return None
+    if usage not in (2, 3) or selector not in (0, 1) or matching not in (0, 1, 2) or not data:
+        return None
+    if matching and len(data) != _DIGESTS[matching]:
+        return None
+    return Tlsa(usage, selector, matching, data)
+
+
+def bears(presented: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether a certificate for the names `presented` proves one of `wanted`; `*` stands for one whole label on the left."""
+    names = {name.rstrip(".").lower() for name in presented}
+    for one in wanted:
+        name = one.rstrip(".").lower()
+        _, dot, parent = name.partition(".")
+        if name in names or (dot and "." in parent and f"*.{parent}" in names):
+            return True
+    return False
+
+
+def by_dane(domain: str, *, base: str, records: Sequence[str], names: Sequence[str]) -> Demand:
+    """The demand of the TLSA records (as text) of a host, found at `base`. `names` are what its certificate may be for."""
+    usable = read_tlsa(records)
+    owner = f"the TLSA records of {base}"
+    reason = f"DANE: {owner} say which certificate it must show"
+    if not usable:
+        reason = f"DANE: none of {owner} can be used, so encryption must be, but proves nobody"
+    anchored = any(one.usage == 2 for one in usable)
+    return Demand(
+        mode=DemandMode.DANE,
+        tlsa=usable,
+        names=tuple(dict.fromkeys(names)) if anchored else (),
+        sni=base,
+        reason=reason,
+        destination=domain,
+        policy=TlsPolicy(type=PolicyType.TLSA, domain=base, strings=tuple(records[:_MAX_RECORDS])),
+    )
+
+
+def dane_unknown(domain: str, *, base: str, because: str) -> Demand:
+    """The demand of a host whose DNS is signed and does not say whether it has TLSA records (RFC 7672 §2.1.2)."""
+    return Demand(
+        mode=DemandMode.DANE,
+        barred=Barred(
+            result=ResultType.DNSSEC_INVALID,
+            because=f"DNSSEC gave no valid answer on the TLSA records of {base}: {because}",
+        ),
+        reason=f"DANE: DNS does not say whether {base} has TLSA records, so nothing is sent to it",
+        destination=domain,
+        policy=TlsPolicy(type=PolicyType.TLSA, domain=base),
+    )
+
+
+def by_sts(domain: str, policy: Policy, host: str) -> Demand:
+    """The demand of the MTA-STS policy of `domain` on one of its MX hosts."""
+    told = TlsPolicy(type=PolicyType.STS, domain=domain, strings=policy.lines, mx_patterns=policy.mx)
+    if policy.mode is Mode.NONE:
+        reason = f"the MTA-STS policy of {domain} asks for nothing"
+        return Demand(reason=reason, destination=domain, policy=told)
+    barred = None
+    if not policy.covers(host):
+        because = f"{host} is not among the MX hosts of the MTA-STS policy of {domain}"
+        barred = Barred(result=ResultType.VALIDATION_FAILURE, because=because)
+    enforced = policy.mode is Mode.ENFORCE
+    reason = f"MTA-STS: the policy of {domain} demands a certificate that proves the name of its MX host"
+    if not enforced:
+        reason = f"MTA-STS: the policy of {domain} is being tested: what falls short is reported, and stops nothing"
+    return Demand(mode=DemandMode.STS, enforced=enforced, barred=barred, reason=reason, destination=domain, policy=told)
+
+
+def by_nobody(domain: str) -> Demand:
+    """The demand where a destination has no policy."""
+    return Demand(
+        reason=f"{domain} has no policy on TLS, so as much is used as the host can do",
+        destination=domain,
+        policy=TlsPolicy(type=PolicyType.NONE, domain=domain),
+    )
+
+
 class TlsDemands(Protocol):
     """Finds out what destinations demand."""
 
@@ -99,5 +199,4 @@ class NoDemands:
 
     async def for_destination(self, domain: str, targets: Sequence[Target]) -> tuple[Demand, ...]:
         """See `TlsDemands.for_destination`."""
-        policy = TlsPolicy(type=PolicyType.NONE, domain=domain)
-        return (Demand(destination=domain, policy=policy),) * len(targets)
+        return (by_nobody(domain),) * len(targets)
