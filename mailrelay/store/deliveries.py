@@ -29,7 +29,7 @@ from mailrelay.model.message import BlobRef
 from mailrelay.model.sending import Scope, Sending
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery, relay_id
+from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery, destination, relay_id
 
 _STATUS = case(
     (and_(delivery.c.state == DeliveryState.QUEUED, delivery.c.attempts > 0), DeliveryStatus.DEFERRED),
@@ -350,8 +350,8 @@ def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId]) -> dict[Message
 
 
 def next_due(tx: Tx) -> datetime | None:
-    """When the next waiting delivery falls due, or None when none waits."""
-    due = tx.execute(select(func.min(delivery.c.due_at)).where(delivery.c.state == DeliveryState.QUEUED)).scalar()
+    """When the next destination is looked at, or None when nothing waits."""
+    due = tx.execute(select(func.min(destination.c.wake_at))).scalar()
     return None if due is None else from_micros(due)
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, bindparam, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, text, update
 
 from mailrelay.clock import to_micros
 from mailrelay.errors import Conflict
 from mailrelay.ids import DeliveryId, NodeId, OrgId
 from mailrelay.model.delivery import (
+    HELD_BY_HAND,
     IN_FLIGHT_DELIVERIES,
+    POISON,
+    UNCONFIRMED,
     Delivery,
     DeliveryState,
     Interrupted,
@@ -32,10 +35,25 @@ from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Category, Fault
 from mailrelay.store import deliveries, events, ledger, rows
 from mailrelay.store.base import Bell, Tx
-from mailrelay.store.tables import attempt, delivery
+from mailrelay.store.destinations import wake
+from mailrelay.store.tables import DELIVERIES_WAITING, attempt, delivery, destination
 
 CUT_OFF = Interrupted(stage=Stage.DOT, detail="the process ended during the attempt; the message may have been taken")
 """The outcome of an attempt whose process died: it may have come as far as the final dot."""
+CUT_SHORT = Interrupted(
+    stage=Stage.DATA, detail="the process ended during the attempt, before the message was complete"
+)
+"""… when its final dot had not gone out, which is known of mass mail."""
+MOST_FAULTS = 3
+"""Attempts that our own code may fail in, one after the other, before a delivery is set aside (Q03)."""
+DIED = "The process ended without a word during an attempt of this delivery."
+WHY = {
+    HELD_BY_HAND: "somebody holds it",
+    POISON: f"our own code failed on it {MOST_FAULTS} times",
+    UNCONFIRMED: "it was cut off when the next hop may have taken it already, and mass mail never goes out twice",
+}
+"""What holds a delivery other than a suspension, in words."""
+_SENDING = text("state = 'sending'")
 
 _EVENTS = {
     DeliveryState.QUEUED: EventType.DELIVERY_DEFERRED,
@@ -70,18 +88,28 @@ class Settlement:
     fault: Fault | None = None
     notice: Notice = Notice.NONE
     held_by: str = ""
-    """Of a HELD one: the suspension that holds it, `scope:name`."""
+    """Of a HELD one: the suspension that holds it, `scope:name`; POISON or UNCONFIRMED."""
+    faults: int = 0
+    """What `Delivery.faults` is now; `trace` what our code said when it failed last."""
+    trace: str = ""
+    expires_at: datetime | None = None
+    """When it expires now, if that has changed."""
 
     @property
     def last_reply(self) -> str:
         """One line for lists and logs."""
-        match self.outcome:
-            case None:
-                return self.reason
-            case Interrupted(detail=detail, stage=stage):
-                return f"interrupted at {stage}: {detail}"
-            case outcome:
-                return str(outcome.reply)
+        return self.reason if self.outcome is None else reply_line(self.outcome)
+
+
+class LeaseLost(Exception):
+    """A claimed delivery is not ours any more; nothing of it may be sent."""
+
+
+def reply_line(outcome: Outcome) -> str:
+    """An outcome in one line, for lists and logs."""
+    if isinstance(outcome, Interrupted):
+        return f"interrupted at {outcome.stage}: {outcome.detail}"
+    return str(outcome.reply)
 
 
 def enqueue(tx: Tx, new: Sequence[Delivery]) -> None:
@@ -124,47 +152,109 @@ def enqueue(tx: Tx, new: Sequence[Delivery]) -> None:
         _tell(
             tx, one, EventType.DELIVERY_QUEUED, one.created_at, {"channel": one.channel, "recipient": str(one.address)}
         )
+    wake_for(tx, new)
     tx.ring(Bell.QUEUE)
 
 
-def claim(
-    tx: Tx, *, node: NodeId, now: datetime, lease: timedelta, limit: int, skip: Collection[str] = ()
-) -> list[Delivery]:
-    """Take up to `limit` deliveries that are due or whose process died; longest due first, none for the domains in `skip`.
+def wake_for(tx: Tx, waiting: Iterable[Delivery]) -> None:
+    """`wake` for deliveries that wait, each due as it says."""
+    due: dict[str, datetime] = {}
+    for one in waiting:
+        name = one.address.domain
+        due[name] = min(one.due_at, due.get(name, one.due_at))
+    wake(tx, due)
 
-    An attempt that a dead process began is closed as `CUT_OFF`; it stays counted.
+
+def claim(
+    tx: Tx,
+    *,
+    node: NodeId,
+    now: datetime,
+    lease: timedelta,
+    limit: int,
+    chunk: int | None = None,
+    skip: Collection[str] = (),
+    only: Sequence[str] = (),
+) -> list[Delivery]:
+    """Take up to `limit` deliveries that are due, `chunk` of each destination at most (None: all), longest due first.
+
+    Destinations that wait longest are looked at first, none of those in `skip`; those that have more go behind the others, so that
+    none delays another however much waits for it. With `only`, these destinations are looked at and no others, though they may be
+    parked.
     """
     at = to_micros(now)
-    due = select(delivery.c.id).where(
-        or_(
-            and_(delivery.c.state == DeliveryState.QUEUED, delivery.c.due_at <= at),
-            and_(delivery.c.state == DeliveryState.SENDING, delivery.c.lease_until <= at),
+    names = _awake(tx, at, limit=limit, skip=skip, only=only)
+    found: list[str] = []
+    seen: list[str] = []
+    for name in names:
+        room = min(chunk or limit, limit - len(found))
+        if room <= 0:
+            break
+        ids = tx.execute(_DUE, {"b_destination": name, "b_at": at, "b_limit": room}).scalars().all()
+        found.extend(ids)
+        seen.append(name)
+    claimed: list[Delivery] = []
+    if found:
+        taken = (
+            update(delivery)
+            .where(delivery.c.id.in_(found))
+            .values(
+                state=DeliveryState.SENDING,
+                lease_node=node,
+                lease_until=to_micros(now + lease),
+                fence=delivery.c.fence + 1,
+            )
+            .returning(*delivery.c)
         )
-    )
-    if skip:
-        due = due.where(delivery.c.destination.not_in(sorted(skip)))
-    due = (
-        due.order_by(delivery.c.due_at).limit(limit).with_for_update(skip_locked=True)
-    )  # SQLite leaves it out: one writer
-    taken = (
-        update(delivery)
-        .where(delivery.c.id.in_(due.scalar_subquery()))
-        .values(
-            state=DeliveryState.SENDING,
-            lease_node=node,
-            lease_until=to_micros(now + lease),
-            fence=delivery.c.fence + 1,
-        )
-        .returning(*delivery.c)
-    )
-    claimed = [deliveries.from_row(row._mapping) for row in tx.execute(taken)]
-    if any(one.attempts for one in claimed):
-        tx.execute(
-            update(attempt)
-            .where(attempt.c.delivery.in_([one.id for one in claimed if one.attempts]), attempt.c.outcome.is_(None))
-            .values(outcome=rows.encode_outcome(CUT_OFF), ended_at=at)
-        )
+        claimed = [deliveries.from_row(row._mapping) for row in tx.execute(taken)]
+    _put_behind(tx, seen, at)
     return sorted(claimed, key=lambda one: (one.due_at, one.id))
+
+
+def _awake(tx: Tx, at: int, *, limit: int, skip: Collection[str], only: Sequence[str]) -> Sequence[str]:
+    """The destinations to look at, locked: no other process looks at them meanwhile, and who wakes them waits for us."""
+    names = select(destination.c.name)
+    if only:
+        names = names.where(destination.c.name.in_(sorted(only))).order_by(destination.c.name)
+    else:
+        names = names.where(destination.c.wake_at <= at).order_by(destination.c.wake_at)
+        if skip:
+            names = names.where(destination.c.name.not_in(sorted(skip)))
+    return tx.execute(names.limit(limit).with_for_update(skip_locked=True)).scalars().all()
+
+
+def _put_behind(tx: Tx, names: Sequence[str], at: int) -> None:
+    """Have these destinations wake for what they have left: now, but behind all others that are awake; and those with none go."""
+    left: list[dict[str, Any]] = []
+    empty: list[dict[str, Any]] = []
+    for name in sorted(names):
+        # Without SKIP LOCKED: what somebody else has locked for a moment still waits.
+        due = tx.execute(_NEXT_DUE, {"b_destination": name}).scalar()
+        if due is None:
+            empty.append({"b_name": name})
+        else:
+            left.append({"b_name": name, "b_wake_at": max(due, at)})
+    if left:
+        tx.execute(_WAKE_AT, left)
+    if empty:
+        tx.execute(_FORGET, empty)
+
+
+_WAITS = (DELIVERIES_WAITING, delivery.c.destination == bindparam("b_destination"))
+_DUE = (
+    select(delivery.c.id)
+    .where(*_WAITS, delivery.c.due_at <= bindparam("b_at"))
+    .order_by(delivery.c.due_at)
+    .limit(bindparam("b_limit"))
+    .with_for_update(skip_locked=True)  # SQLite leaves it out: one writer
+)
+_NEXT_DUE = select(func.min(delivery.c.due_at)).where(*_WAITS)
+_WAKE_AT = (
+    update(destination)
+    .where(destination.c.name == bindparam("b_name"))
+    .values(wake_at=bindparam("b_wake_at"), parked_until=0, because="")
+)
+_FORGET = delete(destination).where(destination.c.name == bindparam("b_name"))
 
 
 def begin_attempts(tx: Tx, held: Sequence[Delivery], *, host: str, at: datetime) -> list[Delivery]:
@@ -190,6 +280,10 @@ def settle(tx: Tx, settlements: Sequence[Settlement], *, at: datetime) -> list[D
     if kept:
         _settle_rows(tx, kept, at)
         _settle_attempts(tx, [one for one in kept if one.outcome is not None], at)
+    wake_for(
+        tx,
+        [replace(one.held, due_at=one.due_at or one.held.due_at) for one in kept if one.state is DeliveryState.QUEUED],
+    )
     ended = Counter(one.held.channel for one in kept if one.state not in IN_FLIGHT_DELIVERIES)
     for channel, number in ended.items():
         ledger.count_ended(tx, channel, ledger.Thing.DELIVERY, number)
@@ -201,7 +295,10 @@ def settle(tx: Tx, settlements: Sequence[Settlement], *, at: datetime) -> list[D
             data |= {"category": one.category, "class": "hard" if one.hard else "soft", "fault": one.fault}
         if one.held_by:
             data["held_by"] = one.held_by
-        _tell(tx, one.held, _EVENTS[one.state], at, data)
+        if one.held_by in WHY:
+            tell_held(tx, one.held, one.held_by, at=at, data=data | ({"trace": one.trace} if one.trace else {}))
+        else:
+            _tell(tx, one.held, _EVENTS[one.state], at, data)
     return [one.held.id for one in settlements if one.held.id not in mine]
 
 
@@ -227,17 +324,111 @@ def release(tx: Tx, held: Sequence[Delivery]) -> None:
     if mine:
         free = {"state": DeliveryState.QUEUED, "lease_node": None, "lease_until": None}
         _change(tx, [{"b_id": one, **free} for one in mine])
+        wake_for(tx, [one for one in held if one.id in mine])
         tx.ring(Bell.QUEUE)
 
 
-def recover(tx: Tx, node: NodeId, *, now: datetime) -> int:
-    """End at once the leases of a process of this name that no longer lives; how many there were. Called at its start."""
-    ended = tx.execute(
-        update(delivery)
-        .where(delivery.c.state == DeliveryState.SENDING, delivery.c.lease_node == node)
-        .values(lease_until=to_micros(now))
+def recover(tx: Tx, node: NodeId, *, now: datetime, limit: int = 500) -> int:
+    """Put back what a process of this name had taken, `limit` of it; how many, 0 when nothing is left. It must be dead.
+
+    An attempt that it had begun is closed: it stays counted, and counts as a fault, since it may be what the process died of (Q03).
+    Mass mail whose final dot may have gone out is held as unconfirmed: nobody gets it twice (D11, M09).
+    """
+    found = tx.execute(
+        select(*delivery.c, attempt.c.number, attempt.c.dotted)
+        .outerjoin_from(
+            delivery,
+            attempt,
+            and_(
+                attempt.c.delivery == delivery.c.id,
+                attempt.c.number == delivery.c.attempts,
+                attempt.c.outcome.is_(None),
+            ),
+        )
+        .where(_SENDING, delivery.c.lease_node == node)
+        .limit(limit)
+        .with_for_update(of=delivery)
+    ).all()
+    taken = [(deliveries.from_row(row._mapping), row.number is not None, bool(row.dotted)) for row in found]
+    if taken:
+        _put_back(tx, taken, now)
+    return len(taken)
+
+
+def _put_back(tx: Tx, taken: Sequence[tuple[Delivery, bool, bool]], now: datetime) -> None:
+    """Each with whether it has an open attempt, and whether that was dotted."""
+    at = to_micros(now)
+    changes: list[dict[str, Any]] = []
+    closed: list[dict[str, Any]] = []
+    for one, begun, dotted in taken:
+        state, by = DeliveryState.QUEUED, ""
+        outcome = CUT_SHORT if one.job and not dotted else CUT_OFF
+        faults = one.faults + begun
+        if begun and one.job and dotted:
+            state, by = DeliveryState.HELD, UNCONFIRMED
+        elif begun and faults >= MOST_FAULTS:
+            state, by = DeliveryState.HELD, POISON
+        trace = one.trace if not begun else DIED if not one.trace else one.trace
+        changes.append(
+            {
+                "b_id": one.id,
+                "state": state,
+                "held_by": by,
+                "held_at": at if by else None,
+                "lease_node": None,
+                "lease_until": None,
+                "faults": faults,
+                "trace": trace,
+                "last_reply": reply_line(outcome) if begun else one.last_reply,
+            }
+        )
+        if begun:
+            encoded = rows.encode_outcome(outcome)
+            closed.append({"b_delivery": one.id, "b_number": one.attempts, "ended_at": at, "outcome": encoded})
+        if by:
+            tell_held(tx, one, by, at=now, data={"attempt": str(one.attempts), "trace": trace} if by == POISON else {})
+    _change(tx, changes)
+    if closed:
+        tx.execute(
+            update(attempt).where(
+                attempt.c.delivery == bindparam("b_delivery"), attempt.c.number == bindparam("b_number")
+            ),
+            closed,
+        )
+    wake_for(tx, [one for (one, _, _), change in zip(taken, changes, strict=True) if not change["held_by"]])
+    tx.ring(Bell.QUEUE)
+
+
+def dot(tx: Tx, held: Sequence[Delivery]) -> None:
+    """Write down that the final dot of these attempts is about to go out. Raises LeaseLost unless all of them are still ours."""
+    mine = _still_held(tx, held)
+    if len(mine) < len(held):
+        raise LeaseLost(", ".join(sorted(one.id for one in held if one.id not in mine)))
+    tx.execute(
+        update(attempt)
+        .where(attempt.c.delivery == bindparam("b_delivery"), attempt.c.number == bindparam("b_number"))
+        .values(dotted=True),
+        [{"b_delivery": one.id, "b_number": one.attempts} for one in held],
     )
-    return ended.rowcount
+
+
+def confirm(tx: Tx, one: Delivery, *, by: str, at: datetime) -> bool:
+    """Somebody says that an unconfirmed delivery was taken: it is SENT. False when it is not held as unconfirmed any more."""
+    changed = tx.execute(
+        update(delivery)
+        .where(delivery.c.id == one.id, delivery.c.state == DeliveryState.HELD, delivery.c.held_by == UNCONFIRMED)
+        .values(state=DeliveryState.SENT, held_by="", held_at=None, ended_at=to_micros(at))
+    )
+    if changed.rowcount != 1:
+        return False
+    ledger.count_ended(tx, one.channel, ledger.Thing.DELIVERY, 1)
+    _tell(tx, one, EventType.DELIVERY_SENT, at, {"confirmed_by": by, "reply": one.last_reply})
+    return True
+
+
+def tell_held(tx: Tx, one: Delivery, by: str, *, at: datetime, data: Mapping[str, str] | None = None) -> None:
+    """Tell the journal that a delivery is held by something else than a suspension, and why."""
+    _tell(tx, one, EventType.DELIVERY_HELD, at, {"held_by": by, "why": WHY[by], **(data or {})})
 
 
 def retry_now(tx: Tx, org: OrgId, id: DeliveryId, *, now: datetime) -> None:  # noqa: A002
@@ -246,10 +437,12 @@ def retry_now(tx: Tx, org: OrgId, id: DeliveryId, *, now: datetime) -> None:  # 
         update(delivery)
         .where(delivery.c.id == id, delivery.c.org == org, delivery.c.state == DeliveryState.QUEUED)
         .values(due_at=to_micros(now))
-    )
-    if changed.rowcount != 1:
+        .returning(delivery.c.destination)
+    ).first()
+    if changed is None:
         found = deliveries.get(tx, org, id)
         raise Conflict(f"{id} is {found.state}{_until(found)}")
+    wake(tx, {changed.destination: now})
     tx.ring(Bell.QUEUE)
 
 
@@ -294,6 +487,9 @@ def _settle_rows(tx: Tx, kept: Iterable[Settlement], at: datetime) -> None:
             "notice": one.notice,
             "held_by": one.held_by,
             "held_at": to_micros(at) if one.held_by else None,
+            "faults": one.faults,
+            "trace": one.trace,
+            "expires_at": to_micros(one.expires_at or one.held.expires_at),
         }
         for one in kept
     ]

@@ -21,6 +21,7 @@ from mailrelay.model.event import EventType
 from mailrelay.model.sending import Counts, Scope, Sending, Suspension
 from mailrelay.store import events, rows, tallies
 from mailrelay.store.base import Bell, Tx
+from mailrelay.store.destinations import wake_rows
 from mailrelay.store.tables import delivery, suspension
 
 _DAYS_OF_A_DOMAIN = 7
@@ -228,10 +229,12 @@ def _release(tx: Tx, org: OrgId, sending: Sending, *, at: datetime) -> int:
         update(delivery)
         .where(delivery.c.id.in_(held.with_for_update(skip_locked=True).scalar_subquery()))
         .values(state=DeliveryState.QUEUED, held_by="", held_at=None, expires_at=delivery.c.expires_at + waited)
-    ).rowcount
+        .returning(delivery.c.destination, delivery.c.due_at)
+    ).all()
     if released:
+        wake_rows(tx, released)
         tx.ring(Bell.QUEUE)
-    return released
+    return len(released)
 
 
 def _lock(tx: Tx, org: OrgId, sending: Sending, at: datetime) -> None:
