@@ -11,10 +11,11 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import cast
+from typing import Protocol, cast
 
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode
 from aiosmtplib.errors import SMTPException
@@ -26,7 +27,17 @@ from mailrelay.model.delivery import Deferred, Interrupted, Outcome, Stage, TlsP
 from mailrelay.model.reply import Reply, reply
 from mailrelay.model.way import EgressSource
 from mailrelay.outbound.policy.tls import NO_DEMAND, Demand
-from mailrelay.outbound.transaction import BeforeDot, Broken, Letter, Offers, Patience, Transaction, cannot, no_hook
+from mailrelay.outbound.transaction import (
+    BeforeDot,
+    Broken,
+    Letter,
+    Offers,
+    Patience,
+    Transaction,
+    cannot,
+    envelope,
+    no_hook,
+)
 from mailrelay.smtp.escape import escape
 from mailrelay.smtp.reply import BadReply, ReplyParser
 
@@ -84,11 +95,32 @@ class Failed(Exception):
         self.certificate = certificate
 
 
+class Tap(Protocol):
+    """Hears a dialogue as it happens; secrets are never told. Its methods return at once and raise nothing."""
+
+    def connected(self, local: str) -> None:
+        """A connection stands, from this address of ours."""
+        ...
+
+    def sent(self, data: bytes) -> None:
+        """What went out."""
+        ...
+
+    def came(self, data: bytes) -> None:
+        """What came in, as it came."""
+        ...
+
+    def encrypted(self, session: ssl.SSLObject) -> None:
+        """From here on all is encrypted."""
+        ...
+
+
 class _Wire(SMTPProtocol):
     """aiosmtplib's protocol with our reading of replies: any number in a segment, capped, in order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tap: Tap | None = None) -> None:
         super().__init__(loop)
+        self._tap = tap
         self._parser = ReplyParser()
         self._replies: deque[Reply] = deque()
         self._wanted: asyncio.Future[None] | None = None
@@ -108,8 +140,13 @@ class _Wire(SMTPProtocol):
         super().connection_made(transport)
         cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=_BLOCK)
         _watch_over(transport)
+        if self._tap is not None:
+            self._tap.connected((transport.get_extra_info("sockname") or ("",))[0])
+            self._tell_encrypted(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._tap is not None:
+            self._tap.came(data)
         try:
             self._replies.extend(self._parser.feed(data))
             self._parser.feed(b"")  # a fault behind whole replies
@@ -138,8 +175,10 @@ class _Wire(SMTPProtocol):
             raise Broken(f"no answer within {timeout:g} s") from None
         return self._replies.popleft()
 
-    async def put(self, data: bytes, timeout: float) -> None:  # noqa: ASYNC109
-        """Write, and wait until little of it is left in our hands. Raises Broken."""
+    async def put(self, data: bytes, timeout: float, *, shown: bytes = b"") -> None:  # noqa: ASYNC109
+        """Write, and wait until little of it is left in our hands; a tap is told `shown`, where that is given. Raises Broken."""
+        if self._tap is not None:
+            self._tap.sent(shown or data)
         try:
             self.write(data)
             async with asyncio.timeout(timeout):
@@ -162,6 +201,7 @@ class _Wire(SMTPProtocol):
             raise ConnectionResetError("the connection was lost during the handshake")
         self.transport = transport
         self._over_ssl = True
+        self._tell_encrypted(transport)
 
     def proof(self, *, verified: bool, detail: str) -> TlsProof:
         """What is known of the encryption."""
@@ -172,6 +212,11 @@ class _Wire(SMTPProtocol):
         return TlsProof(
             protocol=session.version() or "", cipher=cipher[0] if cipher else "", verified=verified, detail=detail
         )
+
+    def _tell_encrypted(self, transport: asyncio.BaseTransport) -> None:
+        session = transport.get_extra_info("ssl_object")
+        if self._tap is not None and session is not None:
+            self._tap.encrypted(session)
 
     def _end(self, why: str) -> None:
         self._ended = self._ended or why
@@ -213,12 +258,13 @@ class Connection:
         context: ssl.SSLContext | None,
         verifying: bool,
         detail: str = "",
+        tap: Tap | None = None,
     ) -> Connection:
         """Connect and go as far as MAIL. `context` None stays in clear; `verifying` when it checks the certificate.
 
-        `detail` is for the proof: why a certificate is not checked. Raises Failed; nothing is left open then.
+        `detail` is for the proof: why a certificate is not checked. `tap` hears all of it. Raises Failed; nothing is left open then.
         """
-        wire = await _connect(hop, patience, context if hop.tls is TlsMode.IMPLICIT else None)
+        wire = await _connect(hop, patience, context if hop.tls is TlsMode.IMPLICIT else None, tap)
         connection = cls(wire, hop, patience)
         try:
             await connection._begin(
@@ -262,6 +308,15 @@ class Connection:
         self.cannot_pipeline = self.cannot_pipeline or transaction.confused
         self._usable = usable and not transaction.closing
         return transaction.outcomes()
+
+    async def try_out(self, letter: Letter) -> AsyncIterator[Reply]:
+        """Say MAIL, each RCPT and RSET, but never DATA, and give the replies as they come: for a trace. Raises Broken."""
+        self._usable = False
+        mail, rcpts = envelope(letter, self.offers)
+        for line in (mail, *rcpts, b"RSET\r\n"):
+            await self._wire.put(line, self._patience.command)
+            yield await self._wire.reply(self._patience.command)
+        self._usable = True
 
     async def quit(self) -> None:
         """Say goodbye and close. What the server makes of it does not matter: what it took, it took (N01)."""
@@ -330,32 +385,33 @@ class Connection:
             raise Failed(_deferred("4.7.0", "credentials are never sent without verified TLS", Stage.AUTH))
         if "plain" in self.offers.auth:
             secret = auth_plain_encode(credentials.user, credentials.password).decode()
-            answer = await self._command(f"AUTH PLAIN {secret}")
+            answer = await self._command(f"AUTH PLAIN {secret}", shown="AUTH PLAIN ***")
         elif "login" in self.offers.auth:
             user, password = auth_login_encode(credentials.user, credentials.password)
             answer = await self._command("AUTH LOGIN")
             for secret in (user.decode(), password.decode()):
                 if answer.code == 334:
-                    answer = await self._command(secret)
+                    answer = await self._command(secret, shown="***")
         else:
             raise Failed(_deferred("4.7.0", "the server offers neither AUTH PLAIN nor AUTH LOGIN", Stage.AUTH))
         if answer.code != 235:
             # N11: it is ours to mend; no message bounces for it.
             raise Failed(Deferred(reply=answer, stage=Stage.AUTH))
 
-    async def _command(self, line: str) -> Reply:
-        await self._wire.put(line.encode("ascii") + b"\r\n", self._patience.command)
+    async def _command(self, line: str, *, shown: str = "") -> Reply:
+        told = f"{shown}\r\n".encode() if shown else b""
+        await self._wire.put(line.encode("ascii") + b"\r\n", self._patience.command, shown=told)
         return await self._wire.reply(self._patience.command)
 
 
-async def _connect(hop: Hop, patience: Patience, context: ssl.SSLContext | None) -> _Wire:
+async def _connect(hop: Hop, patience: Patience, context: ssl.SSLContext | None, tap: Tap | None) -> _Wire:
     """The TCP connection, with TLS from the first byte when there is a context. Raises Failed."""
     loop = asyncio.get_running_loop()
     local = hop.source.address_for(hop.ip) if hop.source is not None else ""
     try:
         async with asyncio.timeout(patience.connect):
             _, wire = await loop.create_connection(
-                lambda: _Wire(loop),
+                lambda: _Wire(loop, tap),
                 hop.ip,
                 hop.port,
                 ssl=context,

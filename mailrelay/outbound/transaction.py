@@ -116,8 +116,7 @@ class Transaction:
 
         In one segment where the server offers it, unless not `pipelining`.
         """
-        mail = _mail(self._letter, offers)
-        rcpts = [_rcpt(recipient, offers) for recipient in self._letter.recipients]
+        mail, rcpts = envelope(self._letter, offers)
         if pipelining and "pipelining" in offers:
             await self._open_pipelined(mail, rcpts, reset=reset)
         else:
@@ -289,6 +288,11 @@ def cannot(letter: Letter, offers: Offers, host: str) -> Refused | None:
     if not letter.content.isascii() and "8bitmime" not in offers:
         return Refused(reply=codes.CONVERSION_NOT_POSSIBLE, stage=Stage.MAIL, by_us=True)
     return None
+
+
+def envelope(letter: Letter, offers: Offers) -> tuple[bytes, Sequence[bytes]]:
+    """The MAIL and the RCPT commands for a server that offers this, as the wire has them."""
+    return _mail(letter, offers), [_rcpt(recipient, offers) for recipient in letter.recipients]
 
 
 def _mail(letter: Letter, offers: Offers) -> bytes:
