@@ -20,6 +20,8 @@ class Way:
     site: str
     source: str = DEFAULT_SOURCE
     smart_host: str = ""
+    relay: bool = False
+    """Whether it takes mail for all destinations, so that those of several may share a batch."""
 
     def __str__(self) -> str:
         """`google.com` or `google.com from source-2`, for logs and people."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +10,7 @@ from typing import Protocol
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.dns.resolver import Resolver
-from mailrelay.ids import DeliveryId
+from mailrelay.ids import DeliveryId, OrgId
 from mailrelay.model.address import ReversePath
 from mailrelay.model.delivery import Deferred, Delivery, Outcome, Refused, Stage, TlsProof
 from mailrelay.model.reply import reply
@@ -24,6 +24,21 @@ OUR_FAULT = Deferred(
     stage=Stage.RESOLVE,
 )
 """The outcome when our own code raised: never the recipient's fault, never its text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faulted(Deferred):
+    """`OUR_FAULT` of a letter that our own code failed on, with what it said: it counts towards setting the delivery aside (Q03).
+
+    What is not the letter's doing (the store is away, the disk is full) is `OUR_FAULT` alone, and does not count.
+    """
+
+    trace: str
+
+
+def faulted(trace: str) -> Faulted:
+    """The outcome of a letter that our own code failed on; `trace` is the traceback, or a sentence."""
+    return Faulted(reply=OUR_FAULT.reply, stage=OUR_FAULT.stage, trace=trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +110,21 @@ class Courier(Protocol):
         ...
 
 
+def report_all(batch: DeliveryBatch, outcome: Outcome, *, host: str, relayed: bool = False) -> None:
+    """Report the same for all."""
+    for parcel in batch.parcels:
+        batch.report(Report(delivery=parcel.delivery.id, outcome=outcome, host=host, tls=None, relayed=relayed))
+
+
+async def nothing_suspended(_: OrgId) -> Collection[str]:
+    """No source is."""
+    return ()
+
+
+async def nobody_told(orgs: Collection[OrgId], host: str, because: str) -> None:
+    """Nobody follows what becomes of smart hosts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kit:
     """What a courier is made of."""
@@ -112,6 +142,10 @@ class Kit:
     """What destinations demand of TLS."""
     witness: TlsWitness = field(default_factory=Unseen)
     """Told how each session's TLS fared, for TLS-RPT."""
+    suspended_sources: Callable[[OrgId], Awaitable[Collection[str]]] = nothing_suspended
+    """The egress sources that an organisation's mail does not leave by now."""
+    shut_out: Callable[[Collection[OrgId], str, str], Awaitable[None]] = nobody_told
+    """Told whose mail waits for which smart host of the installation, and why: it refuses us (N11); "" when it takes mail again."""
 
     @property
     def helo(self) -> str:

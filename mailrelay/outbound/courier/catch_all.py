@@ -35,7 +35,7 @@ class CatchAllCourier:
 
     async def way(self, delivery: Delivery) -> Way:
         """See `Courier.way`."""
-        return Way(_HOST)
+        return Way(_HOST, relay=True)
 
     async def deliver(self, batch: DeliveryBatch) -> None:
         """See `Courier.deliver`."""

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mailrelay.config.schema import Route, SmartHost
 from mailrelay.dns.resolver import ask
-from mailrelay.model.delivery import Delivery
+from mailrelay.model.delivery import Accepted, Delivery, Outcome
 from mailrelay.model.way import Way
 from mailrelay.outbound.connection import Credentials, Hop, TlsMode
-from mailrelay.outbound.courier.base import DeliveryBatch, Kit, Report
+from mailrelay.outbound.courier.base import DeliveryBatch, Kit, Report, report_all
+from mailrelay.outbound.courier.sources import Sources, within_reach
 from mailrelay.outbound.dial import Dialler
 from mailrelay.outbound.exchange import Exchange
-from mailrelay.outbound.policy import route
+from mailrelay.outbound.policy import relay, route
 from mailrelay.outbound.pool import Pool
 
 ROUTE = Route.SMART_HOST
 
 
 class SmartHostCourier:
-    """Delivers to the smart host."""
+    """Delivers to the smart host of the installation."""
 
     def __init__(self, kit: Kit, host: SmartHost) -> None:
         settings = kit.settings
+        self._kit = kit
         self._host = host
-        self._resolver = kit.resolver
+        self._sources = Sources(settings.sources, kit.helo)
         self._credentials = None
         if host.user is not None and host.password is not None:
             self._credentials = Credentials(host.user, host.password.reveal())
@@ -31,7 +35,7 @@ class SmartHostCourier:
             idle=settings.idle,
             messages=settings.messages_per_connection,
         )
-        self._exchange = Exchange(self._pool, kit.clock)
+        self._exchange = Exchange(self._pool, kit.clock, relayed=True)
 
     def destination(self, delivery: Delivery) -> str:
         """The smart host, whoever the recipient is."""
@@ -39,29 +43,43 @@ class SmartHostCourier:
 
     async def way(self, delivery: Delivery) -> Way:
         """See `Courier.way`."""
-        return Way(self._host.host)
+        suspended = await self._kit.suspended_sources(delivery.org) if self._sources else ()
+        return Way(self._host.host, self._sources.choose(delivery, suspended))
 
     async def deliver(self, batch: DeliveryBatch) -> None:
         """See `Courier.deliver`."""
-        found = await ask(route.to_host(self._host.host), self._resolver)
-        if isinstance(found, route.NoRoute):
-            for parcel in batch.parcels:
-                batch.report(Report(delivery=parcel.delivery.id, outcome=found, host=self._host.host, tls=None))
+        host = self._host.host
+        source = self._sources.named(batch.way.source)
+        found = await ask(route.to_host(host), self._kit.resolver)
+        targets = found if isinstance(found, route.NoRoute) else within_reach(found, source, host)
+        if isinstance(targets, route.NoRoute):
+            report_all(batch, targets, host=host, relayed=True)
             return
-        await self._exchange.deliver(batch, [self._hop(target) for target in found])
+        said: list[Outcome] = []
+
+        def report(one: Report) -> None:
+            said.append(one.outcome)
+            batch.report(one)
+
+        hops = [
+            Hop(
+                host=target.host,
+                ip=target.ip,
+                port=self._host.port,
+                tls=TlsMode(self._host.tls),
+                credentials=self._credentials,
+                source=source,
+            )
+            for target in targets
+        ]
+        await self._exchange.deliver(replace(batch, report=report), hops, meaning=relay.meaning)
+        because = relay.shuts_out(said)
+        if because or any(isinstance(one, Accepted) for one in said):
+            await self._kit.shut_out({parcel.delivery.org for parcel in batch.parcels}, host, because)
 
     async def close(self) -> None:
         """See `Courier.close`."""
         await self._pool.close()
-
-    def _hop(self, target: route.Target) -> Hop:
-        return Hop(
-            host=target.host,
-            ip=target.ip,
-            port=self._host.port,
-            tls=TlsMode(self._host.tls),
-            credentials=self._credentials,
-        )
 
 
 def make(kit: Kit) -> SmartHostCourier:
