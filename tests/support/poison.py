@@ -1,0 +1,47 @@
+"""What a mail may do to the code that prepares it: called in a process of its own, in place of the real thing (Q03)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from mailrelay.model.delivery import Refused
+from mailrelay.outbound.prepare import Prepared, prepare
+
+
+def raises(raw: bytes, **call: Any) -> Prepared:
+    raise ValueError("the mail is a poem")
+
+
+def loops(raw: bytes, **call: Any) -> Prepared:
+    while True:
+        pass
+
+
+def sleeps(raw: bytes, **call: Any) -> Prepared:
+    signal.pause()
+    raise AssertionError
+
+
+def eats(raw: bytes, **call: Any) -> Prepared:
+    eaten = [b"x" * 50_000_000 for _ in range(40)]  # 2 GB
+    return Prepared(b"".join(eaten), utf8=False)
+
+
+def dies(raw: bytes, **call: Any) -> Prepared:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    raise AssertionError
+
+
+def leaves(raw: bytes, **call: Any) -> Prepared:
+    os._exit(3)
+
+
+def prints(raw: bytes, **call: Any) -> Prepared | Refused:
+    print("a line that nobody asked for")
+    return prepare(raw, **call)
+
+
+def tells(raw: bytes, **call: Any) -> Prepared:
+    return Prepared(repr(dict(os.environ)).encode(), utf8=False)
