@@ -62,6 +62,7 @@ CATALOGUE: dict[str, str] = {
     "service.failed": "a service raised and will be restarted after a pause",
     "session.failed": "an SMTP command raised; it was answered 451",
     "session.refused": "a connection was refused or cut",
+    "source.missing": "an egress source has an address that this machine does not have; mail that leaves by it waits",
     "store.migrated": "the schema was brought up to date",
     "tls-count.lost": "sessions were not counted for the TLS reports: the store did not take them, or there were too many kinds",
     "tls-report.failed": "the TLS report of a day could not be sent; there is no second try",

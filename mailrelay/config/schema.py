@@ -185,6 +185,12 @@ class Submission(Section):
         description="Largest mail announced on submission; the limits of the plan are checked beside it.",
     )
     max_recipients: Annotated[int, Field(ge=1)] = Field(1000, description="Recipients per mail.")
+    quotas: bool = Field(
+        True, description="Hold organisations to the daily quotas of their plans; false: they may send without limit."
+    )
+    schedule_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
+        365, description="Days that mail may be scheduled ahead, by the API or by FUTURERELEASE (RFC 4865)."
+    )
     password_rounds: Annotated[int, Field(ge=1)] = Field(
         14, description="Cost of hashing passwords: scrypt with N = 2 to this power."
     )

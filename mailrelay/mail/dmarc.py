@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-
-import publicsuffixlist
 
 from mailrelay.mail.spf import SpfResult
+from mailrelay.mail.suffix import registrable
 from mailrelay.model.lookup import Answer, Dialogue, LookupStatus, Question, RecordType
 from mailrelay.model.message import DkimResult, Verdict
 
@@ -77,8 +75,8 @@ def evaluate(from_domain: str, spf: SpfResult, dkim: Sequence[DkimResult]) -> Di
     if record is None and walk.records:
         record = walk.records[-1]  # that of a public suffix (psd=y)
     if record is None:
-        owner = _by_suffix(from_domain)
-        aligned = exact or any(_by_suffix(domain) == owner for domain in passed.values())
+        owner = registrable(from_domain)
+        aligned = exact or any(registrable(domain) == owner for domain in passed.values())
         return DmarcResult(Verdict.NONE, "", aligned=aligned, organisational=owner)
     policy = yield from _policy(record, from_domain)
     if not policy:
@@ -194,12 +192,3 @@ def _tags(text: bytes) -> dict[str, str] | None:
     if not tags or tags[0] != ("v", "DMARC1"):
         return None
     return dict(reversed(tags))
-
-
-@cache
-def _suffixes() -> publicsuffixlist.PublicSuffixList:
-    return publicsuffixlist.PublicSuffixList()
-
-
-def _by_suffix(domain: str) -> str:
-    return _suffixes().privatesuffix(domain) or domain

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
+from dataclasses import replace
+from itertools import groupby
 
 from mailrelay.config.schema import Route
 from mailrelay.dns.resolver import ask
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.way import Way
 from mailrelay.outbound.connection import Hop
-from mailrelay.outbound.courier.base import DeliveryBatch, Kit, Report
+from mailrelay.outbound.courier.base import DeliveryBatch, Kit, report_all
+from mailrelay.outbound.courier.sources import Sources, within_reach
 from mailrelay.outbound.dial import Dialler
 from mailrelay.outbound.exchange import Exchange
 from mailrelay.outbound.policy import route
+from mailrelay.outbound.policy.tls import relaxed
 from mailrelay.outbound.pool import Pool
 
 ROUTE = Route.MX
+_SITE_KEPT = 60.0
+"""Seconds in which a destination stays with its site, also where DNS is silent: many deliveries ask, one question goes out."""
+_MAX_SITES = 10_000
 
 
 class MxCourier:
@@ -24,6 +32,8 @@ class MxCourier:
     def __init__(self, kit: Kit) -> None:
         settings = kit.settings
         self._kit = kit
+        self._sources = Sources(settings.sources, kit.helo)
+        self._sites: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._pool = Pool(
             Dialler(settings, helo=kit.helo, clock=kit.clock, ca_file=settings.ca_file),
             idle=settings.idle,
@@ -37,29 +47,58 @@ class MxCourier:
 
     async def way(self, delivery: Delivery) -> Way:
         """See `Courier.way`."""
-        return Way(delivery.address.domain)
+        suspended = await self._kit.suspended_sources(delivery.org) if self._sources else ()
+        return Way(await self._site(delivery.address.domain), self._sources.choose(delivery, suspended))
 
     async def deliver(self, batch: DeliveryBatch) -> None:
         """See `Courier.deliver`."""
+        settings = self._kit.settings
         found = await ask(
             route.to_domain(
                 batch.destination,
                 own=route.OwnHost(names=self._kit.own_names, addresses=self._kit.own_addresses),
-                allow_private=self._kit.settings.allow_private,
+                allow_private=settings.allow_private,
                 shuffle=random.shuffle,
             ),
             self._kit.resolver,
         )
         if isinstance(found, route.NoRoute):
-            for parcel in batch.parcels:
-                batch.report(Report(delivery=parcel.delivery.id, outcome=found, host=batch.destination, tls=None))
+            report_all(batch, found, host=batch.destination)
             return
-        port = self._kit.settings.port
-        await self._exchange.deliver(batch, [Hop(host=target.host, ip=target.ip, port=port) for target in found])
+        source = self._sources.named(batch.way.source)
+        targets = within_reach(found, source, batch.destination)
+        if isinstance(targets, route.NoRoute):
+            report_all(batch, targets, host=batch.destination)
+            return
+        demands = await self._kit.demands.for_destination(batch.destination, targets)
+        for optional, parcels in groupby(batch.parcels, key=lambda parcel: parcel.delivery.params.tls_optional):
+            hops = [
+                Hop(
+                    host=target.host,
+                    ip=target.ip,
+                    port=settings.port,
+                    demand=relaxed(demand) if optional else demand,
+                    source=source,
+                )
+                for target, demand in zip(targets, demands, strict=True)
+            ]
+            await self._exchange.deliver(replace(batch, parcels=tuple(parcels)), hops)
 
     async def close(self) -> None:
         """See `Courier.close`."""
         await self._pool.close()
+
+    async def _site(self, domain: str) -> str:
+        now = self._kit.clock.monotonic()
+        known = self._sites.get(domain)
+        if known is not None and now < known[0]:
+            return known[1]
+        site = await ask(route.site_of(domain), self._kit.resolver)
+        self._sites[domain] = (now + _SITE_KEPT, site)
+        self._sites.move_to_end(domain)
+        if len(self._sites) > _MAX_SITES:
+            self._sites.popitem(last=False)
+        return site
 
 
 def make(kit: Kit) -> MxCourier:

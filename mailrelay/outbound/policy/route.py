@@ -6,8 +6,10 @@ import ipaddress
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from mailrelay.mail.suffix import registrable
 from mailrelay.model.delivery import Deferred, Refused, Stage
 from mailrelay.model.lookup import Dialogue, LookupStatus, MxRecord, Question, RecordType
+from mailrelay.model.network import is_public
 from mailrelay.model.reply import Reply, reply
 from mailrelay.smtp import codes
 
@@ -44,14 +46,14 @@ def to_domain(domain: str, *, own: OwnHost, allow_private: bool, shuffle: Shuffl
     `shuffle` orders hosts of equal preference. Private and loopback addresses are left out unless `allow_private`.
     """
     if domain.startswith("["):
-        ip = domain.strip("[]").removeprefix("IPv6:")
+        ip = _literal(domain)
         return _fit([Target(host=ip, ip=ip)], domain, own=own, allow_private=allow_private)
     answer = yield Question(RecordType.MX, domain)
     if answer.status is LookupStatus.TEMPORARY:
         return _dns_failed(f"the MX records of {domain}", answer.detail)
     if answer.status is LookupStatus.NO_NAME:
         return refused(550, "5.1.2", f"The domain {domain} does not exist; check the address")
-    hosts: Sequence[str] = [domain]  # RFC 5321 §5.1: without an MX record the domain is its own, of preference 0
+    records: Sequence[MxRecord] = [MxRecord(0, domain)]  # RFC 5321 §5.1: without an MX record the domain is its own
     if answer.mx:
         records = [record for record in answer.mx if record.host]
         if not records:
@@ -59,20 +61,45 @@ def to_domain(domain: str, *, own: OwnHost, allow_private: bool, shuffle: Shuffl
         records = _before_ourselves(_ordered(records, shuffle), own)
         if not records:
             return _loop(domain)
-        hosts = list(dict.fromkeys(record.host for record in records))[:MAX_HOSTS]
-    targets: list[Target] = []
-    failure = ""
-    for host in hosts:
-        found, why = yield from addresses(host)
-        targets += found
-        failure = failure or why
-        if len(targets) >= MAX_ADDRESSES:
-            break
+    targets, failure, ours = yield from _targets(records, own)
     if not targets and failure:
         return _dns_failed(f"the mail servers of {domain}", failure)
+    if not targets and ours:
+        return _loop(domain)
     if not targets:
         return refused(550, "5.4.4", f"No server takes mail for {domain}: its name has no address; check the address")
     return _fit(targets[:MAX_ADDRESSES], domain, own=own, allow_private=allow_private)
+
+
+def _targets(records: Sequence[MxRecord], own: OwnHost) -> Dialogue[tuple[Sequence[Target], str, bool]]:
+    """The addresses of hosts in the order to try them, why DNS failed for some, and whether one of them is ourselves."""
+    preference = {record.host: record.preference for record in reversed(records)}
+    targets: list[Target] = []
+    failure = ""
+    for host in list(dict.fromkeys(record.host for record in records))[:MAX_HOSTS]:
+        found, why = yield from addresses(host)
+        failure = failure or why
+        if any(target.ip in own.addresses for target in found):
+            # RFC 5321 §5.1: by whatever name, that is us; whoever is no better would only give it back.
+            return [one for one in targets if preference[one.host] < preference[host]], failure, True
+        targets += found
+        if len(targets) >= MAX_ADDRESSES:
+            break
+    return targets, failure, False
+
+
+def site_of(domain: str) -> Dialogue[str]:
+    """What shares limits with `domain`: the registrable domain of its best MX host, or its own; where DNS is silent, itself.
+
+    An address literal is a site of its own. So all domains whose mail one provider takes are one site.
+    """
+    if domain.startswith("["):
+        return _literal(domain)
+    answer = yield Question(RecordType.MX, domain)
+    if answer.status is LookupStatus.TEMPORARY:
+        return domain
+    best = min((record.preference, record.host) for record in answer.mx)[1] if answer.mx else domain
+    return registrable(best or domain)
 
 
 def to_host(host: str) -> Dialogue[Targets | NoRoute]:
@@ -123,19 +150,14 @@ def _fit(targets: Sequence[Target], domain: str, *, own: OwnHost, allow_private:
     elsewhere = [target for target in targets if target.ip not in own.addresses]
     if not elsewhere:
         return _loop(domain)
-    fit = tuple(target for target in elsewhere if allow_private or _is_public(target.ip))
+    fit = tuple(target for target in elsewhere if allow_private or is_public(target.ip))
     if not fit:
         return refused(550, "5.4.4", f"Mail for {domain} would go to a private address, which is not allowed here")
     return fit
 
 
-def _is_public(ip: str) -> bool:
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_global and not (mapped or address).is_multicast
+def _literal(domain: str) -> str:
+    return domain.strip("[]").removeprefix("IPv6:")
 
 
 def _loop(domain: str) -> Refused:
