@@ -13,6 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -207,6 +208,8 @@ def _submitter(parts: _Parts) -> Submitter:
         max_recipients=parts.config.submission.max_recipients,
         domains=parts.config.inbound.domains,
         has_room=lambda size: space_of(parts.folder.path).takes(size, largest=parts.config.inbound.max_size),
+        ahead=timedelta(days=parts.config.submission.schedule_days),
+        quotas=parts.config.submission.quotas,
     )
 
 

@@ -142,6 +142,16 @@ sender_blamed = _counter(
     "Answers that blame the sender; permanent ones suspend its job or domain",
     kind=("permanent", "transient"),
 )
+quota_units = _counter(
+    "mailrelay_quota_units_total",
+    "Recipients that were counted in a quota",
+    kind=("single", "mass"),
+)
+quota_refusals = _counter(
+    "mailrelay_quota_refusals_total",
+    "Mails that were refused because the day's quota had too little left",
+    kind=("single", "mass"),
+)
 suspensions = _counter(
     "mailrelay_suspension_begun_total",
     "Jobs and domains that suspended themselves",

@@ -13,8 +13,12 @@ from mailrelay.ids import DropboxId, MessageId, QueueId
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import Arrival, ArrivalState, ArrivalTarget, Envelope
+from mailrelay.model.event import EventType
 from mailrelay.model.message import BlobRef, Message, ParticipantRole
 from mailrelay.model.organisation import Organisation
+from mailrelay.model.quota import Quota
+from mailrelay.model.schedule import Schedule
+from mailrelay.outbound import allowance
 from mailrelay.outbound.policy import sender
 from mailrelay.outbound.submission import Submission, Submitted
 from mailrelay.store import (
@@ -26,6 +30,7 @@ from mailrelay.store import (
     organisations,
     people,
     queue,
+    schedules,
     suppressions,
 )
 from mailrelay.store.base import Tx
@@ -40,6 +45,8 @@ class Standing:
     sender: sender.SenderFacts
     opened: Mapping[str, dropboxes.Opened | None]
     """What each of the tokens asked for opens."""
+    users: int
+    """How many of the organisation's are active and confirmed (O6)."""
 
 
 def as_arrival(submission: Submission, queue_id: QueueId, raw: BlobRef, now: datetime) -> Arrival:
@@ -84,6 +91,7 @@ def standing(tx: Tx, asked: Asked) -> Standing:
         organisation=organisation,
         sender=sender.SenderFacts(user=user, domains=organisation.domains, others=others),
         opened=_opened(tx, asked.tokens, asked.now),
+        users=people.count_confirmed(tx, submission.org),
     )
 
 
@@ -108,16 +116,20 @@ def repeated(tx: Tx, known: idempotency.Known, request_sha256: str) -> Submitted
         raise Conflict(
             "This idempotency key was used for a mail that is not kept any more; take a new key for a new mail"
         )
-    return _submitted(known.queue_id, MessageId(arrival.message), made, repeated=True)
+    planned = schedules.of_queue_id(tx, known.queue_id) if any(one.scheduled_for for one in made) else None
+    return _submitted(known.queue_id, MessageId(arrival.message), made, planned, repeated=True)
 
 
-def _submitted(queue_id: QueueId, message: MessageId, made: Sequence[Delivery], *, repeated: bool) -> Submitted:
+def _submitted(
+    queue_id: QueueId, message: MessageId, made: Sequence[Delivery], planned: Schedule | None, *, repeated: bool
+) -> Submitted:
     return Submitted(
         queue_id=queue_id,
         message=message,
         deliveries=tuple(one.id for one in made),
         sent_to=tuple(one.address for one in made),
         repeated=repeated,
+        schedule=planned,
     )
 
 
@@ -133,9 +145,13 @@ def admit(
     request_sha256: str,
     now: datetime,
     abandoned: threading.Event,
+    allowed: Quota | None = None,
+    planned: Schedule | None = None,
     provided: Callable[[Tx], None] | None = None,
 ) -> Submitted:
-    """Key, body, message, arrivals and deliveries: all of it or nothing. Raises Suppressed, Conflict.
+    """Key, body, message, arrivals, deliveries, quota and schedule: all of it or nothing. Raises Suppressed, Conflict, QuotaSpent.
+
+    `allowed` is the quota that it takes from, a unit for each delivery; None where nothing is counted.
 
     `copies` are the mail as it came to colleagues' dropboxes; the sender's own needs no arrival beside that of the mail itself.
     `used` are all of these dropboxes.
@@ -172,5 +188,20 @@ def admit(
         arrivals.add(tx, copy)
     for one in used:
         dropboxes.touch(tx, one, now=now)
-    queue.enqueue(tx, [replace(one, message=stored) for one in new])
-    return _submitted(message.queue_id, stored, new, repeated=False)
+    # Last, since others who send for the organisation wait for this row until we are done.
+    if allowed is not None:
+        allowance.spend(tx, submission.org, allowed, len(new), now=now)
+    new = tuple(replace(one, message=stored) for one in new)
+    queue.enqueue(tx, new)
+    if planned is not None:
+        _schedule(tx, planned, new, revises=submission.revises, now=now)
+    return _submitted(message.queue_id, stored, new, planned, repeated=False)
+
+
+def _schedule(tx: Tx, planned: Schedule, new: Sequence[Delivery], *, revises: Schedule | None, now: datetime) -> None:
+    schedules.put(tx, planned)
+    data = {"due_at": planned.due_at.isoformat(), "zone": planned.zone, "by": planned.author}
+    schedules.tell(tx, new, EventType.DELIVERY_SCHEDULED, at=now, data=data)
+    if revises is not None:
+        data = {"by": planned.author, "replaces": revises.queue_id}
+        schedules.tell(tx, new, EventType.DELIVERY_EDITED, at=now, data=data)

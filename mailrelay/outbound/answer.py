@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
-from mailrelay.errors import MailrelayError, Suppressed
+from mailrelay.errors import MailrelayError, QuotaSpent, Suppressed
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import MessageId, OrgId, QueueId
 from mailrelay.mail.compose import Draft, Person, compose, is_message_id
@@ -143,6 +143,8 @@ class Answerer:
             return refused.why
         except Suppressed as refused:  # while it was being written
             return Withheld(NoAnswer.SUPPRESSED, str(refused))
+        except QuotaSpent as refused:  # O7 counts autoresponders
+            return Withheld(NoAnswer.TOO_MANY, str(refused))
         return Sent(submitted.queue_id, submitted.message)
 
     def _judged(self, tx: Tx, request: AnswerRequest, asked: Asked, from_: Address) -> Withheld | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams
+from mailrelay.model.schedule import Schedule, Wish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,10 @@ class Submission:
     """What the author calls the mass of mail that it is part of: its rates are watched together (O18)."""
     documents: int = 0
     """Links to documents of cloud stores among the attachments (O4)."""
+    schedule: Wish | None = None
+    """When it is to go; None: at once (O5)."""
+    revises: Schedule | None = None
+    """The scheduled mail that it is the new content of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +47,5 @@ class Submitted:
     sent_to: tuple[Address, ...]
     """The address of each delivery."""
     repeated: bool = False
+    schedule: Schedule | None = None
+    """When it goes, if not at once."""

@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
+from zoneinfo import ZoneInfo
 
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.config.schema import Route
-from mailrelay.errors import DiskFull, Invalid, TooMany
+from mailrelay.errors import DiskFull, Invalid, QuotaSpent, TooMany
 from mailrelay.filing import reading
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import Digest, IdFactory, QueueId
@@ -26,8 +27,11 @@ from mailrelay.mail.trace import without_forged
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Delivery, DeliveryState
 from mailrelay.model.message import BlobRef, Direction, Message
-from mailrelay.outbound import admit, own_dropboxes
-from mailrelay.outbound.policy import limits, sender
+from mailrelay.model.quota import Quota
+from mailrelay.model.schedule import Plan, Schedule
+from mailrelay.outbound import admit, allowance, own_dropboxes
+from mailrelay.outbound.policy import limits, quota, schedule, sender
+from mailrelay.outbound.scheduled import Terms
 from mailrelay.outbound.submission import Submission, Submitted
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.together import Together
@@ -58,17 +62,21 @@ class Submitter:
         max_recipients: int,
         domains: Collection[str] = (),
         has_room: Callable[[int], bool] = lambda size: True,
+        ahead: timedelta = timedelta(days=365),
+        quotas: bool = True,
     ) -> None:
         """`hostname` stands in a Message-ID that we make, `domains` are those of the dropboxes.
 
-        `has_room` says whether the disk may take so many bytes.
+        `has_room` says whether the disk may take so many bytes, `ahead` how far ahead mail may be scheduled, `quotas` whether
+        organisations are held to theirs.
         """
         self._store = store
         self._standings = Together(store, admit.standings)
         self._bodies = bodies
         self._ids = ids
         self._clock = clock
-        self._lifetime = timedelta(seconds=settings.lifetime)
+        self.terms = Terms(lifetime=timedelta(seconds=settings.lifetime), ahead=ahead, quotas=quotas)
+        """What holds for scheduled mail."""
         self._relayed = settings.route is Route.SMART_HOST
         self._hostname = hostname
         self._max_recipients = max_recipients
@@ -81,8 +89,8 @@ class Submitter:
         What is to dropboxes of the organisation is filed as their users' at once, and does not leave (I1). `provided` is called
         first in the transaction that queues it; what it raises keeps all of it from being queued.
 
-        Raises Invalid, NotPermitted, TooLarge, TooMany, Suppressed, NoSuchDropbox or Conflict, each with the sentence for its
-        author, and nothing is queued then; Unavailable when it may be tried again.
+        Raises Invalid, NotPermitted, TooLarge, TooMany, QuotaSpent, Suppressed, NoSuchDropbox or Conflict, each with the sentence for
+        its author, and nothing is queued then; Unavailable when it may be tried again.
         """
         began = self._clock.monotonic()
         if not self._has_room(len(submission.raw)):
@@ -101,6 +109,7 @@ class Submitter:
         sender.check(standing.sender, header=header, mail_from=submission.mail_from)
         opened = own_dropboxes.of_the_house(tokens, standing.opened, org=submission.org)
         queue_id = self._ids.queue()
+        plan = self._planned(submission, standing, now)
         raw, message = await _off_loop(submission.raw, self._read, submission, queue_id, now)
         limits.check(
             limits.limits(standing.organisation.settings.plan, relayed=self._relayed),
@@ -111,6 +120,8 @@ class Submitter:
         kept = await self._bodies.keep(raw)
         message = replace(message, raw=kept.ref)
         copies = own_dropboxes.arrivals(submission, message.raw, opened, now=now, new_id=self._ids.queue)
+        new = self._deliveries(submission, message, now, plan, apart_from=opened)
+        allowed = self._allowed(submission, standing, now, plan)
         abandoned = threading.Event()
         try:
             submitted = await self._store.write(
@@ -118,14 +129,19 @@ class Submitter:
                 submission,
                 message,
                 kept,
-                self._deliveries(submission, message, now, apart_from=opened),
+                new,
                 copies,
                 {box.dropbox for box in opened.values()},
                 request_sha256=request,
                 now=now,
                 abandoned=abandoned,
+                allowed=allowed,
+                planned=_scheduled(submission, standing, queue_id, plan, now) if plan is not None and new else None,
                 provided=provided,
             )
+        except QuotaSpent as spent:
+            metrics.quota_refusals.labels(spent.kind).inc()
+            raise
         except asyncio.CancelledError:
             abandoned.set()  # D10: the client hears that it was not taken, and comes again
             raise
@@ -142,8 +158,11 @@ class Submitter:
             recipients=len(submitted.deliveries),
             size=len(raw),
             repeated=submitted.repeated,
+            **({} if submitted.schedule is None else {"due_at": submitted.schedule.due_at.isoformat()}),
         )
         if not submitted.repeated:
+            if allowed is not None:
+                metrics.quota_units.labels(allowed.kind).inc(len(new))
             for copy in copies:
                 metrics.accepted.labels(copy.channel).inc()
                 metrics.accepted_bytes.labels(copy.channel).observe(len(raw))
@@ -163,22 +182,47 @@ class Submitter:
                 count=count,
             )
 
+    def _planned(self, submission: Submission, standing: admit.Standing, now: datetime) -> Plan | None:
+        """When it is to go, None for at once. Raises Invalid."""
+        if submission.schedule is None:
+            return None
+        zone = standing.sender.user.settings.time_zone or standing.organisation.time_zone
+        return schedule.resolve(submission.schedule, zone=ZoneInfo(zone), now=now, ahead=self.terms.ahead)
+
+    def _allowed(
+        self, submission: Submission, standing: admit.Standing, now: datetime, plan: Plan | None
+    ) -> Quota | None:
+        """The quota that it takes from; None where nobody counts."""
+        if not self.terms.quotas:
+            return None
+        kind = quota.kind(submission.channel, job=submission.job, scheduled=plan is not None)
+        at = now if plan is None else plan.due_at
+        return allowance.allowed(standing.organisation, kind, standing.users, at=at)
+
     def _read(self, submission: Submission, queue_id: QueueId, now: datetime) -> tuple[bytes, Message]:
         """The bytes to store, complete and without what only we may say, and the message they are. Heavy for large mail."""
         block = HeaderBlock.parse(submission.raw)
         raw = without_forged(block, authserv_id=self._hostname).join(submission.raw)
         # The queue id is as unique as a Message-ID must be, and tells where to look.
-        raw = complete(raw, now=now, message_id=f"{queue_id}@{self._hostname}")
+        date = now if submission.schedule is None else None
+        raw = complete(raw, now=date, message_id=f"{queue_id}@{self._hostname}")
         unknown = BlobRef(digest=Digest(""), size=len(raw))  # replaced once the bytes are kept
         case = reading.read(raw, admit.as_arrival(submission, queue_id, unknown, now), new_id=self._ids.message).case
         return raw, replace(case.message, direction=Direction.OUT)
 
     def _deliveries(
-        self, submission: Submission, message: Message, now: datetime, *, apart_from: Collection[Address]
+        self,
+        submission: Submission,
+        message: Message,
+        now: datetime,
+        plan: Plan | None,
+        *,
+        apart_from: Collection[Address],
     ) -> tuple[Delivery, ...]:
         recipients = [one for one in submission.recipients if one.address not in apart_from]
         # Sorted, so that their order by id is that of the recipients.
         ids = sorted(self._ids.delivery() for _ in recipients)
+        due_at = now if plan is None else plan.due_at
         return tuple(
             Delivery(
                 id=id_,
@@ -189,19 +233,40 @@ class Submitter:
                 mail_from=submission.mail_from,
                 params=submission.params,
                 recipient=recipient,
-                state=DeliveryState.QUEUED,
+                state=DeliveryState.QUEUED if plan is None else DeliveryState.SCHEDULED,
                 raw=message.raw,
                 created_at=now,
-                due_at=now,
-                expires_at=now + self._lifetime,
+                due_at=due_at,
+                expires_at=due_at + self.terms.lifetime,
                 attempts=0,
                 last_reply="",
                 lease=None,
                 job=submission.job,
                 author=submission.user,
+                scheduled_for=None if plan is None else due_at,
             )
             for id_, recipient in zip(ids, recipients, strict=True)
         )
+
+
+def _scheduled(
+    submission: Submission, standing: admit.Standing, queue_id: QueueId, plan: Plan, now: datetime
+) -> Schedule:
+    old = submission.revises
+    return Schedule(
+        id=queue_id if old is None else old.id,
+        org=submission.org,
+        author=submission.user,
+        queue_id=queue_id,
+        due_at=plan.due_at,
+        zone=plan.zone.key,
+        preset=plan.preset,
+        day=quota.day_of(plan.due_at, ZoneInfo(standing.organisation.time_zone)),
+        version=1 if old is None else old.version + 1,
+        hastened=False,
+        created_at=now if old is None else old.created_at,
+        changed_at=now,
+    )
 
 
 def _sha256(submission: Submission) -> str:
@@ -210,6 +275,8 @@ def _sha256(submission: Submission) -> str:
     envelope = [submission.user, str(submission.mail_from), *sorted(str(one.address) for one in submission.recipients)]
     if submission.job:
         envelope.append(f"job {submission.job}")
+    if submission.schedule is not None:
+        envelope.append(f"schedule {submission.schedule}")
     digest.update("\0".join(envelope).encode())
     return digest.hexdigest()
 

@@ -62,9 +62,7 @@ def refusal(quota: Quota, *, asked: int, now: datetime) -> QuotaSpent:
         f"The quota of {quota.limit} recipients of {quota.kind} mail a day has {quota.left} left"
         f"{'' if today else f' on {quota.day}'} ({quota.used} are used), and this mail has {recipients}"
     )
-    then = (
-        f"it begins anew at {day:%Y-%m-%d %H:%M} {_zone(quota).key} ({day:UTC%z})" if today else "choose another day"
-    )
+    then = f"it begins anew at {day:%Y-%m-%d %H:%M} {_zone(quota).key} ({day:UTC%z})" if today else "choose another day"
     return QuotaSpent(
         f"{said}; {then}",
         kind=quota.kind,
