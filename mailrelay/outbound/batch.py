@@ -16,7 +16,7 @@ from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.errors import Fatal, Suppressed
 from mailrelay.ids import DeliveryId
 from mailrelay.model.delivery import Delivery, DeliveryState, Outcome
-from mailrelay.outbound import brake
+from mailrelay.outbound import brake, scheduled
 from mailrelay.outbound.courier.base import OUR_FAULT, Courier, DeliveryBatch, Report
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.policy import retry
@@ -160,4 +160,7 @@ def _begin(tx: Tx, held: Sequence[Delivery], *, host: str, now: datetime) -> tup
     # O17, O18: what came after its job or domain was suspended waits with the rest of it.
     by = brake.suspended_by(tx, left)
     queue.hold(tx, [(one, str(by[one.id])) for one in left if one.id in by], at=now)
-    return queue.begin_attempts(tx, [one for one in left if one.id not in by], host=host, at=now), stopped
+    left = [one for one in left if one.id not in by]
+    # I25: what was scheduled for somebody who is away waits until they are back.
+    parked = {one.id for one in scheduled.park_absent(tx, left, now)}
+    return queue.begin_attempts(tx, [one for one in left if one.id not in parked], host=host, at=now), stopped
