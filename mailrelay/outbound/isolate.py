@@ -7,7 +7,6 @@ no environment, and nothing open but two pipes, so that what a mail does to it i
 from __future__ import annotations
 
 import asyncio
-import importlib
 import io
 import os
 import pickle
@@ -15,18 +14,16 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mailrelay.model.delivery import Refused
-from mailrelay.outbound import prepare as _prepare
-from mailrelay.outbound.prepare import Leave, Prepared, Trace
+from mailrelay.outbound.prepare import Prepared
 
 _OUT_OF_MEMORY = 77
 _MEGABYTE = 1_000_000
@@ -54,23 +51,12 @@ class Failed(Exception):
         self.trace = trace
 
 
-async def prepare(
-    raw: bytes,
-    *,
-    leave: Leave,
-    trace: Trace,
-    eight_bit: bool,
-    smtputf8: bool,
-    now: datetime,
-    bounds: Bounds = BOUNDS,
-    target: Callable[..., Prepared | Refused] = _prepare.prepare,
-) -> Prepared | Refused:
-    """See `prepare.prepare`; takes half a second more. Raises Failed whatever goes wrong, OSError when there can be no process.
+async def run(make: partial[Prepared | Refused], *, bounds: Bounds = BOUNDS) -> Prepared | Refused:
+    """What `make` returns, a call of `prepare.prepare`, or of another function of a module; it takes half a second more.
 
-    `target` is what is called there, a function of a module.
+    Raises Failed whatever goes wrong with it, OSError when there can be no process.
     """
-    call = {"leave": leave, "trace": trace, "eight_bit": eight_bit, "smtputf8": smtputf8, "now": now}
-    request = pickle.dumps((target.__module__, target.__qualname__, bounds, raw, call))
+    request = pickle.dumps((bounds, make))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -127,10 +113,9 @@ def main() -> None:
     out = os.dup(1)
     os.dup2(2, 1)
     try:
-        module, name, bounds, raw, call = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own words)
+        bounds, make = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own words)
         _limit(bounds)
-        target = getattr(importlib.import_module(module), name)
-        answer = _answer(target(raw, **call))
+        answer = _answer(make())
     except MemoryError:
         os._exit(_OUT_OF_MEMORY)
     except BaseException:  # noqa: BLE001 (whatever it is, it is told)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
+import traceback
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
-from mailrelay.errors import Fatal
+from mailrelay.errors import Fatal, Unavailable
 from mailrelay.filing.bodies import Bodies
-from mailrelay.ids import OrgId
+from mailrelay.ids import DeliveryId, OrgId
 from mailrelay.mail import return_path
 from mailrelay.mail.bounce.returned import DELIVERY_FIELD
 from mailrelay.model.delivery import Deferred, Delivery, Refused
 from mailrelay.model.envelope import Channel
+from mailrelay.outbound import isolate
+from mailrelay.outbound.bounded import within
 from mailrelay.outbound.courier.base import OUR_FAULT, Parcel
 from mailrelay.outbound.prepare import Leave, Prepared, Trace, author_domain, prepare
 from mailrelay.outbound.transaction import Letter, Offers
@@ -25,6 +28,7 @@ from mailrelay.store.together import Together, one_by_one
 _logger = log.get()
 _KEPT = 64
 _LARGEST_KEPT = 1_000_000
+_MOST_TRACES = 1_000
 
 _Variant = tuple[str, Leave, bool, bool]
 
@@ -52,6 +56,7 @@ class LetterMaker:
         self._secret = secret
         self._leaves = Together(store, one_by_one(self._leave))
         self._kept: OrderedDict[_Variant, Prepared | Refused] = OrderedDict()
+        self._traces: OrderedDict[DeliveryId, str] = OrderedDict()
 
     def parcel(self, delivery: Delivery) -> Parcel:
         """A delivery with its return path; the null reverse-path stays one, so that nothing is ever returned to a return (I10)."""
@@ -66,10 +71,22 @@ class LetterMaker:
             return await self._letter(parcels, offers)
         except Fatal:
             raise
-        except Exception:
+        except Exception as error:
             metrics.delivery_errors.inc()
             _logger.exception("attempt.failed", deliveries=[parcel.delivery.id for parcel in parcels])
+            if not isinstance(error, Unavailable | OSError):  # the mail is to blame
+                trace = error.trace if isinstance(error, isolate.Failed) else traceback.format_exc()
+                self._remember(parcels, trace)
             return OUR_FAULT
+
+    def trace_of(self, delivery: DeliveryId) -> str:
+        """What our code said when it failed on this delivery, once; "" when it did not, or something else is to blame."""
+        return self._traces.pop(delivery, "")
+
+    def _remember(self, parcels: tuple[Parcel, ...], trace: str) -> None:
+        self._traces.update((parcel.delivery.id, trace) for parcel in parcels)
+        while len(self._traces) > _MOST_TRACES:
+            self._traces.popitem(last=False)
 
     async def _letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
         first = parcels[0].delivery
@@ -117,7 +134,7 @@ class LetterMaker:
             self._kept.move_to_end(variant)
             return known
         trace = Trace(hostname=self._hostname, queue_id=first.queue_id, channel=first.channel, at=first.created_at)
-        prepared = await asyncio.to_thread(
+        make = partial(
             prepare,
             raw,
             leave=leave,
@@ -127,6 +144,8 @@ class LetterMaker:
             now=self._clock.now(),
             date=first.scheduled_for,
         )
+        # Q03: what failed once may be poison.
+        prepared = await (isolate.run(make) if first.faults else within(isolate.BOUNDS.seconds, make))
         if isinstance(prepared, Refused) or len(prepared.content) <= _LARGEST_KEPT:
             self._kept[variant] = prepared
             if len(self._kept) > _KEPT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,12 @@ CALL: dict[str, Any] = {
 
 
 async def test_the_same_comes_out_as_without_a_process():
-    assert await isolate.prepare(RAW, **CALL) == prepare(RAW, **CALL)
+    assert await isolate.run(partial(prepare, RAW, **CALL)) == prepare(RAW, **CALL)
 
 
 async def test_a_large_mail_passes():
     raw = RAW + b"x" * 60 + b"\r\n" + (b"y" * 70 + b"\r\n") * 200_000
-    made = await isolate.prepare(raw, **CALL)
+    made = await isolate.run(partial(prepare, raw, **CALL))
     assert isinstance(made, Prepared)
     assert len(made.content) > 14_000_000
 
@@ -43,7 +44,7 @@ async def test_a_large_mail_passes():
 async def test_a_refusal_comes_back_as_one():
     raw = "From: Anna <anna@acme.test>\r\nTo: <böb@b.test>\r\nSubject: x\r\n\r\nx\r\n".encode()
     hop = {"eight_bit": False, "smtputf8": False}
-    made = await isolate.prepare(raw, **CALL | hop)
+    made = await isolate.run(partial(prepare, raw, **CALL | hop))
     assert isinstance(made, Refused)
     assert made == prepare(raw, **CALL | hop)
 
@@ -64,7 +65,7 @@ async def test_fault_q03_what_a_mail_does_to_the_process_is_said(
     target: Callable[..., Prepared], bounds: Bounds, said: str
 ):
     with pytest.raises(isolate.Failed) as failed:
-        await isolate.prepare(RAW, **CALL, bounds=bounds, target=target)
+        await isolate.run(partial(target, RAW, **CALL), bounds=bounds)
     assert str(failed.value) == said
     if target is poison.raises:
         assert "Traceback" in failed.value.trace
@@ -72,12 +73,12 @@ async def test_fault_q03_what_a_mail_does_to_the_process_is_said(
 
 
 async def test_what_is_printed_is_no_part_of_the_answer():
-    assert await isolate.prepare(RAW, **CALL, target=poison.prints) == prepare(RAW, **CALL)
+    assert await isolate.run(partial(poison.prints, RAW, **CALL)) == prepare(RAW, **CALL)
 
 
 async def test_the_process_knows_no_secret_of_ours(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MAILRELAY_PASSWORD", "open sesame")
-    made = await isolate.prepare(RAW, **CALL, target=poison.tells)
+    made = await isolate.run(partial(poison.tells, RAW, **CALL))
     assert isinstance(made, Prepared)
     assert b"sesame" not in made.content
 
@@ -85,13 +86,13 @@ async def test_the_process_knows_no_secret_of_ours(monkeypatch: pytest.MonkeyPat
 async def test_a_key_that_is_none_is_said():
     key = SigningKey(domain="us.test", selector="s", algorithm=KeyAlgorithm.RSA, private_pem=b"no key")
     with pytest.raises(isolate.Failed) as failed:
-        await isolate.prepare(RAW, **CALL | {"leave": Leave(on_behalf_at="", keys=(key,))})
+        await isolate.run(partial(prepare, RAW, **CALL | {"leave": Leave(on_behalf_at="", keys=(key,))}))
     assert "CannotSign" in str(failed.value)
 
 
 async def test_who_is_cancelled_leaves_no_process():
     before = _children()
-    task = asyncio.create_task(isolate.prepare(RAW, **CALL, target=poison.sleeps))
+    task = asyncio.create_task(isolate.run(partial(poison.sleeps, RAW, **CALL)))
     while _children() <= before:  # noqa: ASYNC110 (the kernel has no event)
         await asyncio.sleep(0.01)
     task.cancel()
