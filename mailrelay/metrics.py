@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mailrelay.model.envelope import Channel
 from mailrelay.model.message import Kind
+from mailrelay.model.operation import Control
 from mailrelay.model.sending import Scope
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.model.tls_report import PolicyType, ResultType
@@ -90,10 +91,16 @@ delivery_errors = _counter(
     "mailrelay_delivery_errors_total", "Delivery batches in which our own code raised; they are tried again"
 )
 delivery_seconds = _histogram("mailrelay_delivery_attempt_duration_seconds", "Length of a delivery attempt", _LATENCY)
+controlled = _counter(
+    "mailrelay_control_deliveries_total",
+    "Deliveries that people held, released, retried, cancelled, bounced or confirmed",
+    control=tuple(str(one) for one in Control),
+)
+operations_standing = _gauge("mailrelay_control_operations_standing", "Control operations that have not ended")
 notices = _counter(
     "mailrelay_notify_notices_total",
     "Recipients whose authors were owed a DSN, by what it says and whether it was queued",
-    kind=("failed", "delayed"),
+    kind=("failed", "delayed", "relayed", "delivered"),
     outcome=("queued", "withheld"),
 )
 notice_errors = _counter(

@@ -39,6 +39,7 @@ class Category(StrEnum):
     AUTO_REPLY = "auto_reply"
     DELIVERED = "delivered"
     FEEDBACK = "feedback"
+    BY_HAND = "by_hand"  # no answer: somebody of those who run the mail returned it (R3)
 
 
 class Fault(StrEnum):

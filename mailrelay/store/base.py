@@ -28,6 +28,7 @@ class Bell(StrEnum):
 
     FILING = "filing"  # an arrival is due
     QUEUE = "queue"  # a delivery is due
+    CONTROL = "control"  # somebody asked for something to be done to many deliveries
 
 
 class Tx:

@@ -181,6 +181,7 @@ def ends(tx: Tx, org: OrgId, key: str, *, limit: int) -> tuple[DeliveryEnd, ...]
             delivery.c.recipient_key == key,
             delivery.c.state.in_(_ANSWERED),
             delivery.c.ended_at.is_not(None),
+            delivery.c.category != Category.BY_HAND,
         )
         .order_by(delivery.c.id.desc())
         .limit(limit)
@@ -209,6 +210,7 @@ def soft_ends(tx: Tx, org: OrgId, keys: Collection[str], *, since: datetime | No
         delivery.c.ended_at >= (0 if since is None else to_micros(since)),
         ~delivery.c.hard,
         delivery.c.fault != Fault.SENDER,
+        delivery.c.category != Category.BY_HAND,
     )
     return {row.recipient_key: int(row.number) for row in tx.execute(found.group_by(delivery.c.recipient_key))}
 

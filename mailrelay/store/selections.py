@@ -1,0 +1,304 @@
+"""Deliveries that a `Selection` fits: one condition for lists, counts and actions, found at once however much is queued (R3).
+
+Each way into the queue is an index that ends in the id, so that a page of it is one look. What a selection asks beside that is
+compared row by row, for a bounded number of rows at a time: a page may then be short, even empty, and yet not be the last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, FromClause, TextClause, and_, func, or_, select, text
+
+from mailrelay.ids import DeliveryId, OrgId, first_delivery
+from mailrelay.model.delivery import (
+    IN_FLIGHT_DELIVERIES,
+    Delivery,
+    DeliveryState,
+    DeliveryStatus,
+    delivery_status,
+)
+from mailrelay.model.operation import Selection, states_in
+from mailrelay.store import deliveries
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, delivery
+
+LOOKED_AT: Final = 20_000
+"""Rows that one question compares at most."""
+COUNTED: Final = 10_000
+"""A count is exact up to here."""
+ALL = frozenset(DeliveryState)
+NOBODY = "<>"
+"""The null reverse-path as a sender."""
+_OF_A_JOB = text("job <> ''")
+_HELD = text("state = 'held'")
+_REPLIED = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.REPLIED})
+_COMPARED = (
+    "id org state attempts replied_at held_by destination recipient_key mail_from sender_domain job message queue_id".split()  # noqa: SIM905
+)
+_Condition = ColumnElement[bool] | TextClause
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of deliveries; `next` is the cursor of the following page, None at the end."""
+
+    deliveries: tuple[Delivery, ...]
+    next: DeliveryId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many deliveries are selected, by status and by what holds them; at least so many where it is not `complete`."""
+
+    number: int
+    complete: bool
+    by: Mapping[tuple[DeliveryStatus, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """An index into the queue: its conditions, and whether they say all that the selection does."""
+
+    conditions: tuple[_Condition, ...]
+    whole: bool
+
+
+def find(
+    tx: Tx,
+    org: OrgId,
+    selection: Selection,
+    *,
+    within: Collection[DeliveryState] = ALL,
+    after: DeliveryId | None = None,
+    until: DeliveryId | None = None,
+    oldest_first: bool = False,
+    limit: int = 100,
+) -> Found:
+    """A page of what is selected and in one of the states `within`, newest first unless said otherwise.
+
+    `after` is the cursor of the page before; with `until` nothing newer than that is found.
+    """
+    states = states_in(selection) & frozenset(within)
+    behind = () if after is None else (delivery.c.id > after if oldest_first else delivery.c.id < after,)
+    to = () if until is None else (delivery.c.id <= until,)
+    found: list[Delivery] = []
+    horizons: list[DeliveryId] = []
+    for way in _ways(org, selection, states):
+        rows, horizon = _look(
+            tx, way, (*behind, *to), _Fits(org, selection, states), oldest_first=oldest_first, limit=limit
+        )
+        found += rows
+        if horizon is not None:
+            horizons.append(horizon)
+    # What one of the ways has behind its horizon is not known, so the page ends at the nearest.
+    end = (min if oldest_first else max)(horizons, default=None)
+    page = sorted(found, key=lambda one: one.id, reverse=not oldest_first)
+    if end is not None:
+        page = [one for one in page if (one.id <= end if oldest_first else one.id >= end)]
+    if len(page) > limit:
+        page = page[:limit]
+        end = page[-1].id
+    return Found(tuple(page), end)
+
+
+def count(tx: Tx, org: OrgId, selection: Selection, *, within: Collection[DeliveryState] = ALL) -> Counted:
+    """How many are selected: exactly, unless there are more than `COUNTED`, or too many to compare for a quick answer."""
+    states = states_in(selection) & frozenset(within)
+    by: Counter[tuple[DeliveryStatus, str]] = Counter()
+    complete = True
+    for way in _ways(org, selection, states):
+        room = COUNTED + 1 - by.total()
+        looked_at = room if way.whole else LOOKED_AT
+        window = (
+            select(*(delivery.c[name] for name in _COMPARED))
+            .where(*way.conditions)
+            .order_by(delivery.c.id)
+            .limit(looked_at)
+            .subquery()
+        )
+        tried, replied = window.c.attempts > 0, window.c.replied_at.is_not(None)
+        fits = select(window.c.state, window.c.held_by, tried.label("tried"), replied.label("replied"))
+        if not way.whole:
+            fits = fits.where(*_Fits(org, selection, states).on(window)).limit(room)
+        each = fits.subquery()
+        for row in tx.execute(select(*each.c, func.count().label("number")).group_by(*each.c)):
+            status = delivery_status(DeliveryState(row.state), int(row.tried), replied=bool(row.replied))
+            by[status, row.held_by] += row.number
+        if by.total() > COUNTED:
+            return Counted(COUNTED, complete=False, by=by)
+        if not way.whole:
+            complete = complete and tx.execute(select(func.count()).select_from(window)).scalar_one() < looked_at
+    return Counted(by.total(), complete=complete, by=by)
+
+
+def locked(
+    tx: Tx, org: OrgId, selection: Selection, ids: Collection[DeliveryId], *, within: Collection[DeliveryState] = ALL
+) -> tuple[Delivery, ...]:
+    """Those of these deliveries that are selected still, by id, kept as they are until the transaction ends."""
+    states = states_in(selection) & frozenset(within)
+    if not ids or not states:
+        return ()
+    rows = tx.execute(
+        select(delivery)
+        .where(delivery.c.id.in_(sorted(ids)), *_Fits(org, selection, states).on(delivery))
+        .order_by(delivery.c.id)
+        .with_for_update()
+    )
+    return tuple(deliveries.from_row(row._mapping) for row in rows)
+
+
+def _look(
+    tx: Tx, way: _Way, span: tuple[_Condition, ...], fits: _Fits, *, oldest_first: bool, limit: int
+) -> tuple[list[Delivery], DeliveryId | None]:
+    """The next of one way, and how far it was looked at; None for to its end."""
+
+    def ordered(column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return column if oldest_first else column.desc()
+
+    page = select(delivery).where(*way.conditions, *span).order_by(ordered(delivery.c.id))
+    if way.whole:
+        found = [deliveries.from_row(row._mapping) for row in tx.execute(page.limit(limit))]
+        return found, found[-1].id if len(found) == limit else None
+    window = page.limit(LOOKED_AT).subquery()
+    fitting = select(window).where(*fits.on(window)).order_by(ordered(window.c.id)).limit(limit)
+    found = [deliveries.from_row(row._mapping) for row in tx.execute(fitting)]
+    if len(found) == limit:
+        return found, found[-1].id
+    seen = select(delivery.c.id).where(*way.conditions, *span).order_by(ordered(delivery.c.id)).limit(LOOKED_AT)
+    ids = seen.subquery().c
+    row = tx.execute(select(func.count(), func.max(ids.id) if oldest_first else func.min(ids.id))).one()
+    return found, DeliveryId(row[1]) if row[0] == LOOKED_AT else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """All that a selection says, as conditions."""
+
+    org: OrgId
+    selection: Selection
+    states: frozenset[DeliveryState]
+
+    def on(self, table: FromClause) -> Iterator[_Condition]:
+        """The conditions for the deliveries of this table or window."""
+        yield table.c.org == self.org
+        yield table.c.state.in_(sorted(self.states))
+        said = self.selection
+        if said.deliveries:
+            yield table.c.id.in_(sorted(said.deliveries))
+        for name, value in (
+            ("message", said.message),
+            ("queue_id", said.queue_id),
+            ("destination", said.destination),
+            ("recipient_key", said.recipient),
+            ("job", said.job),
+            ("held_by", said.held_by),
+        ):
+            if value:
+                yield table.c[name] == value
+        if said.sender:
+            yield _of_sender(table, said.sender)
+        if said.statuses:
+            yield or_(*(_of_status(table, one) for one in sorted(said.statuses)))
+        yield from _span(table, said)
+
+
+def _ways(org: OrgId, said: Selection, states: frozenset[DeliveryState]) -> Iterator[_Way]:
+    """The index, or the parts of one, that hold all that is selected: by the field that leaves the fewest."""
+    if not states:
+        return
+    flying = states <= IN_FLIGHT_DELIVERIES
+    index = next(one for one in _indexes(said) if one.serves and (flying or not one.in_flight))
+    whole = _said(said) <= {index.field} and (index.each_state or states == (IN_FLIGHT_DELIVERIES if flying else ALL))
+    conditions = (*([DELIVERIES_IN_FLIGHT] if index.in_flight else []), *index.conditions)
+    if not index.ends_in_id:
+        yield _Way(conditions, whole=False)
+        return
+    conditions = (delivery.c.org == org, *conditions, *_span(delivery, said))
+    for state in sorted(states) if index.each_state else []:
+        yield _Way((*conditions, delivery.c.state == state), whole)
+    if not index.each_state:
+        yield _Way(conditions, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """An index of the deliveries, and when it serves."""
+
+    field: str
+    serves: bool
+    conditions: tuple[_Condition, ...] = ()
+    in_flight: bool = False
+    """It holds only what has not ended."""
+    each_state: bool = False
+    """It has the state before the id."""
+    ends_in_id: bool = True
+    """Otherwise it leaves few."""
+
+
+def _indexes(said: Selection) -> Iterator[_Index]:
+    """All of them, the one that leaves the fewest first."""
+    column = delivery.c
+    address = _is_address(said.sender)
+    sender = _of_sender(delivery, said.sender)
+    job = (_OF_A_JOB, column.job == said.job)
+    yield _Index("deliveries", bool(said.deliveries), (column.id.in_(sorted(said.deliveries)),), ends_in_id=False)
+    yield _Index("message", bool(said.message), (column.message == said.message,), ends_in_id=False)
+    yield _Index("queue_id", bool(said.queue_id), (column.queue_id == said.queue_id,), ends_in_id=False)
+    yield _Index("recipient", bool(said.recipient), (column.recipient_key == said.recipient,))
+    yield _Index("held_by", bool(said.held_by), (_HELD, column.held_by == said.held_by), each_state=True)
+    yield _Index("sender", address, (sender,), in_flight=True)
+    yield _Index("destination", bool(said.destination), (column.destination == said.destination,), in_flight=True)
+    yield _Index("job", bool(said.job), job, each_state=True)
+    yield _Index("sender", bool(said.sender), (sender,), in_flight=True)
+    yield _Index("", serves=True, in_flight=True, each_state=True)
+    yield _Index("", serves=True)
+
+
+def _said(said: Selection) -> set[str]:
+    """The fields that rows must be compared by, but for states and times, which each way says itself."""
+    fields = ("deliveries", "message", "queue_id", "destination", "recipient", "sender", "job", "held_by")
+    named = {name for name in fields if getattr(said, name)}
+    # Deferred and queued are one state, sent and replied may be two.
+    tried = {DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED}
+    if said.statuses & (_REPLIED | tried) and not (tried <= said.statuses and not said.statuses & _REPLIED):
+        named.add("statuses")
+    return named
+
+
+def _is_address(sender: str) -> bool:
+    return "@" in sender or sender == NOBODY
+
+
+def _of_sender(table: FromClause, sender: str) -> _Condition:
+    if sender == NOBODY:
+        return table.c.mail_from.is_(None)
+    column: ColumnElement[str] = table.c.mail_from if _is_address(sender) else table.c.sender_domain
+    return column == sender
+
+
+def _of_status(table: FromClause, status: DeliveryStatus) -> _Condition:
+    """A delivery's status, for the database: `delivery_status`."""
+    replied = table.c.replied_at.is_not(None)
+    match status:
+        case DeliveryStatus.QUEUED:
+            return and_(table.c.state == DeliveryState.QUEUED, table.c.attempts == 0)
+        case DeliveryStatus.DEFERRED:
+            return and_(table.c.state == DeliveryState.QUEUED, table.c.attempts > 0)
+        case DeliveryStatus.REPLIED:
+            return and_(table.c.state.in_([DeliveryState.DELIVERED, DeliveryState.SENT]), replied)
+        case DeliveryStatus.SENT | DeliveryStatus.DELIVERED:
+            return and_(table.c.state == DeliveryState(status), ~replied)
+        case _:
+            return table.c.state == DeliveryState(status)
+
+
+def _span(table: FromClause, said: Selection) -> Iterator[_Condition]:
+    """Ids begin with the millisecond that they were made in, so that any way ends in the times as well."""
+    if said.created_from is not None:
+        yield table.c.id >= first_delivery(said.created_from)
+    if said.created_before is not None:
+        yield table.c.id < first_delivery(said.created_before)
