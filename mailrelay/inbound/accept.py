@@ -44,6 +44,7 @@ class Acceptor:
     """The edge's `door.Door`: takes mail from anybody, for our dropboxes and return paths."""
 
     mechanisms: tuple[str, ...] = ()
+    future_release = ""
 
     def __init__(
         self,

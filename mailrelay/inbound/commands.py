@@ -56,9 +56,13 @@ def other_protocol(start: bytes) -> str:
     return "HTTP" if _HTTP.match(start) else ""
 
 
-def ehlo(hostname: str, *, max_size: int, starttls: bool, mechanisms: tuple[str, ...]) -> Reply:
-    """The answer to EHLO; `mechanisms` of AUTH as they may be used now, none when it may not."""
+def ehlo(
+    hostname: str, *, max_size: int, starttls: bool, mechanisms: tuple[str, ...], future_release: str = ""
+) -> Reply:
+    """The answer to EHLO; `mechanisms` of AUTH as they may be used now, none when it may not; `future_release` as a door has it."""
     offers = ["PIPELINING", f"SIZE {max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
+    if future_release:
+        offers.append(f"FUTURERELEASE {future_release}")
     if starttls:
         offers.append("STARTTLS")
     if mechanisms:

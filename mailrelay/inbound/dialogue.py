@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mailrelay import log, metrics
 from mailrelay.config.schema import Inbound, ListenerKind
-from mailrelay.errors import Fatal, MailrelayError
+from mailrelay.errors import Fatal, MailrelayError, Overloaded
 from mailrelay.inbound import commands, sasl
 from mailrelay.inbound.commands import MAX_AUTH_LINE, MAX_LINE, Command
 from mailrelay.inbound.content import Content, read_content
@@ -112,6 +112,8 @@ class Dialogue:
         except Fatal:
             self._wire.say(codes.LOCAL_ERROR)
             raise
+        except Overloaded as error:
+            raise Over(str(error), codes.OVERLOADED) from None
         except MailrelayError as error:
             answer = error.reply
         except Exception:
@@ -162,6 +164,7 @@ class Dialogue:
             max_size=self._door.max_size,
             starttls=not self._tls,
             mechanisms=self._door.mechanisms if self._tls and self._user is None else (),
+            future_release=self._door.future_release,
         )
 
     async def _hello(self, argument: bytes) -> Reply:
@@ -186,8 +189,12 @@ class Dialogue:
         if isinstance(sender, Reply):
             return sender
         mail_from, params = sender
+        if params.held and not self._door.future_release:
+            return codes.UNKNOWN_PARAMETER
         if params.size is not None and params.size > self._door.max_size:
             return codes.too_large(limit=self._door.max_size, size=params.size)
+        if self._house.memory.short():
+            raise Over("memory is short", codes.OVERLOADED)
         peer = Peer(
             ip=self._ip,
             port=self._port,

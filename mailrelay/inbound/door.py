@@ -49,6 +49,11 @@ class Door(Protocol):
         """SASL mechanisms; not empty means that mail is taken only over TLS and from users."""
         ...
 
+    @property
+    def future_release(self) -> str:
+        """The parameters of FUTURERELEASE in EHLO (RFC 4865): the longest hold in seconds, and the last date; "": not offered."""
+        ...
+
     async def log_in(self, ip: str, credentials: Credentials) -> User | Reply:
         """Who it is, or the refusal, which is the same for all reasons but load."""
         ...

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from mailrelay import log
 from mailrelay.clock import Clock
 from mailrelay.config import schema
-from mailrelay.errors import Invalid, NotPermitted, Refusal
+from mailrelay.errors import Invalid, NotPermitted, Overloaded, Refusal
 from mailrelay.ids import OrgId, UserId
 from mailrelay.inbound import passwords, sasl
 from mailrelay.inbound.door import Reception
 from mailrelay.inbound.limits import Failures, client_key
 from mailrelay.inbound.sasl import Credentials
 from mailrelay.mail.headers import HeaderBlock
+from mailrelay.memory import Memory
 from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams, Peer
 from mailrelay.model.organisation import User
-from mailrelay.model.reply import Reply
+from mailrelay.model.reply import Reply, reply
+from mailrelay.model.schedule import Wish
 from mailrelay.outbound.job import take_job
-from mailrelay.outbound.policy import sender
+from mailrelay.outbound.policy import schedule, sender
 from mailrelay.outbound.submit import Submission, Submitted
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import BadAddress, parse_address
@@ -34,6 +39,11 @@ KEY_FIELD = "X-Mailrelay-Idempotency-Key"
 _LONGEST_KEY = 255
 _HASHES_AT_ONCE = 2
 _SLOWEST = 5.0
+_LONGEST_HOLD = 999_999_999  # RFC 4865 §4: nine digits
+_UTC = ZoneInfo("UTC")
+_LARGE = 65_536
+_COPIES = 4
+"""How often the bytes of a mail may be in memory on their way into the queue."""
 
 logger = log.get()
 
@@ -51,11 +61,20 @@ class SubmissionDoor:
 
     mechanisms = sasl.MECHANISMS
 
-    def __init__(self, *, settings: schema.Submission, store: Store, clock: Clock, submitter: Submits) -> None:
+    def __init__(
+        self,
+        *,
+        settings: schema.Submission,
+        store: Store,
+        clock: Clock,
+        submitter: Submits,
+        memory: Memory | None = None,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock
         self._submitter = submitter
+        self._memory = memory or Memory()
         self._facts = Together(store, one_by_one(_sender_facts))
         self._failures = Failures()
         self._trying: Counter[str] = Counter()
@@ -72,6 +91,14 @@ class SubmissionDoor:
     def max_recipients(self) -> int:
         """See `Door`."""
         return self._settings.max_recipients
+
+    @property
+    def future_release(self) -> str:
+        """See `Door`."""
+        ahead = timedelta(days=self._settings.schedule_days)
+        # Whole minutes, so that the last date is one that we take when it is said.
+        until = (self._clock.now() + ahead).replace(second=0, microsecond=0)
+        return f"{min(int(ahead.total_seconds()), _LONGEST_HOLD)} {until:%Y-%m-%dT%H:%M:%SZ}"
 
     async def log_in(self, ip: str, credentials: Credentials) -> User | Reply:
         """The user, or 535 alike and as late for an unknown user and a wrong password; 454 after too many failures (A08).
@@ -131,7 +158,15 @@ class SubmissionDoor:
         except NotPermitted as refusal:
             logger.info("transaction.refused", ip=peer.ip, user=user.id, reply=str(refusal.reply))
             return refusal.reply
-        return _Sending(self._submitter, peer, user, mail_from, params)
+        wish = _wish(params, self._clock.now())
+        if wish is not None:
+            try:
+                ahead = timedelta(days=self._settings.schedule_days)
+                schedule.resolve(wish, zone=_UTC, now=self._clock.now(), ahead=ahead)
+            except Invalid as invalid:
+                return reply(501, "5.5.4", invalid.because)
+        params = replace(params, hold_for=None, hold_until=None)
+        return _Sending(self._submitter, self._memory, peer, user, mail_from, params, wish)
 
     async def _authenticate(self, credentials: Credentials) -> User | None:
         """Who has this name and password. It takes as long when nobody has the name."""
@@ -160,10 +195,23 @@ class SubmissionDoor:
 
 
 class _Sending:
-    """One submission under way. It is held in memory: `max_size` bounds it, and only users get this far."""
+    """One submission under way. It is held in memory, as far as there is room: `max_size` bounds one, `Memory` all of them (D07)."""
 
-    def __init__(self, submitter: Submits, peer: Peer, user: User, mail_from: ReversePath, params: MailParams) -> None:
+    def __init__(
+        self,
+        submitter: Submits,
+        memory: Memory,
+        peer: Peer,
+        user: User,
+        mail_from: ReversePath,
+        params: MailParams,
+        wish: Wish | None,
+    ) -> None:
+        self._wish = wish
         self._submitter = submitter
+        self._memory = memory
+        self._size = 0
+        self._taken = 0
         self._peer = peer
         self._user = user
         self._mail_from = mail_from
@@ -172,17 +220,28 @@ class _Sending:
         self._pieces: list[bytes] = []
 
     async def add(self, recipient: EnvelopeRecipient) -> Reply:
-        """See `Reception`. What speaks against a recipient (O10) is said after the content, with the sentence for the author."""
+        """See `Reception`. What speaks against a recipient (O10) is said after the content, with the sentence for the author.
+
+        So is that the quota has too little left (A12): only the content says the job and the key of a mail, and all of it is refused.
+        """
         self._recipients.setdefault(recipient.address, recipient)
         return codes.RECIPIENT_OK
 
     def write(self, piece: bytes) -> None:
-        """See `Reception`."""
+        """See `Reception`. Raises Overloaded when others have the room that it needs."""
+        self._size += len(piece)
+        if self._size > _LARGE:
+            size = self._size * _COPIES - self._taken
+            if not self._memory.take(size, had=self._taken):
+                raise Overloaded("memory is short")
+            self._taken += size
         self._pieces.append(piece)
 
     def discard(self) -> None:
         """See `Reception`."""
         self._pieces.clear()
+        self._memory.give_back(self._taken)
+        self._taken = 0
 
     async def finish(self) -> Reply:
         """See `Reception`."""
@@ -202,12 +261,20 @@ class _Sending:
                     raw=raw,
                     idempotency_key=key,
                     job=job,
+                    schedule=self._wish,
                 )
             )
         except Refusal as refusal:
             logger.info("transaction.refused", ip=self._peer.ip, user=self._user.id, reply=str(refusal.reply))
             return refusal.reply
         return codes.queued(submitted.queue_id)
+
+
+def _wish(params: MailParams, now: datetime) -> Wish | None:
+    """When the client wants it sent, None for at once; an interval counts from MAIL."""
+    if params.hold_until is not None:
+        return Wish(at=params.hold_until)
+    return Wish(at=now + timedelta(seconds=params.hold_for)) if params.hold_for else None
 
 
 def take_key(raw: bytes) -> tuple[bytes, str | None]:

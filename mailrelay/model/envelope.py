@@ -66,6 +66,15 @@ class MailParams:
     requiretls: bool = False
     tls_optional: bool = False
     """The message says `TLS-Required: No`: no policy of the recipients' keeps it from going (RFC 8689 §5)."""
+    hold_for: int | None = None
+    """HOLDFOR= in seconds (RFC 4865); this and `hold_until` exclude each other. Not kept: a delivery says when it is due."""
+    hold_until: datetime | None = None
+    """HOLDUNTIL=, aware."""
+
+    @property
+    def held(self) -> bool:
+        """Whether the client asks to have the mail sent later."""
+        return self.hold_for is not None or self.hold_until is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

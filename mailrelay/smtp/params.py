@@ -1,12 +1,13 @@
 """The arguments of MAIL and RCPT, with the parameters of the extensions we know; values keep their case (S16).
 
 SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY and ORCPT (RFC 3461), AUTH (RFC 4954),
-REQUIRETLS (RFC 8689: read here, offered or refused by the edge).
+REQUIRETLS (RFC 8689: read here, offered or refused by the edge), HOLDFOR and HOLDUNTIL (RFC 4865: offered on submission).
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from typing import Final
 
 from mailrelay.model.address import ReversePath
@@ -18,8 +19,12 @@ from mailrelay.smtp.escape import HIDDEN, shown
 MAX_ENVID = 100  # RFC 3461 §4.4: octets of xtext
 MAX_ORCPT = 500  # RFC 3461 §4.2
 _MAX_SIZE_DIGITS = 20  # RFC 1870 §3
+_MAX_HOLD_DIGITS = 9
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
-MAIL_PARAMETERS: Final = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH", "REQUIRETLS"})
+MAIL_PARAMETERS: Final = frozenset(
+    {"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH", "REQUIRETLS", "HOLDFOR", "HOLDUNTIL"}
+)
 RCPT_PARAMETERS: Final = frozenset({"NOTIFY", "ORCPT"})
 _WITHOUT_VALUE = frozenset({"SMTPUTF8", "REQUIRETLS"})
 
@@ -61,6 +66,8 @@ def parse_rcpt(argument: bytes | str, *, smtputf8: bool, local_domain: str) -> E
 def parse_mail_params(text: str) -> MailParams:
     """The parameters of MAIL, e.g. `SIZE=1000 BODY=8BITMIME`; empty is fine. Raises BadParameter."""
     values = _split(text, MAIL_PARAMETERS)
+    if "HOLDFOR" in values and "HOLDUNTIL" in values:
+        raise BadParameter(reply(501, "5.5.4", "HOLDFOR and HOLDUNTIL exclude each other"))
     return MailParams(
         size=_size(values["SIZE"]) if "SIZE" in values else None,
         body=_body(values["BODY"]) if "BODY" in values else None,
@@ -69,6 +76,8 @@ def parse_mail_params(text: str) -> MailParams:
         envid=_envid(values["ENVID"]) if "ENVID" in values else None,
         auth=_auth(values["AUTH"]) if "AUTH" in values else None,
         requiretls="REQUIRETLS" in values,
+        hold_for=_hold_for(values["HOLDFOR"]) if "HOLDFOR" in values else None,
+        hold_until=_hold_until(values["HOLDUNTIL"]) if "HOLDUNTIL" in values else None,
     )
 
 
@@ -137,6 +146,25 @@ def _size(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= _MAX_SIZE_DIGITS):
         raise _malformed("SIZE", value)
     return int(value)
+
+
+def _hold_for(value: str) -> int:
+    # RFC 4865 §4: at most nine digits of seconds.
+    if not (value.isascii() and value.isdigit() and len(value) <= _MAX_HOLD_DIGITS):
+        raise _malformed("HOLDFOR", value)
+    return int(value)
+
+
+def _hold_until(value: str) -> datetime:
+    # RFC 4865 §4 (errata 2040): the date-time of RFC 3339 §5.6, which has seconds and an offset. Its leap second is the one after.
+    leap = value[17:19] == "60"
+    try:
+        if not _DATE_TIME.fullmatch(value):
+            raise ValueError(value)
+        at = datetime.fromisoformat((value[:17] + "59" + value[19:] if leap else value).upper())
+        return at + timedelta(seconds=leap)
+    except (ValueError, OverflowError):
+        raise _malformed("HOLDUNTIL", value) from None
 
 
 def _body(value: str) -> BodyType:
