@@ -40,13 +40,22 @@ _LONG = re.compile(rf"\S{{{_MAX_LINE}}}(?=\S)")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}|\[[0-9A-Za-z.:]{2,60}\]")
 
 
+_WORDS = {
+    Action.FAILED: ("Undelivered", "could not be delivered to:"),
+    Action.DELAYED: ("Delayed", "is delayed. It still waits to be sent to:"),
+    Action.RELAYED: ("Relayed", "was passed on to:"),
+    Action.DELIVERED: ("Delivered", "arrived at:"),
+}
+"""What a notice tells, the worst first: in a word for its subject, and in its text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What a notice tells of one recipient."""
 
     recipient: EnvelopeRecipient
     action: Action
-    """FAILED or DELAYED."""
+    """FAILED, DELAYED, RELAYED or DELIVERED."""
     status: EnhancedStatus
     happened: str
     """What happened, in a sentence for the author."""
@@ -102,7 +111,7 @@ def write(
     fields = (
         encode_field("From", format_mailbox(from_.name, from_.address), structured=True),
         encode_field("To", format_mailbox("", to), structured=True),
-        encode_field("Subject", f"{'Undelivered' if failed else 'Delayed'}: {_subject(original)}"),
+        encode_field("Subject", f"{_title(told)}: {_subject(original)}"),
         encode_field("Date", dates.write(at)),
         encode_field("Message-ID", f"<{message_id}>"),
         *_thread(original),
@@ -122,6 +131,12 @@ def _thread(original: Original) -> tuple[bytes, ...]:
     return encode_field("In-Reply-To", names[-1]), encode_field("References", " ".join(names))
 
 
+def _title(told: Sequence[Told]) -> str:
+    """The worst of it in a word."""
+    actions = {one.action for one in told}
+    return next(title for action, (title, _) in _WORDS.items() if action in actions)
+
+
 def _subject(original: Original) -> str:
     subject = escape(original.subject)[:_MAX_SUBJECT].strip()
     return subject or "your mail"
@@ -131,15 +146,14 @@ def _subject(original: Original) -> str:
 
 
 def _text(told: Sequence[Told], original: Original, hostname: str) -> str:
-    failed = [one for one in told if one.action is Action.FAILED]
-    delayed = [one for one in told if one.action is not Action.FAILED]
     title = f'Your mail "{_subject(original)}" of {dates.write(original.arrived)}'
     paragraphs = [f"This is the mail system at {hostname}."]
-    for some, what in ((failed, "could not be delivered to:"), (delayed, "is delayed. It still waits to be sent to:")):
+    for action, (_, what) in _WORDS.items():
+        some = [one for one in told if one.action is action]
         if some:
             paragraphs.append(_filled(f"{title} {what}"))
             paragraphs += [_of_recipient(one) for one in some]
-    if not failed:
+    if _title(told) == _WORDS[Action.DELAYED][0]:
         paragraphs.append(_filled("It is tried again by itself; you need not send it once more."))
     paragraphs.append(f"Queue id: {original.queue_id}")
     return "\r\n\r\n".join(paragraphs) + "\r\n"

@@ -131,9 +131,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The next hop took it."""
+    """The next hop took it. `tells`: it knows DSN, so that it tells what its author asked to hear of it (RFC 3461 §5.2.1)."""
 
     reply: Reply
+    tells: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +198,8 @@ class Notice(StrEnum):
     NONE = ""
     DELAYED = "delayed"
     FAILED = "failed"
+    RELAYED = "relayed"  # it was given to a host that will not say what becomes of it
+    DELIVERED = "delivered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

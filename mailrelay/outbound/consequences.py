@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from mailrelay.config.schema import BrakeLevels
 from mailrelay.ids import DeliveryId, MessageId, OrgId
-from mailrelay.model.delivery import Accepted, Delivery, DeliveryState, Notice
+from mailrelay.model.delivery import Accepted, Delivery, DeliveryState, Notice, Outcome
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Action, Fault
 from mailrelay.model.sending import Counts, Scope, Sending
@@ -23,6 +23,9 @@ from mailrelay.outbound.verdict import Answered, answer, counts, judged, one_lin
 from mailrelay.store import deliveries, events, feedback, queue
 from mailrelay.store.base import Tx
 from mailrelay.store.queue import Settlement
+
+_HANDED_ON = frozenset({Action.RELAYED, Action.EXPANDED})
+"""What a host reports that has done its part, and will hear no more of it (RFC 3464 §2.3.3)."""
 
 __all__ = ["Answered", "complained", "replied", "returned", "settle", "settle_only", "unsubscribed"]
 
@@ -85,8 +88,13 @@ def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: Brake
             if answer.fault is not Fault.SENDER:
                 late.append((now, Counts(hard=int(answer.hard), soft=int(not answer.hard))))
         elif answer.action is Action.DELIVERED and now.state is DeliveryState.SENT:
-            deliveries.change(tx, now.id, {"state": DeliveryState.DELIVERED})
+            owed = notices.owed(now, DeliveryState.DELIVERED, now=at, delay_after=timedelta())
+            deliveries.change(tx, now.id, {"state": DeliveryState.DELIVERED, "notice": owed})
             _tell(tx, answer, EventType.DELIVERY_DELIVERED, at)
+        elif answer.action in _HANDED_ON and now.state is DeliveryState.SENT:
+            owed = notices.owed(now, now.state, now=at, delay_after=timedelta(), untold=True)
+            if owed is not Notice.NONE:
+                deliveries.change(tx, now.id, {"notice": owed})
         if failed or answer.action is Action.DELAYED:
             known.append((answer, moved))
     _act(tx, known, at=at, levels=brakes)
@@ -155,12 +163,20 @@ def _meant(
 ) -> list[Settlement]:
     """With what their answers mean, and what their authors are owed."""
     owed = [
-        replace(one, notice=notices.owed(one.held, one.state, now=at, delay_after=delay_after))
+        replace(
+            one,
+            notice=notices.owed(one.held, one.state, now=at, delay_after=delay_after, untold=_is_untold(one.outcome)),
+        )
         for one in (judged(one, relayed=relayed) for one in settlements)
     ]
     # While an attempt was under way its author may have been told already of the delay.
     told = deliveries.noticed(tx, [one.held.id for one in owed if one.notice is Notice.DELAYED])
     return [replace(one, notice=Notice.NONE) if told.get(one.held.id) is one.notice else one for one in owed]
+
+
+def _is_untold(outcome: Outcome | None) -> bool:
+    """Whether the next hop took it, and will not say what becomes of it."""
+    return isinstance(outcome, Accepted) and not outcome.tells
 
 
 def _held_back(tx: Tx, settlements: Sequence[Settlement]) -> list[Settlement]:

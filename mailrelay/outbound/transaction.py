@@ -105,6 +105,7 @@ class Transaction:
         self._letter = letter
         self._outcomes: list[Outcome | None] = [None] * len(letter.recipients)
         self._stage = Stage.MAIL
+        self._tells = True
 
     @property
     def got_stuck(self) -> bool:
@@ -117,6 +118,7 @@ class Transaction:
         In one segment where the server offers it, unless not `pipelining`.
         """
         mail, rcpts = envelope(self._letter, offers)
+        self._tells = "dsn" in offers
         if pipelining and "pipelining" in offers:
             await self._open_pipelined(mail, rcpts, reset=reset)
         else:
@@ -230,7 +232,7 @@ class Transaction:
             self._fill(Interrupted(stage=self._stage, detail=f"unexpected answer {answer}"))
             self.closing = True
         else:
-            self._fill(_judged(answer, self._stage) or Accepted(reply=answer))
+            self._fill(_judged(answer, self._stage) or Accepted(reply=answer, tells=self._tells))
 
     def _fill(self, outcome: Outcome) -> None:
         self._outcomes = [outcome if known is None else known for known in self._outcomes]

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from mailrelay.mail.bounce.category import of_outcome
 from mailrelay.mail.dsn_write import Told
+from mailrelay.model import delivery as model
 from mailrelay.model.delivery import (
     Accepted,
     Attempt,
@@ -28,6 +29,8 @@ _INTERRUPTED = EnhancedStatus(4, 4, 2)
 _NOT_TRIED = EnhancedStatus(4, 4, 1)
 _HELD = EnhancedStatus(4, 3, 2)  # RFC 3463 §3.4: not accepting, as its administrator has it
 _SUPPRESSED = EnhancedStatus(5, 7, 1)
+_BY_HAND = EnhancedStatus(5, 0, 0)
+_WENT_WELL = EnhancedStatus(2, 0, 0)
 _BLAMED = "The address is not the reason: what sends for you is not trusted there. Show this notice to those who run your mail."
 _OUR_TROUBLE = (
     "The address is not the reason: what sends your mail has trouble of its own, and could not pass it on. Show this notice to"
@@ -49,6 +52,7 @@ _ADVICE = {
     Category.SYSTEM: "The trouble is on the other side; send it again tomorrow.",
 }
 _ASK = "If these words do not say enough, show this notice to those who run your mail."
+_ASK_THEM = "The address is not the reason. Those who run your mail can say more, and whether to send it again."
 _LIFT = "If mail to this address is wanted, ask those who run your mail to lift the suppression."
 
 
@@ -71,12 +75,19 @@ class Facts:
 
 
 def told(facts: Facts) -> Told:
-    """What the notice says of this recipient: of a delay where `delivery.notice` is DELAYED, else that it failed."""
-    if facts.delivery.notice is Notice.DELAYED:
-        return _delayed(facts)
+    """What the notice says of this recipient: what `delivery.notice` has it say, and that it failed otherwise."""
+    match facts.delivery.notice:
+        case Notice.DELAYED:
+            return _delayed(facts)
+        case Notice.RELAYED:
+            return _relayed(facts)
+        case Notice.DELIVERED:
+            return _delivered(facts)
     match facts.delivery.state:
         case DeliveryState.SUPPRESSED:
             return _suppressed(facts)
+        case DeliveryState.BOUNCED if facts.delivery.category is Category.BY_HAND:
+            return _by_hand(facts)
         case DeliveryState.BOUNCED if facts.attempt is not None and isinstance(facts.attempt.outcome, Accepted):
             return _returned(facts, facts.came_back or CameBack(status=None, diagnostic=facts.delivery.last_reply))
         case DeliveryState.EXPIRED:
@@ -118,13 +129,33 @@ def _delayed(facts: Facts) -> Told:
 
 def _held(facts: Facts) -> Told:
     # No day until which it is tried: what is held gets that time back.
-    domain = facts.delivery.sender_domain
+    match facts.delivery.held_by:
+        case model.HELD_BY_HAND:
+            why = "those who run your mail hold it, and decide whether it goes out"
+        case model.POISON:
+            why = "what sends your mail failed on it, and those who run it must look at it first"
+        case _:
+            domain = facts.delivery.sender_domain
+            why = f"mail from {domain} is stopped for now, and goes out when those who run your mail resume it"
     return Told(
         recipient=facts.delivery.recipient,
         action=Action.DELAYED,
         status=_HELD,
-        happened=f"It has not been sent yet: mail from {domain} is stopped for now, and goes out when those who run your mail resume it.",
+        happened=f"It has not been sent yet: {why}.",
         advice=_STOPPED,
+        last_attempt=None if facts.attempt is None else facts.attempt.began_at,
+    )
+
+
+def _by_hand(facts: Facts) -> Told:
+    delivery = facts.delivery
+    return Told(
+        recipient=delivery.recipient,
+        action=Action.FAILED,
+        status=_BY_HAND,
+        happened="It was not delivered: those who run your mail returned it, and say:",
+        said=(delivery.last_reply,) if delivery.last_reply else (),
+        advice=_ASK_THEM,
         last_attempt=None if facts.attempt is None else facts.attempt.began_at,
     )
 
@@ -153,6 +184,38 @@ def _returned(facts: Facts, came_back: CameBack) -> Told:
         said=(came_back.diagnostic,) if came_back.diagnostic else (),
         by_remote=True,
         advice=_advice(facts),
+        last_attempt=None if facts.attempt is None else facts.attempt.began_at,
+    )
+
+
+def _relayed(facts: Facts) -> Told:
+    """RFC 3461 §6.1: nobody will say more of it."""
+    remote = _remote(facts, by_remote=True)
+    outcome = None if facts.attempt is None else facts.attempt.outcome
+    reply = outcome.reply if isinstance(outcome, Accepted) else facts.delivery.last_reply
+    status = reply.status if isinstance(reply, Reply) and reply.status and reply.status.klass == 2 else _WENT_WELL
+    who = f"The mail server {remote}" if remote else "The next mail server"
+    return Told(
+        recipient=facts.delivery.recipient,
+        action=Action.RELAYED,
+        status=status,
+        happened=f"{who} has taken it, and does not report whether it arrives. It said:",
+        said=_lines(reply),
+        by_remote=True,
+        remote=remote,
+        last_attempt=None if facts.attempt is None else facts.attempt.began_at,
+    )
+
+
+def _delivered(facts: Facts) -> Told:
+    remote = _remote(facts, by_remote=True)
+    who = f"the mail server {remote}" if remote else "the mail server there"
+    return Told(
+        recipient=facts.delivery.recipient,
+        action=Action.DELIVERED,
+        status=_WENT_WELL,
+        happened=f"It arrived, as {who} reports.",
+        remote=remote,
         last_attempt=None if facts.attempt is None else facts.attempt.began_at,
     )
 
