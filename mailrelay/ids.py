@@ -23,6 +23,7 @@ DeliveryId = NewType("DeliveryId", str)
 UnresolvedId = NewType("UnresolvedId", str)
 TokenId = NewType("TokenId", str)
 NodeId = NewType("NodeId", str)
+SmartHostId = NewType("SmartHostId", str)
 OperationId = NewType("OperationId", str)
 """Somebody's control action on many deliveries (R3)."""
 EventSeq = NewType("EventSeq", int)
@@ -91,6 +92,10 @@ class IdFactory:
     def operation(self) -> OperationId:
         """A new operation's id."""
         return OperationId(self._new("P"))
+
+    def smart_host(self) -> SmartHostId:
+        """The id of an organisation's own smart host."""
+        return SmartHostId(self._new("H"))
 
     def record(self) -> str:
         """The id of a record that mailrelay itself creates (I6)."""

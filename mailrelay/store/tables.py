@@ -778,3 +778,28 @@ sts_policy = Table(  # MTA-STS policies that were fetched (RFC 8461 §3.3)
     Column("expires_at", BigInteger, nullable=False),
     Index("ix_sts_policy_expires_at", "expires_at"),
 )
+
+smart_host = Table(  # organisations' own next hops, for all mail of a user or of a sender domain (O11)
+    "smart_host",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("scope", Text, nullable=False),  # user or domain
+    Column("name", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("tls", Text, nullable=False),
+    Column("auth", Text, nullable=False),
+    Column("username", Text, nullable=False),
+    Column("token_url", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("token_scope", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # sealed; "" once it is removed
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("trouble", Text, nullable=False, server_default=""),  # what it said when it refused us (N11)
+    Column("trouble_since", BigInteger),
+    Column("removed_at", BigInteger),
+    Index("ix_smart_host_org", "org", "id"),
+    _partial("uq_smart_host_standing", "org", "scope", "name", where="removed_at IS NULL", unique=True),
+)

@@ -169,6 +169,37 @@ def upgrade() -> None:
     )
     op.create_index("ix_operation_org", "operation", ["org", "id"], unique=False)
     _partial_index("ix_operation_standing", "operation", ["id"], "ended_at IS NULL")
+    op.create_table(
+        "smart_host",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("port", sa.Integer(), nullable=False),
+        sa.Column("tls", sa.Text(), nullable=False),
+        sa.Column("auth", sa.Text(), nullable=False),
+        sa.Column("username", sa.Text(), nullable=False),
+        sa.Column("token_url", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("token_scope", sa.Text(), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("trouble", sa.Text(), server_default="", nullable=False),
+        sa.Column("trouble_since", sa.BigInteger(), nullable=True),
+        sa.Column("removed_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_smart_host")),
+    )
+    op.create_index("ix_smart_host_org", "smart_host", ["org", "id"], unique=False)
+    op.create_index(
+        "uq_smart_host_standing",
+        "smart_host",
+        ["org", "scope", "name"],
+        unique=True,
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
     op.drop_index("ix_delivery_job", "delivery")
     op.drop_index("ix_delivery_held", "delivery")
     _partial_index("ix_delivery_job", "delivery", ["org", "job", "state", "id"], "job <> ''")
