@@ -35,12 +35,15 @@ from mailrelay.inbound.recipient import Recipients
 from mailrelay.inbound.submission import SubmissionDoor
 from mailrelay.inbound.tie import Returns
 from mailrelay.inbound.worker import FilingWorker
+from mailrelay.memory import Memory
 from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.notify import Notifier
+from mailrelay.outbound.operate import Operator
 from mailrelay.outbound.release import Releaser
+from mailrelay.outbound.stops import Stops
 from mailrelay.outbound.submit import Submitter
 from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.store import dkim_keys
@@ -48,6 +51,7 @@ from mailrelay.store.base import Store
 from mailrelay.store.schema import migrate
 from mailrelay.store.sqlite import SqliteStore
 from mailrelay.upkeep import signing
+from mailrelay.upkeep.descriptors import descriptors
 from mailrelay.upkeep.folder import DataFolder
 from mailrelay.upkeep.ledger import LedgerKeeper
 from mailrelay.upkeep.systemd import ServiceManager
@@ -111,6 +115,7 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
             *workers,
             _notifier(parts),
             Releaser(parts.store, parts.clock, stopping=parts.stopping),
+            Operator(parts.store, parts.clock, parts.stops, brakes=config.brakes, stopping=parts.stopping),
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
             _Announcement(parts, application, listeners, http, ready),
         ]
@@ -136,6 +141,8 @@ class _Parts:
     resolver: CachingResolver
     secret: bytes
     """The key of signed return paths."""
+    stops: Stops
+    memory: Memory
 
     @property
     def signing_domain(self) -> str:
@@ -165,6 +172,8 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
         node=NodeId(f"{config.hostname}/{folder.node()}"),
         resolver=resolver,
         secret=config.secret.reveal().encode() if config.secret is not None else folder.secret(),
+        stops=Stops(),
+        memory=Memory(),
     )
 
 
@@ -234,7 +243,9 @@ def _listeners(parts: _Parts, submitter: Submitter, certificate: Certificate) ->
         resolver=parts.resolver,
         space=lambda: space_of(parts.folder.path),
     )
-    submission = SubmissionDoor(settings=config.submission, store=parts.store, clock=parts.clock, submitter=submitter)
+    submission = SubmissionDoor(
+        settings=config.submission, store=parts.store, clock=parts.clock, submitter=submitter, memory=parts.memory
+    )
     return Listeners(
         config.listeners,
         hostname=config.hostname,
@@ -246,6 +257,8 @@ def _listeners(parts: _Parts, submitter: Submitter, certificate: Certificate) ->
             ListenerKind.SUBMISSIONS: submission,
         },
         stopping=parts.stopping,
+        memory=parts.memory,
+        descriptors=descriptors() * 3 // 4,
     )
 
 
@@ -265,6 +278,7 @@ def _filing(parts: _Parts) -> FilingWorker:
             brakes=parts.config.brakes,
         ),
         verify_timeout=inbound.verify_timeout,
+        memory=parts.memory,
     )
     return FilingWorker(
         parts.store,

@@ -51,6 +51,9 @@ class Session(SMTP):
             return
         self._client = (peer[0], peer[1])
         refusal = codes.SHUTTING_DOWN if self._house.stopping else None
+        # The system gives out the lowest number that is free: a high one says that few are left.
+        if self._house.memory.short() or transport.get_extra_info("socket").fileno() >= self._house.descriptors:
+            refusal = refusal or codes.OVERLOADED
         refusal = refusal or self._house.connections.admit(peer[0], now=self.loop.time())
         if refusal is None:
             self._sessions.add(self)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailrelay.config.schema import Inbound
 from mailrelay.errors import Fatal
 from mailrelay.inbound.limits import Connections
+from mailrelay.memory import Memory
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,6 +25,9 @@ class House:
     """The context for the next handshake, so that a renewed certificate is used from then on."""
     fail: Callable[[Fatal], None]
     """Told when the process must not go on."""
+    memory: Memory = field(default_factory=Memory)
+    descriptors: int = 1 << 30
+    """From a descriptor of this number on, load is shed: the rest is for the store, the queue and the operator (D06)."""
     stopping: bool = False
     rate_grace: float = 60.0
     """Seconds of DATA before `min_rate` counts."""

@@ -15,6 +15,7 @@ from mailrelay.inbound.door import Door
 from mailrelay.inbound.edge import Session
 from mailrelay.inbound.house import House
 from mailrelay.inbound.limits import Connections
+from mailrelay.memory import Memory
 from mailrelay.service import Stopping
 
 _BACKLOG = 1_024
@@ -45,6 +46,8 @@ class Listeners:
         certificate: Certificate,
         doors: Mapping[ListenerKind, Door],
         stopping: Stopping,
+        memory: Memory | None = None,
+        descriptors: int = 1 << 30,
     ) -> None:
         self.bound: tuple[Bound, ...] = ()
         """Where it listens, once `ready` is set."""
@@ -68,6 +71,8 @@ class Listeners:
             ),
             tls=lambda: certificate.context,
             fail=self._fail,
+            memory=memory or Memory(),
+            descriptors=descriptors,
         )
 
     @property

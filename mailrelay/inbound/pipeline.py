@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,6 +22,7 @@ from mailrelay.filing.reading import Case, Reading
 from mailrelay.ids import IdFactory, MessageId, OrgId
 from mailrelay.inbound import feedback, replies, tie, verify
 from mailrelay.inbound.tie import Returns, Signs
+from mailrelay.memory import Memory
 from mailrelay.model.decision import Disposition, HoldReason
 from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState, Channel
 from mailrelay.model.message import AuthVerdicts, Message, Verdict
@@ -37,6 +39,8 @@ _TRIES = 12
 """How often a decision may be overtaken by other workers before the arrival is put back."""
 _THREADED_BYTES = 65_536
 """A mail from this size on is taken apart on a worker thread."""
+_COPIES = 3
+"""How often the bytes of a mail may be in memory while it is taken apart."""
 _LOOSE_TIMEOUT = 5.0
 """Seconds for verdicts that nothing depends on."""
 _LONG = 1.0
@@ -61,6 +65,7 @@ class Pipeline:
         service_domains: frozenset[str],
         returns: Returns | None = None,
         verify_timeout: float = verify.TIMEOUT,
+        memory: Memory | None = None,
     ) -> None:
         """`service_domains`: of dropboxes and return paths. Without a resolver nothing is verified."""
         self._store = store
@@ -70,6 +75,7 @@ class Pipeline:
         self._resolver = resolver
         self._returns = returns or Returns()
         self._verify_timeout = verify_timeout
+        self._memory = memory or Memory()
         self._dns_is_away = False
         self._organisations = Together(store, one_by_one(organisations.get))
         self._stored = Together(store, one_by_one(_stored))
@@ -80,8 +86,11 @@ class Pipeline:
 
         Raises DnsFailed when it should be tried again later; anything else that it raises is a fault of ours.
         """
+        # D07: a large mail is taken apart when there is room for its bytes and for what becomes of them.
+        large = arrival.raw.size >= _THREADED_BYTES
         try:
-            cases, bodies = await self._cases(arrival)
+            async with self._memory.room(arrival.raw.size * _COPIES) if large else nullcontext():
+                cases, bodies = await self._cases(arrival)
         except BodyMissing as missing:
             return await self._unreadable(arrival, str(missing))
         now = self._clock.now()

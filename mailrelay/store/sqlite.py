@@ -54,7 +54,8 @@ def translate(error: Exception) -> Exception:
     text = str(error.orig)
     if "full" in text:
         return DiskFull("The disk is full; try again later")
-    if "locked" in text or "busy" in text:
+    # D06: "unable to open" is a process without descriptors; at the start it would have been found out before.
+    if "locked" in text or "busy" in text or "unable to open" in text:
         return StoreBusy("The store is busy; try again later")
     if "malformed" in text or "not a database" in text or "disk I/O error" in text or "readonly" in text:
         # D04: after a failed fsync nothing that the page cache says may be believed; stop and recover from the log.
