@@ -7,6 +7,7 @@ import email
 import email.policy
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +330,7 @@ async def test_o11_a_mail_that_was_taken_and_came_back_is_told_of_with_the_words
         assert "had taken it, and it came back" in " ".join(text.split())
 
 
-def come_back(tx: Tx, sent: Delivery, *, at: datetime) -> None:
+def come_back(tx: Tx, sent: Delivery, *, at: datetime, action: Action = Action.FAILED) -> None:
     """A believed report of a delivery, as the return side keeps it and acts on it."""
     report = Feedback(
         org=sent.org,
@@ -343,7 +344,7 @@ def come_back(tx: Tx, sent: Delivery, *, at: datetime) -> None:
         status="5.2.1",
         code=550,
         diagnostic="550 5.2.1 mailbox disabled",
-        action=Action.FAILED,
+        action=action,
         category=Category.INACTIVE,
         hard=False,
         fault=Fault.RECIPIENT,
@@ -363,6 +364,100 @@ def come_back(tx: Tx, sent: Delivery, *, at: datetime) -> None:
         by="Q1",
     )
     consequences.returned(tx, [answered], at=at, brakes=BrakeLevels())
+
+
+def without_dsn(sink: Remote) -> None:
+    sink.extensions.remove("DSN")
+
+
+async def test_o11_who_asked_for_success_hears_once_that_it_was_relayed_to_a_host_that_will_not_say(
+    tmp_path: Path,
+) -> None:
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        without_dsn(sink)
+        sink.say("DOT", "250 2.6.0 queued there as 123")
+        submitted = await us.submit(
+            recipients=(to("bob@b.test", Notify.SUCCESS, orcpt="rfc822;Bob@old.test"),),
+            params=MailParams(envid="crm 7", ret=Ret.FULL),
+            raw=us.mail(body=b"private words\r\n"),
+        )
+        us.start()
+        await us.until(submitted)
+        service = notifier(us)
+        await service.look()
+        await service.look()
+        await sent_notice(us)
+        assert sink.messages[0].rcpt == ["<bob@b.test>"]
+        text, (about, group), _ = dsn(sink.messages[-1])
+        assert about["Original-Envelope-Id"] == "crm 7"
+        assert group["Original-Recipient"] == "rfc822; Bob@old.test"
+        assert (group["Action"], group["Status"]) == ("relayed", "2.6.0")
+        assert group["Remote-MTA"] == "dns; localhost"
+        assert group["Diagnostic-Code"] == "smtp; 250 2.6.0 queued there as 123"
+        assert "does not report whether it arrives" in " ".join(text.split())
+        assert "tried again" not in text
+        # RFC 3461 §6.1: of what went well the header alone comes back, whatever RET said.
+        assert b"private words" not in sink.messages[-1].content
+        assert parse(sink.messages[-1].content).subject == "Relayed: hello"
+        original = await us.delivery(submitted.deliveries[0])
+        assert (original.notice, original.noticed) == (Notice.NONE, Notice.RELAYED)
+        assert await balanced(us)
+
+
+@pytest.mark.parametrize("asked", [(), (Notify.FAILURE, Notify.DELAY), (Notify.NEVER,)])
+async def test_o11_who_did_not_ask_for_success_hears_nothing_of_it(tmp_path: Path, asked: tuple[Notify, ...]) -> None:
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        without_dsn(sink)
+        submitted = await us.submit(recipients=(to("bob@b.test", *asked),))
+        us.start()
+        await us.until(submitted)
+        await notifier(us).look()
+        assert not await notices(us)
+
+
+async def test_o11_a_host_that_knows_dsn_is_left_to_say_that_it_arrived_and_that_is_told(tmp_path: Path) -> None:
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        submitted = await us.submit(recipients=(to("bob@b.test", Notify.SUCCESS),))
+        us.start()
+        (sent,) = await us.until(submitted)
+        assert sink.messages[0].rcpt == ["<bob@b.test> NOTIFY=SUCCESS"]
+        service = notifier(us)
+        await service.look()
+        assert not await notices(us)
+        for _ in range(2):  # the second report changes nothing
+            await us.store.write(partial(come_back, action=Action.DELIVERED), sent, at=us.clock.now())
+            await service.look()
+        await sent_notice(us)
+        text, (_, group), _ = dsn(sink.messages[-1])
+        assert (group["Action"], group["Status"]) == ("delivered", "2.0.0")
+        assert "It arrived" in text
+
+
+async def test_o11_what_was_passed_on_beyond_dsn_is_told_as_relayed(tmp_path: Path) -> None:
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        submitted = await us.submit(recipients=(to("bob@b.test", Notify.SUCCESS),))
+        us.start()
+        (sent,) = await us.until(submitted)
+        await us.store.write(partial(come_back, action=Action.RELAYED), sent, at=us.clock.now())
+        await notifier(us).look()
+        await sent_notice(us)
+        _, (_, group), _ = dsn(sink.messages[-1])
+        assert group["Action"] == "relayed"
+
+
+async def test_o11_a_mail_that_was_relayed_and_came_back_is_told_of_again_as_failed(tmp_path: Path) -> None:
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        without_dsn(sink)
+        submitted = await us.submit(recipients=(to("bob@b.test", Notify.SUCCESS, Notify.FAILURE),))
+        us.start()
+        (sent,) = await us.until(submitted)
+        service = notifier(us)
+        await service.look()
+        await us.store.write(come_back, sent, at=us.clock.now())
+        await service.look()
+        for one in await notices(us):
+            await us.until(Submitted(queue_id=one.queue_id, message=one.message, deliveries=(one.id,), sent_to=()))
+        assert [dsn(one)[1][1]["Action"] for one in sink.messages[1:]] == ["relayed", "failed"]
 
 
 async def test_o11_the_catch_all_keeps_notices_like_any_mail(tmp_path: Path) -> None:
