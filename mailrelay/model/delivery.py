@@ -167,7 +167,10 @@ Outcome = Accepted | Deferred | Refused | Interrupted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsProof:
-    """What we saw of the peer's TLS: protocol and cipher, "" in clear; `verified` by name and chain; why not if not."""
+    """What we saw of the peer's TLS: protocol and cipher, "" in clear; `verified` by name and chain, or by DANE.
+
+    `detail` is why it is not verified, or what else than its name proves it.
+    """
 
     protocol: str
     cipher: str

@@ -11,13 +11,12 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol, cast
 
-from aiosmtplib.auth import auth_login_encode, auth_plain_encode
 from aiosmtplib.errors import SMTPException
 from aiosmtplib.esmtp import parse_esmtp_extensions
 from aiosmtplib.protocol import SMTPProtocol
@@ -25,7 +24,9 @@ from aiosmtplib.protocol import SMTPProtocol
 from mailrelay.errors import Unavailable
 from mailrelay.model.delivery import Deferred, Interrupted, Outcome, Stage, TlsProof
 from mailrelay.model.reply import Reply, reply
+from mailrelay.model.tls_report import ResultType
 from mailrelay.model.way import EgressSource
+from mailrelay.outbound.authenticate import Credentials, authenticate
 from mailrelay.outbound.policy.tls import NO_DEMAND, Demand
 from mailrelay.outbound.transaction import (
     BeforeDot,
@@ -57,14 +58,6 @@ class TlsMode(StrEnum):
     IMPLICIT = "implicit"
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A user name and password, for verified TLS only."""
-
-    user: str
-    password: str = field(repr=False)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
     """Where to connect: `host` is the name that a certificate must bear, `ip` where it is."""
@@ -84,15 +77,55 @@ class Hop:
         return f"{self.host}[{self.ip}]:{self.port}"
 
 
-class Failed(Exception):
-    """No connection that could be used. `tls` when the handshake was at fault, and not somebody in between."""
+class Unproved(Exception):
+    """The other end is not who it should be; the sentence says why."""
 
-    def __init__(self, outcome: Deferred | Interrupted, *, tls: bool = False, certificate: bool = False) -> None:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """How one connection is encrypted, and what it must prove before anything is said over it."""
+
+    context: ssl.SSLContext | None
+    """None stays in clear."""
+    verifying: bool = False
+    """Whether the handshake succeeds only with a certificate that proves the host."""
+    required: bool = False
+    """Whether a server without STARTTLS is left."""
+    sni: str = ""
+    """The name to ask for; "" for the host's."""
+    timeout: float = 30.0
+    """Seconds for the handshake."""
+    because: str = ""
+    """Who demands it, for the sentence of a failure."""
+    detail: str = ""
+    """Of the proof: why the certificate is not looked at."""
+    prove: Callable[[ssl.SSLObject], str] | None = None
+    """Looks at the session behind the handshake and says what proves the host; "" when nothing does. Raises Unproved."""
+
+
+NOT_OFFERED = "the server does not offer STARTTLS"
+
+
+class Failed(Exception):
+    """No connection that could be used. `tls` when the handshake was at fault, and not somebody in between.
+
+    `result` says it to the day's report, where TLS was at fault at all.
+    """
+
+    def __init__(
+        self,
+        outcome: Deferred | Interrupted,
+        *,
+        tls: bool = False,
+        certificate: bool = False,
+        result: ResultType | None = None,
+    ) -> None:
         super().__init__(str(outcome))
         self.outcome = outcome
         self.reason = outcome.detail if isinstance(outcome, Interrupted) else str(outcome.reply)
         self.tls = tls
         self.certificate = certificate
+        self.result = result
 
 
 class Tap(Protocol):
@@ -203,9 +236,19 @@ class _Wire(SMTPProtocol):
         self._over_ssl = True
         self._tell_encrypted(transport)
 
+    @property
+    def session(self) -> ssl.SSLObject | None:
+        """The TLS session; None in clear."""
+        return None if self.transport is None else self.transport.get_extra_info("ssl_object")
+
+    def local_address(self) -> str:
+        """Our own address in this connection."""
+        name = None if self.transport is None else self.transport.get_extra_info("sockname")
+        return str(name[0]) if isinstance(name, tuple) else ""
+
     def proof(self, *, verified: bool, detail: str) -> TlsProof:
         """What is known of the encryption."""
-        session = None if self.transport is None else self.transport.get_extra_info("ssl_object")
+        session = self.session
         if session is None:
             return replace(IN_CLEAR, detail=detail)
         cipher = session.cipher()
@@ -242,40 +285,34 @@ class Connection:
         self._reset = False  # whether a transaction was begun that DATA did not end
         self._usable = True
         self._stage = Stage.CONNECT
+        self._verified = False
 
     @property
     def usable(self) -> bool:
         """Whether another transaction may be tried: nothing went wrong and the server has said nothing unasked."""
         return self._usable and self._wire.open and self._wire.quiet
 
-    @classmethod
-    async def open(
-        cls,
-        hop: Hop,
-        *,
-        helo: str,
-        patience: Patience,
-        context: ssl.SSLContext | None,
-        verifying: bool,
-        detail: str = "",
-        tap: Tap | None = None,
-    ) -> Connection:
-        """Connect and go as far as MAIL. `context` None stays in clear; `verifying` when it checks the certificate.
+    @property
+    def local_address(self) -> str:
+        """Our own address in it."""
+        return self._wire.local_address()
 
-        `detail` is for the proof: why a certificate is not checked. `tap` hears all of it. Raises Failed; nothing is left open then.
-        """
-        wire = await _connect(hop, patience, context if hop.tls is TlsMode.IMPLICIT else None, tap)
+    @classmethod
+    async def open(cls, hop: Hop, *, helo: str, patience: Patience, guard: Guard, tap: Tap | None = None) -> Connection:
+        """Connect and go as far as MAIL, protected as `guard` says; `tap` hears all of it. Raises Failed; nothing is left open then."""
+        wire = await _connect(hop, patience, guard if hop.tls is TlsMode.IMPLICIT else None, tap)
         connection = cls(wire, hop, patience)
         try:
-            await connection._begin(
-                hop.source.helo if hop.source is not None and hop.source.helo else helo,
-                context,
-                verifying=verifying,
-                detail=detail,
-            )
+            await connection._begin(hop.source.helo if hop.source is not None and hop.source.helo else helo, guard)
         except Broken as broken:
             connection.abort()
-            raise Failed(Interrupted(stage=connection._stage, detail=str(broken))) from broken
+            # A refusal of ours in TLS 1.3 reaches us only behind the handshake, as the end of the connection.
+            encrypted = connection._stage is Stage.TLS and wire.session is not None
+            raise Failed(
+                Interrupted(stage=connection._stage, detail=str(broken)),
+                tls=encrypted,
+                result=ResultType.VALIDATION_FAILURE if connection._stage is Stage.TLS else None,
+            ) from broken
         except BaseException:
             connection.abort()
             raise
@@ -334,23 +371,51 @@ class Connection:
 
     # --- opening ---
 
-    async def _begin(self, helo: str, context: ssl.SSLContext | None, *, verifying: bool, detail: str) -> None:
+    async def _begin(self, helo: str, guard: Guard) -> None:
+        detail = guard.detail
+        if self.hop.tls is TlsMode.IMPLICIT:
+            detail = self._prove(guard)
         banner = await self._wire.reply(self._patience.banner)
         if banner.code != 220:
             # N05: also a 5xx says only that this host is not the one; the next may be, or it later.
             raise Failed(Deferred(reply=banner, stage=Stage.CONNECT))
         await self._greet(helo)
-        if context is not None and self.hop.tls is not TlsMode.IMPLICIT:
+        if guard.context is not None and self.hop.tls is not TlsMode.IMPLICIT:
             if "starttls" in self.offers:
                 self._stage = Stage.TLS
-                await self._start_tls(context)
+                await self._start_tls(guard)
+                detail = self._prove(guard)
                 await self._greet(helo)  # RFC 3207 §4.2: what was said in clear is forgotten
-            elif self.hop.tls is TlsMode.REQUIRED:
-                raise Failed(_deferred("4.7.0", "the server does not offer STARTTLS, which is required", Stage.TLS))
-        self.proof = self._wire.proof(verified=verifying, detail=detail)
+            elif guard.required:
+                # A04: whether it never had it or somebody took it out on the way, nothing is said in clear.
+                raise Failed(
+                    _deferred("4.7.0", _because(f"{NOT_OFFERED}, which is required", guard), Stage.TLS),
+                    result=ResultType.STARTTLS_NOT_SUPPORTED,
+                )
+            else:
+                detail = NOT_OFFERED
+        self.proof = self._wire.proof(verified=self._verified, detail=detail)
         if self.hop.credentials is not None:
             self._stage = Stage.AUTH
             await self._authenticate(self.hop.credentials)
+
+    def _prove(self, guard: Guard) -> str:
+        """What the proof says, once encrypted. Raises Failed when the host is not who it should be."""
+        self._verified = guard.verifying
+        session = self._wire.session
+        if guard.prove is None or session is None:
+            return guard.detail
+        try:
+            proved = guard.prove(session)
+        except Unproved as error:
+            raise Failed(
+                _deferred("4.7.5", _because(str(error), guard), Stage.TLS),
+                tls=True,
+                certificate=True,
+                result=ResultType.VALIDATION_FAILURE,
+            ) from error
+        self._verified = bool(proved)
+        return proved or guard.detail
 
     async def _greet(self, helo: str) -> None:
         """EHLO, or HELO for a server that does not know it (RFC 5321 §3.2)."""
@@ -368,35 +433,30 @@ class Connection:
             names=frozenset(names), size=int(size) if size.isdigit() and len(size) <= 20 else 0, auth=tuple(auth)
         )
 
-    async def _start_tls(self, context: ssl.SSLContext) -> None:
+    async def _start_tls(self, guard: Guard) -> None:
         answer = await self._command("STARTTLS")
         if answer.code != 220:
-            raise Failed(Deferred(reply=answer, stage=Stage.TLS), tls=True)
+            raise Failed(Deferred(reply=answer, stage=Stage.TLS), tls=True, result=ResultType.STARTTLS_NOT_SUPPORTED)
         if not self._wire.quiet:
             # A03, RFC 3207 §5: what came in clear behind the 220 was put there by somebody in between.
-            raise Failed(_deferred("4.7.0", "plaintext was injected before TLS; the connection was dropped", Stage.TLS))
+            raise Failed(
+                _deferred("4.7.0", "plaintext was injected before TLS; the connection was dropped", Stage.TLS),
+                result=ResultType.VALIDATION_FAILURE,
+            )
+        context = cast("ssl.SSLContext", guard.context)
         try:
-            await self._wire.encrypt(context, self.hop.host, self._patience.connect)
+            await self._wire.encrypt(context, guard.sni or self.hop.host, guard.timeout)
         except (OSError, ssl.SSLError) as error:
-            raise _tls_failed(error) from error
+            raise _tls_failed(error, guard) from error
 
     async def _authenticate(self, credentials: Credentials) -> None:
         if not self.proof.verified:
             raise Failed(_deferred("4.7.0", "credentials are never sent without verified TLS", Stage.AUTH))
-        if "plain" in self.offers.auth:
-            secret = auth_plain_encode(credentials.user, credentials.password).decode()
-            answer = await self._command(f"AUTH PLAIN {secret}", shown="AUTH PLAIN ***")
-        elif "login" in self.offers.auth:
-            user, password = auth_login_encode(credentials.user, credentials.password)
-            answer = await self._command("AUTH LOGIN")
-            for secret in (user.decode(), password.decode()):
-                if answer.code == 334:
-                    answer = await self._command(secret, shown="***")
-        else:
-            raise Failed(_deferred("4.7.0", "the server offers neither AUTH PLAIN nor AUTH LOGIN", Stage.AUTH))
-        if answer.code != 235:
-            # N11: it is ours to mend; no message bounces for it.
-            raise Failed(Deferred(reply=answer, stage=Stage.AUTH))
+        refused = await authenticate(
+            self._command, self.offers.auth, credentials, host=self.hop.host, port=self.hop.port
+        )
+        if refused is not None:
+            raise Failed(refused)
 
     async def _command(self, line: str, *, shown: str = "") -> Reply:
         told = f"{shown}\r\n".encode() if shown else b""
@@ -404,8 +464,9 @@ class Connection:
         return await self._wire.reply(self._patience.command)
 
 
-async def _connect(hop: Hop, patience: Patience, context: ssl.SSLContext | None, tap: Tap | None) -> _Wire:
-    """The TCP connection, with TLS from the first byte when there is a context. Raises Failed."""
+async def _connect(hop: Hop, patience: Patience, guard: Guard | None, tap: Tap | None) -> _Wire:
+    """The TCP connection, with TLS from the first byte when there is a guard. Raises Failed."""
+    context = None if guard is None else guard.context
     loop = asyncio.get_running_loop()
     local = hop.source.address_for(hop.ip) if hop.source is not None else ""
     try:
@@ -419,7 +480,7 @@ async def _connect(hop: Hop, patience: Patience, context: ssl.SSLContext | None,
                 local_addr=(local, 0) if local else None,
             )
     except ssl.SSLError as error:
-        raise _tls_failed(error) from error
+        raise _tls_failed(error, guard) from error
     except TimeoutError:
         raise Failed(Interrupted(stage=Stage.CONNECT, detail=f"no connection within {patience.connect:g} s")) from None
     except OSError as error:
@@ -439,10 +500,26 @@ def _watch_over(transport: asyncio.BaseTransport) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
-def _tls_failed(error: Exception) -> Failed:
+# Of OpenSSL's reasons why a certificate proves nothing (X509_V_ERR_…), those that reports know by name.
+_CERTIFICATE_RESULTS = {
+    10: ResultType.CERTIFICATE_EXPIRED,
+    62: ResultType.CERTIFICATE_HOST_MISMATCH,
+    64: ResultType.CERTIFICATE_HOST_MISMATCH,  # of an address
+}
+
+
+def _because(text: str, guard: Guard | None) -> str:
+    return f"{text} ({guard.because})" if guard is not None and guard.because else text
+
+
+def _tls_failed(error: Exception, guard: Guard | None) -> Failed:
+    result = ResultType.VALIDATION_FAILURE
     certificate = isinstance(error, ssl.SSLCertVerificationError)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        result = _CERTIFICATE_RESULTS.get(error.verify_code, ResultType.CERTIFICATE_NOT_TRUSTED)
     why = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error) or type(error).__name__
-    return Failed(_deferred("4.7.5", f"the TLS handshake failed: {why}", Stage.TLS), tls=True, certificate=certificate)
+    outcome = _deferred("4.7.5", _because(f"the TLS handshake failed: {why}", guard), Stage.TLS)
+    return Failed(outcome, tls=True, certificate=certificate, result=result)
 
 
 def _deferred(status: str, text: str, stage: Stage) -> Deferred:

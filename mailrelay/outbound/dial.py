@@ -1,25 +1,37 @@
-"""Opening a connection with as much encryption as the hop can do, and no less than it must (O11, N10).
+"""Opening a connection with as much encryption as the hop can do, and no less than is demanded (O11, N10, A04).
 
-Opportunistic TLS goes down a ladder, and remembers for an hour where a host stood: with a certificate that proves its name,
-with any certificate, in clear. A hop that must be verified has one rung.
+Opportunistic TLS goes down a ladder, and where a host stood is remembered for an hour: with a certificate that proves its name,
+with any certificate, in clear. A hop that must prove something has one rung: what it does not prove is not sent to.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
+from functools import partial
 from math import inf
 from pathlib import Path
 
-from mailrelay import metrics
+from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery
-from mailrelay.outbound.connection import Connection, Failed, Hop, TlsMode
+from mailrelay.model.delivery import Deferred, Stage
+from mailrelay.model.reply import reply
+from mailrelay.model.tls import TlsLevel
+from mailrelay.model.tls_report import ResultType, TlsResult, TlsWitness, Unseen
+from mailrelay.outbound import dane
+from mailrelay.outbound.connection import Connection, Failed, Guard, Hop, Tap, TlsMode
+from mailrelay.outbound.policy.tls import Demand, DemandMode, Tlsa
+from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.transaction import Patience
+from mailrelay.smtp.escape import escape
 
-_REMEMBERED = 3600.0
-_MAX_REMEMBERED = 10_000
+_MAX_ANCHORS = 1_000
+_MAX_DETAIL = 200
+_MET = (ResultType.SUCCESS, ResultType.TLSA_INVALID)  # of unusable TLSA records, encryption is all that is demanded
+_logger = log.get()
 
 
 class _Rung(IntEnum):
@@ -28,26 +40,44 @@ class _Rung(IntEnum):
     CLEAR = 2
 
 
+_RUNG = {TlsLevel.VERIFIED: _Rung.VERIFIED, TlsLevel.UNVERIFIED: _Rung.UNVERIFIED, TlsLevel.CLEAR: _Rung.CLEAR}
+
+
 class Dialler:
     """Opens connections; one for the life of the process."""
 
-    def __init__(self, settings: Delivery, *, helo: str, clock: Clock, ca_file: Path | None = None) -> None:
-        """`ca_file` names authorities to trust beside those of the system."""
+    def __init__(
+        self,
+        settings: Delivery,
+        *,
+        helo: str,
+        clock: Clock,
+        ca_file: Path | None = None,
+        memory: TlsMemory | None = None,
+        witness: TlsWitness | None = None,
+    ) -> None:
+        """`ca_file` names authorities to trust beside those of the system; `witness` is told how each session's TLS fared."""
         self._settings = settings
         self._helo = helo
         self._clock = clock
+        self._memory = memory or TlsMemory(clock)
+        self._witness = witness or Unseen()
         self._verifying = ssl.create_default_context()
+        self._strict = ssl.create_default_context()
+        # RFC 8461 §4.2: the name stands among the subject's alternative names, or it is not proved.
+        self._strict.hostname_checks_common_name = False
         if ca_file is not None:
             self._verifying.load_verify_locations(ca_file)
+            self._strict.load_verify_locations(ca_file)
         self._any = ssl.create_default_context()
         self._any.check_hostname = False
         self._any.verify_mode = ssl.CERT_NONE  # opportunistic: any encryption is better than none
-        self._stood: OrderedDict[tuple[str, str, int], tuple[float, _Rung, str]] = OrderedDict()
+        self._anchors: OrderedDict[tuple[Tlsa, ...], dane.Anchor] = OrderedDict()
 
-    async def dial(self, hop: Hop, *, last: bool, within: float = inf) -> Connection:
+    async def dial(self, hop: Hop, *, last: bool, within: float = inf, tap: Tap | None = None) -> Connection:
         """An open connection. `last`: no other host is left to try, so it is given more time. Raises Failed.
 
-        `within` seconds it must be connected, where that is less than our settings give.
+        `within` seconds it must be connected, where that is less than our settings give; `tap` hears the dialogue.
         """
         patience = Patience(
             connect=min(self._settings.connect_timeout, within),
@@ -55,50 +85,220 @@ class Dialler:
             command=self._settings.command_timeout,
             data=self._settings.data_timeout,
         )
+        attempt = _Attempt(hop, partial(Connection.open, helo=self._helo, patience=patience, tap=tap))
         try:
-            connection = await self._down_the_ladder(hop, patience)
-        except Failed:
+            connection = await self._open(attempt)
+        except Failed as failed:
             metrics.connections.labels("failed").inc()
+            if failed.result is not None:
+                self._tell(hop, failed.result, failed.reason)
+                if _count(hop, met=False):
+                    _logger.warning("tls.failed", host=str(hop), reason=failed.reason, demand=hop.demand.reason)
             raise
         proof = connection.proof
         kind = "clear" if not proof.protocol else "verified" if proof.verified else "unverified"
         metrics.connections.labels(kind).inc()
+        result, detail = _result(hop, connection, attempt.fell_short)
+        _count(hop, met=result in _MET)
+        self._tell(hop, result, detail, source=connection.local_address)
         return connection
 
-    async def _down_the_ladder(self, hop: Hop, patience: Patience) -> Connection:
-        rung, why = self._rung(hop)
-        while True:
-            try:
-                return await self._open(hop, patience, rung, why)
-            except Failed as failed:
-                if hop.tls is not TlsMode.OPPORTUNISTIC or not failed.tls or rung is _Rung.CLEAR:
-                    raise
-                rung = _Rung.UNVERIFIED if failed.certificate and rung is _Rung.VERIFIED else _Rung.CLEAR
-                why = str(failed.reason)
-                self._remember(hop, rung, why)
+    async def _open(self, attempt: _Attempt) -> Connection:
+        hop = attempt.hop
+        demand = hop.demand
+        if hop.tls is TlsMode.NEVER:
+            return await attempt.open(Guard(context=None))
+        if hop.tls is not TlsMode.OPPORTUNISTIC:
+            return await self._noted(attempt, self._verified(self._verifying, "our settings demand it"))
+        if demand.barred is not None and demand.enforced:
+            raise Failed(
+                Deferred(reply=reply(451, "4.7.5", escape(demand.barred.because)), stage=Stage.TLS),
+                result=demand.barred.result,
+            )
+        if demand.mode is DemandMode.DANE:
+            return await self._by_dane(attempt)
+        if demand.binding:
+            return await self._noted(attempt, self._verified(self._strict, demand.reason))
+        return await self._down_the_ladder(attempt)
 
-    async def _open(self, hop: Hop, patience: Patience, rung: _Rung, why: str) -> Connection:
-        context = {_Rung.VERIFIED: self._verifying, _Rung.UNVERIFIED: self._any, _Rung.CLEAR: None}[rung]
-        return await Connection.open(
-            hop,
-            helo=self._helo,
-            patience=patience,
+    async def _by_dane(self, attempt: _Attempt) -> Connection:
+        """A connection that proves itself by TLSA records, or is encrypted where none of them can be used."""
+        demand = attempt.hop.demand
+        if not demand.tlsa:
+            return await self._noted(
+                attempt, self._dane(demand, self._any, detail="none of its TLSA records can be used")
+            )
+        anchor = self._anchors.get(demand.tlsa)
+        if anchor is None:
+            look = dane.Look(demand.tlsa)
+            try:
+                return await self._noted(attempt, self._dane(demand, self._any, prove=look))
+            except Failed:
+                if look.anchor is None:
+                    raise
+                anchor = look.anchor
+        # What the anchor issued can only be told by a handshake that trusts nothing else.
+        prove = partial(dane.verified, anchor, demand.names)
+        try:
+            connection = await self._noted(attempt, self._dane(demand, dane.trusting(anchor), prove=prove))
+        except Failed as failed:
+            if self._anchors.pop(demand.tlsa, None) is not None and failed.certificate:
+                return await self._by_dane(attempt)  # the host shows another chain by now
+            raise
+        self._anchors[demand.tlsa] = anchor
+        self._anchors.move_to_end(demand.tlsa)
+        if len(self._anchors) > _MAX_ANCHORS:
+            self._anchors.popitem(last=False)
+        return connection
+
+    def _dane(
+        self,
+        demand: Demand,
+        context: ssl.SSLContext,
+        *,
+        prove: Callable[[ssl.SSLObject], str] | None = None,
+        detail: str = "",
+    ) -> Guard:
+        return Guard(
             context=context,
-            verifying=rung is _Rung.VERIFIED,
-            detail=why,
+            required=True,
+            sni=demand.sni,
+            timeout=self._settings.tls_timeout,
+            because=demand.reason,
+            detail=detail,
+            prove=prove,
         )
 
-    def _rung(self, hop: Hop) -> tuple[_Rung, str]:
-        if hop.tls is TlsMode.NEVER:
-            return _Rung.CLEAR, ""
-        stood = self._stood.get((hop.host, hop.ip, hop.port))
-        if hop.tls is TlsMode.OPPORTUNISTIC and stood is not None and self._clock.monotonic() < stood[0]:
-            return stood[1], stood[2]
-        return _Rung.VERIFIED, ""
+    async def _down_the_ladder(self, attempt: _Attempt) -> Connection:
+        hop = attempt.hop
+        rung, why = await self._rung(hop)
+        fell = False
+        while True:
+            try:
+                return await self._noted(attempt, self._at(rung, why), fell=fell)
+            except Failed as failed:
+                if not failed.tls or rung is _Rung.CLEAR:
+                    raise
+                attempt.fall(failed)
+                rung = _Rung.UNVERIFIED if failed.certificate and rung is _Rung.VERIFIED else _Rung.CLEAR
+                why, fell = failed.reason, True
 
-    def _remember(self, hop: Hop, rung: _Rung, why: str) -> None:
-        key = (hop.host, hop.ip, hop.port)
-        self._stood[key] = (self._clock.monotonic() + _REMEMBERED, rung, why)
-        self._stood.move_to_end(key)
-        if len(self._stood) > _MAX_REMEMBERED:
-            self._stood.popitem(last=False)
+    async def _noted(self, attempt: _Attempt, guard: Guard, *, fell: bool = False) -> Connection:
+        """An open connection, once it is remembered what it has. Raises Failed."""
+        connection = await attempt.open(guard)
+        hop, proof = attempt.hop, connection.proof
+        level = TlsLevel.CLEAR if not proof.protocol else TlsLevel.UNVERIFIED
+        if proof.verified:
+            level = TlsLevel.VERIFIED
+        try:
+            before = await self._memory.recall(_place(hop))
+            reason = "" if proof.verified else proof.detail
+            await self._memory.note(_place(hop), level, protocol=proof.protocol, reason=reason, fell=fell)
+        except BaseException:
+            connection.abort()
+            raise
+        if level is not TlsLevel.VERIFIED and (before is None or before.reason != reason):
+            _logger.info("tls.fell", host=str(hop), level=level.value, reason=reason)
+        return connection
+
+    async def _rung(self, hop: Hop) -> tuple[_Rung, str]:
+        """Where to begin. What its owner tests is looked at each time, since each session is told of."""
+        stood = await self._memory.recall(_place(hop))
+        if stood is None or stood.look_at is None or self._clock.now() >= stood.look_at:
+            return _Rung.VERIFIED, ""
+        if hop.demand.mode is not DemandMode.NONE:
+            return _Rung.VERIFIED, ""
+        return _RUNG[stood.level], stood.reason
+
+    def _at(self, rung: _Rung, why: str) -> Guard:
+        match rung:
+            case _Rung.VERIFIED:
+                return Guard(context=self._verifying, verifying=True, timeout=self._settings.tls_timeout)
+            case _Rung.UNVERIFIED:
+                return Guard(context=self._any, timeout=self._settings.tls_timeout, detail=why)
+            case _Rung.CLEAR:
+                return Guard(context=None, detail=why)
+
+    def _verified(self, context: ssl.SSLContext, because: str) -> Guard:
+        return Guard(
+            context=context,
+            verifying=True,
+            required=True,
+            timeout=self._settings.tls_timeout,
+            because=because,
+        )
+
+    def _tell(self, hop: Hop, result: ResultType, detail: str = "", source: str = "") -> None:
+        if not hop.demand.destination:
+            return
+        self._witness.saw(
+            TlsResult(
+                destination=hop.demand.destination,
+                policy=hop.demand.policy,
+                result=result,
+                mx_host=hop.host,
+                ip=hop.ip,
+                source_ip=source,
+                detail=detail[:_MAX_DETAIL],
+            )
+        )
+
+
+class _Attempt:
+    """One hop, as often as it takes to open a connection to it, and how TLS fell short on the way."""
+
+    def __init__(self, hop: Hop, opener: Callable[..., Awaitable[Connection]]) -> None:
+        self.hop = hop
+        self.fell_short: Failed | None = None
+        self._opener = opener
+
+    async def open(self, guard: Guard) -> Connection:
+        """Raises Failed."""
+        return await self._opener(self.hop, guard=guard)
+
+    def fall(self, failed: Failed) -> None:
+        """Note the first failure: it is the one to be mended."""
+        self.fell_short = self.fell_short or failed
+
+
+def _place(hop: Hop) -> tuple[str, str, int]:
+    return hop.host, hop.ip, hop.port
+
+
+def _kind(hop: Hop) -> str:
+    """Who demands, for the metric; "" when nobody does."""
+    if hop.tls in (TlsMode.REQUIRED, TlsMode.IMPLICIT):
+        return "own"
+    match hop.demand.mode:
+        case DemandMode.STS:
+            return "sts" if hop.demand.enforced else "sts_testing"
+        case DemandMode.DANE:
+            return "dane"
+        case _:
+            return ""
+
+
+def _count(hop: Hop, *, met: bool) -> bool:
+    """Count what was demanded; whether anything was."""
+    kind = _kind(hop)
+    if kind:
+        metrics.tls_demands.labels(kind, "met" if met else "failed").inc()
+    return bool(kind)
+
+
+def _result(hop: Hop, connection: Connection, fell_short: Failed | None) -> tuple[ResultType, str]:
+    """How a session that goes on fared, measured by its destination's policy (RFC 8460 §4.3)."""
+    proof, demand = connection.proof, hop.demand
+    if demand.mode is DemandMode.DANE:
+        if demand.tlsa:
+            return ResultType.SUCCESS, ""
+        return ResultType.TLSA_INVALID, "no-usable-tlsa"
+    if not demand.enforced and demand.barred is not None:
+        return demand.barred.result, demand.barred.because
+    if proof.verified or (proof.protocol and demand.mode is DemandMode.NONE):
+        return ResultType.SUCCESS, ""
+    if fell_short is not None and fell_short.result is not None:
+        return fell_short.result, fell_short.reason
+    if proof.protocol:
+        return ResultType.VALIDATION_FAILURE, proof.detail
+    return ResultType.STARTTLS_NOT_SUPPORTED, proof.detail

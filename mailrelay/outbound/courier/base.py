@@ -17,6 +17,7 @@ from mailrelay.model.reply import reply
 from mailrelay.model.tls_report import TlsWitness, Unseen
 from mailrelay.model.way import Way
 from mailrelay.outbound.policy.tls import NoDemands, TlsDemands
+from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.transaction import Letter, Offers
 
 OUR_FAULT = Deferred(
@@ -24,21 +25,6 @@ OUR_FAULT = Deferred(
     stage=Stage.RESOLVE,
 )
 """The outcome when our own code raised: never the recipient's fault, never its text."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Faulted(Deferred):
-    """`OUR_FAULT` of a letter that our own code failed on, with what it said: it counts towards setting the delivery aside (Q03).
-
-    What is not the letter's doing (the store is away, the disk is full) is `OUR_FAULT` alone, and does not count.
-    """
-
-    trace: str
-
-
-def faulted(trace: str) -> Faulted:
-    """The outcome of a letter that our own code failed on; `trace` is the traceback, or a sentence."""
-    return Faulted(reply=OUR_FAULT.reply, stage=OUR_FAULT.stage, trace=trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +126,8 @@ class Kit:
     clock: Clock
     demands: TlsDemands = field(default_factory=NoDemands)
     """What destinations demand of TLS."""
+    tls_memory: TlsMemory | None = None
+    """What hosts had the last time; None remembers for as long as a courier lives."""
     witness: TlsWitness = field(default_factory=Unseen)
     """Told how each session's TLS fared, for TLS-RPT."""
     suspended_sources: Callable[[OrgId], Awaitable[Collection[str]]] = nothing_suspended

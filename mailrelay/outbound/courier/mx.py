@@ -35,7 +35,14 @@ class MxCourier:
         self._sources = Sources(settings.sources, kit.helo)
         self._sites: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._pool = Pool(
-            Dialler(settings, helo=kit.helo, clock=kit.clock, ca_file=settings.ca_file),
+            Dialler(
+                settings,
+                helo=kit.helo,
+                clock=kit.clock,
+                ca_file=settings.ca_file,
+                memory=kit.tls_memory,
+                witness=kit.witness,
+            ),
             idle=settings.idle,
             messages=settings.messages_per_connection,
         )

@@ -31,7 +31,13 @@ class SmartHostCourier:
         if host.user is not None and host.password is not None:
             self._credentials = Credentials(host.user, host.password.reveal())
         self._pool = Pool(
-            Dialler(settings, helo=kit.helo, clock=kit.clock, ca_file=host.ca_file or settings.ca_file),
+            Dialler(
+                settings,
+                helo=kit.helo,
+                clock=kit.clock,
+                ca_file=host.ca_file or settings.ca_file,
+                memory=kit.tls_memory,
+            ),
             idle=settings.idle,
             messages=settings.messages_per_connection,
         )
@@ -44,7 +50,7 @@ class SmartHostCourier:
     async def way(self, delivery: Delivery) -> Way:
         """See `Courier.way`."""
         suspended = await self._kit.suspended_sources(delivery.org) if self._sources else ()
-        return Way(self._host.host, self._sources.choose(delivery, suspended))
+        return Way(self._host.host, self._sources.choose(delivery, suspended), relay=True)
 
     async def deliver(self, batch: DeliveryBatch) -> None:
         """See `Courier.deliver`."""

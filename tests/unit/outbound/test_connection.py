@@ -10,7 +10,7 @@ import pytest
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Accepted, Deferred, Interrupted, Refused, Stage
 from mailrelay.model.envelope import EnvelopeRecipient, MailParams, Notify, Ret
-from mailrelay.outbound.connection import Connection, Credentials, Failed, Hop, TlsMode
+from mailrelay.outbound.connection import Connection, Credentials, Failed, Guard, Hop, TlsMode
 from mailrelay.outbound.transaction import Letter, Patience
 from tests.support.certs import certificate
 from tests.support.remote import CLOSE, SILENCE, Remote, remote
@@ -33,9 +33,10 @@ def hop(sink: Remote, **more: object) -> Hop:
 async def connect(
     sink: Remote, *, patience: Patience = PATIENCE, context: ssl.SSLContext | None = None, **more: object
 ) -> Connection:
-    return await Connection.open(
-        hop(sink, **more), helo="us.test", patience=patience, context=context, verifying=context is not None
+    guard = Guard(
+        context=context, verifying=context is not None, required=more.get("tls") is TlsMode.REQUIRED, timeout=2
     )
+    return await Connection.open(hop(sink, **more), helo="us.test", patience=patience, guard=guard)
 
 
 async def test_a_message_goes_in_one_segment_of_commands_and_is_taken_byte_for_byte():
@@ -288,8 +289,7 @@ async def test_credentials_are_never_sent_without_verified_tls():
                     hop(sink, tls=tls, credentials=Credentials("anna", "secret")),
                     helo="us.test",
                     patience=PATIENCE,
-                    context=context,
-                    verifying=False,
+                    guard=Guard(context=context),
                 )
             assert isinstance(failed.value.outcome, Deferred)
     assert "AUTH" not in sink.verbs()
