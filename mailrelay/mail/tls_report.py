@@ -68,9 +68,9 @@ def wanted(records: Sequence[bytes]) -> tuple[str | Address, ...]:
     """
     # RFC 8460 §3: others that happen to be at this name are discarded.
     ours = [one for one in records if one.partition(b";")[0].rstrip() == _VERSION]
-    if len(ours) != 1 or len(ours[0]) > _MAX_RECORD:
+    if len(ours) != 1 or len(ours[0]) > _MAX_RECORD or not ours[0].isascii():
         return ()
-    for field in ours[0].decode("ascii", "replace").split(";")[1:]:
+    for field in ours[0].decode("ascii").split(";")[1:]:
         name, _, value = field.partition("=")
         if name.strip().lower() == "rua":
             found = [_endpoint(uri.strip()) for uri in value.split(",")[:_MAX_URIS]]

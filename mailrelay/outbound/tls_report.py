@@ -260,6 +260,8 @@ class TlsReporter:
                 return "" if 200 <= answer.status < 300 else f"it answered {answer.status}"
         except TimeoutError:
             return f"it did not answer within {_POST_SECONDS:g} s"
+        except aiohttp.ClientConnectorError as error:
+            return error.os_error.strerror or str(error.os_error) or "no connection"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return (str(error) or type(error).__name__)[:300]
 
