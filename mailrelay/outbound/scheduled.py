@@ -22,7 +22,7 @@ from mailrelay.model.schedule import Plan, Schedule, Wish
 from mailrelay.outbound import allowance
 from mailrelay.outbound.policy import quota as quota_policy
 from mailrelay.outbound.policy import schedule as policy
-from mailrelay.store import absences, organisations, people, quotas, schedules
+from mailrelay.store import absences, deliveries, organisations, people, quotas, schedules
 from mailrelay.store.base import Tx
 from mailrelay.store.destinations import wake
 
@@ -85,19 +85,21 @@ def cancel(tx: Tx, change: Change) -> Schedule:
     return ended
 
 
-def replaced(tx: Tx, change: Change) -> Schedule:
+def end_old(tx: Tx, change: Change) -> None:
     """End what is to be replaced, in the transaction that queues its new content. Raises as `taken` does.
 
     The schedule itself is written by whoever queues the new content.
     """
     known, waiting = taken(tx, change, whole=True)
     _end(tx, known, waiting, change, _REPLACED)
-    return known
 
 
-def permitted(tx: Tx, change: Change) -> Schedule:
-    """The schedule, if it is whoever asks' to change. Raises Unknown, NotPermitted, Outdated."""
-    return _permitted(tx, schedules.get(tx, change.org, change.id), change)
+def kept(tx: Tx, change: Change) -> tuple[Schedule, Wish]:
+    """The schedule and its time, for who replaces its content and keeps that. Raises Unknown, NotPermitted, Outdated."""
+    known = _permitted(tx, schedules.get(tx, change.org, change.id), change)
+    # What waits for somebody who is away has a later time than its author gave.
+    waiting = [one.due_at for one in deliveries.of_queue_id(tx, known.queue_id) if one.state is DeliveryState.SCHEDULED]
+    return known, Wish(at=max(waiting, default=known.due_at), zone=ZoneInfo(known.zone))
 
 
 def taken(tx: Tx, change: Change, *, whole: bool = False) -> tuple[Schedule, list[Delivery]]:

@@ -15,7 +15,7 @@ from sqlalchemy import Row, Select, func, or_, select, text, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
-from mailrelay.ids import DeliveryId, OrgId, QueueId, UserId
+from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.delivery import Delivery, DeliveryState
 from mailrelay.model.event import EventType
 from mailrelay.model.schedule import Preset, Schedule
@@ -33,6 +33,7 @@ class Waiting:
     """Recipients of a scheduled mail that fall due together; most have all of theirs in one."""
 
     schedule: Schedule
+    message: MessageId
     due_at: datetime
     recipients: int
 
@@ -84,7 +85,12 @@ def list_waiting(
 ) -> list[Waiting]:
     """A page of what is scheduled, first due first, of one author or of all; `after` is the last due time and queue id seen."""
     groups = (
-        select(delivery.c.due_at, delivery.c.queue_id, func.count().label("number"))
+        select(
+            delivery.c.due_at,
+            delivery.c.queue_id,
+            func.count().label("number"),
+            func.min(delivery.c.message).label("message"),
+        )
         .where(_SCHEDULED, delivery.c.org == org)
         .group_by(delivery.c.due_at, delivery.c.queue_id)
         .order_by(delivery.c.due_at, delivery.c.queue_id)
@@ -99,7 +105,11 @@ def list_waiting(
         row.queue_id: _schedule(row)
         for row in tx.execute(select(schedule).where(schedule.c.queue_id.in_({row.queue_id for row in found})))
     }
-    return [Waiting(known[row.queue_id], from_micros(row.due_at), row.number) for row in found if row.queue_id in known]
+    return [
+        Waiting(known[row.queue_id], MessageId(row.message), from_micros(row.due_at), row.number)
+        for row in found
+        if row.queue_id in known
+    ]
 
 
 def move(tx: Tx, held: Sequence[Delivery], *, due_at: datetime, lifetime: timedelta) -> None:

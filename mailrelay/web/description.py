@@ -53,5 +53,9 @@ def _errors(method: str, operation: dict[str, Any]) -> Iterator[int]:
         yield from (408, 413)
         if list(operation["requestBody"]["content"]) != ["application/json"]:
             yield 415
+        if "message/rfc822" in operation["requestBody"]["content"]:
+            yield 429
+    if any(one["name"] == "if-match" for one in operation.get("parameters", ())):
+        yield from (412, 429)
     if method != "get":
         yield from (409, 507)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Generic, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, StringConstraints, WithJsonSchema
@@ -70,6 +71,13 @@ def _domain(value: object) -> str:
     return parse_domain(value)
 
 
+def _zone(value: object) -> str:
+    try:
+        return ZoneInfo(value).key if isinstance(value, str) else _zone("")
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        raise ValueError("is not an IANA time zone such as Europe/Berlin") from None
+
+
 _as_text = PlainSerializer(str, return_type=str)
 MailAddress = Annotated[
     Address, PlainValidator(_address), _as_text, WithJsonSchema({"type": "string", "examples": ["anna@example.org"]})
@@ -83,6 +91,7 @@ Span = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(0|\d{1,6}[smhdw])$", "examples": ["7d"]}),
 ]
 MailDomain = Annotated[str, PlainValidator(_domain), WithJsonSchema({"type": "string", "examples": ["example.org"]})]
+TimeZone = Annotated[str, PlainValidator(_zone), WithJsonSchema({"type": "string", "examples": ["Europe/Berlin"]})]
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import APIRouter, Depends
 from pydantic import AfterValidator, Field
 
+from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.settings import OrganisationSettings, Plan, SenderCheck, Unpermitted
+from mailrelay.outbound.policy.quota import MOST_MASS
 from mailrelay.store import organisations
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App
 from mailrelay.web.identity import Administrator, Reader, the_operator
-from mailrelay.web.shape import Given, MailDomain, Name, Shown
+from mailrelay.web.shape import Given, MailDomain, Name, Shown, TimeZone
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["organisation"])
 
 
-def _zone(name: str) -> str:
-    try:
-        return ZoneInfo(name).key
-    except (OSError, ValueError, ZoneInfoNotFoundError):
-        raise ValueError("is not an IANA time zone such as Europe/Berlin") from None
+_MASS = (250, 500, 1000)
 
 
-TimeZone = Annotated[str, AfterValidator(_zone)]
+def _of_a_plan(quota: int) -> int:
+    if quota not in _MASS:
+        raise ValueError("must be 250, 500 or 1000, by plan; what an add-on brings is mass_add_on")
+    return quota
 
 
 class GivenSettings(Given):
@@ -46,11 +46,19 @@ class GivenSettings(Given):
     soft_bounce_days: Annotated[int, Field(ge=1, le=365)] | None = None
     answer_days: Annotated[int, Field(ge=1, le=365)] | None = None
     answers_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    mass_quota: Annotated[int, AfterValidator(_of_a_plan)] | None = None
+    mass_add_on: Annotated[int, Field(ge=0, le=MOST_MASS)] | None = None
     alternates_limit: int | None = None
 
     def applied(self, to: OrganisationSettings) -> OrganisationSettings:
-        """The settings with what was given."""
-        return replace(to, **self.model_dump(exclude_none=True))
+        """The settings with what was given. Raises Invalid when they do not go together."""
+        new = replace(to, **self.model_dump(exclude_none=True))
+        if new.mass_quota + new.mass_add_on > MOST_MASS:
+            raise Invalid(
+                "settings.mass_add_on",
+                f"brings mass mail to {new.mass_quota + new.mass_add_on} a day; an add-on goes up to {MOST_MASS} in all",
+            )
+        return new
 
 
 class GivenOrganisation(Given):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request
@@ -18,12 +19,14 @@ from mailrelay.mail.message import parse
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import BodyType, Channel, EnvelopeRecipient, MailParams
 from mailrelay.model.organisation import User
+from mailrelay.model.schedule import Preset, Wish
 from mailrelay.outbound.job import JOB_FIELD, LONGEST_JOB, checked_job, take_job
-from mailrelay.outbound.submit import Submission
+from mailrelay.outbound.submit import Submission, Submitted
 from mailrelay.smtp.address import parse_address
 from mailrelay.smtp.data import normalise_newlines
 from mailrelay.store import people
 from mailrelay.store.base import Tx
+from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
 from mailrelay.web.api.users import find
 from mailrelay.web.application import App
 from mailrelay.web.identity import Caller, Sender
@@ -86,6 +89,7 @@ _LINE_ENDS = {ord(char): None for char in "\r\n"}
 Content = Annotated[bytes, PlainValidator(_content), WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
 Line = Annotated[str, StringConstraints(max_length=900)]
 Job = Annotated[str, StringConstraints(max_length=LONGEST_JOB)]
+_AT = "When it is to go: 2026-12-01T08:00 where its author is, or in `zone`; with an offset that moment."
 _JOB = "What you call the mass of mail that this is part of: its rates are watched, and it can be stopped, by itself."
 
 
@@ -114,6 +118,19 @@ class GivenMessage(Given):
     references: tuple[Line, ...] = Field((), max_length=100)
     job: Job = Field("", description=_JOB)
     documents: int = Field(0, ge=0, description="How many links to documents of cloud stores are in it (O4).")
+    schedule: GivenSchedule | None = Field(None, description="When it is to go (O5); without it at once.")
+
+
+A_MESSAGE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": described(GivenMessage)},
+            _WHOLE: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+"""The body of whatever takes a mail."""
 
 
 class QueuedDelivery(Shown):
@@ -133,20 +150,27 @@ class Queued(Shown):
     queue_id: str
     deliveries: tuple[QueuedDelivery, ...]
     repeated: bool
+    schedule: ShownSchedule | None
+
+    @classmethod
+    def of(cls, one: Submitted) -> Queued:
+        """What became of a submission, as it is answered."""
+        return cls(
+            id=one.message,
+            queue_id=one.queue_id,
+            deliveries=tuple(
+                QueuedDelivery(id=delivery, recipient=address)
+                for delivery, address in zip(one.deliveries, one.sent_to, strict=True)
+            ),
+            repeated=one.repeated,
+            schedule=None if one.schedule is None else ShownSchedule.of(one.schedule),
+        )
 
 
 @router.post(
     "/messages",
     status_code=202,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": described(GivenMessage)},
-                _WHOLE: {"schema": {"type": "string", "format": "binary"}},
-            },
-        }
-    },
+    openapi_extra=A_MESSAGE,
 )
 async def send(
     app: App,
@@ -159,6 +183,13 @@ async def send(
         str,
         Query(max_length=LONGEST_JOB, description=f"For a whole message, like its field {JOB_FIELD}. {_JOB}"),
     ] = "",
+    at: Annotated[str, Query(max_length=40, description=f"For a whole message. {_AT}")] = "",
+    zone: Annotated[
+        str, Query(max_length=64, description="For a whole message: the time zone of `at` or `preset`.")
+    ] = "",
+    preset: Annotated[
+        Preset | None, Query(description="For a whole message: a time by name, in place of `at`.")
+    ] = None,
     idempotency_key: Annotated[
         str | None,
         Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="The same key is one mail."),
@@ -171,6 +202,16 @@ async def send(
     if not idempotency_key and "idempotency-key" in request.headers:
         # FastAPI takes an empty field for none, and then a repeat would be another mail.
         raise Invalid("idempotency-key", "must not be empty; leave it out, or give each mail a key of its own")
+    asked = _asked(at, zone, preset)
+    taken = await read_submission(app, caller, request, user=user, job=job, schedule=asked)
+    submitted = await app.submitter.submit(replace(taken, idempotency_key=idempotency_key))
+    return Queued.of(submitted)
+
+
+async def read_submission(
+    app: App, caller: Caller, request: Request, *, user: str, job: str = "", schedule: Wish | None = None
+) -> Submission:
+    """The mail in a request's body, fields or a whole message, by who may send it. Raises Invalid, NotPermitted, HTTPException."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == _WHOLE:
         raw = normalise_newlines(await request.body())
@@ -185,35 +226,35 @@ async def send(
         raw, recipients = await _off_loop(size, _composed, given, author)
         documents = given.documents
         job = _one_job(job, given.job)
+        if given.schedule is not None and schedule is not None:
+            raise Invalid("schedule", "is in the body and in the query; say it once")
+        schedule = schedule if given.schedule is None else given.schedule.wish()
     else:
         raise HTTPException(415, f"Send application/json or {_WHOLE}, not {kind}")
     raw, named = take_job(raw)
-    submitted = await app.submitter.submit(
-        Submission(
-            org=caller.org,
-            user=author.id,
-            channel=Channel.API,
-            mail_from=sender,
-            recipients=tuple(EnvelopeRecipient(address=address) for address in recipients),
-            raw=raw,
-            params=MailParams(
-                body=None if raw.isascii() else BodyType.EIGHT_BIT,
-                smtputf8=not all(str(address).isascii() for address in recipients),
-            ),
-            idempotency_key=idempotency_key,
-            documents=documents,
-            job=_one_job(job, named),
-        )
-    )
-    return Queued(
-        id=submitted.message,
-        queue_id=submitted.queue_id,
-        deliveries=tuple(
-            QueuedDelivery(id=delivery, recipient=address)
-            for delivery, address in zip(submitted.deliveries, submitted.sent_to, strict=True)
+    return Submission(
+        org=caller.org,
+        user=author.id,
+        channel=Channel.API,
+        mail_from=sender,
+        recipients=tuple(EnvelopeRecipient(address=address) for address in recipients),
+        raw=raw,
+        params=MailParams(
+            body=None if raw.isascii() else BodyType.EIGHT_BIT,
+            smtputf8=not all(str(address).isascii() for address in recipients),
         ),
-        repeated=submitted.repeated,
+        documents=documents,
+        job=_one_job(job, named),
+        schedule=schedule,
     )
+
+
+def _asked(at: str, zone: str, preset: Preset | None) -> Wish | None:
+    """The schedule of the query, None without one. Raises RequestValidationError, Invalid."""
+    if not (at or zone or preset):
+        return None
+    given = {"at": at or None, "zone": zone or None, "preset": preset}
+    return validated(GivenSchedule, given).wish()
 
 
 def _one_job(asked: str, named: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import Field, StringConstraints
@@ -20,7 +20,7 @@ from mailrelay.store import modules, people
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Reader
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Paged, Shown, paged
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Paged, Shown, TimeZone, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["users"])
@@ -31,6 +31,9 @@ class GivenUserSettings(Given):
 
     modules: tuple[str, ...] | None = None
     unknown: UnknownBecomes | None = None
+    time_zone: Annotated[
+        TimeZone | Literal[""] | None, Field(description="Where the user is; empty: the organisation.")
+    ] = None
 
     def applied(self, to: UserSettings) -> UserSettings:
         """The settings with what was given."""
@@ -44,6 +47,9 @@ class GivenUser(Given):
     primary: MailAddress
     alternates: tuple[MailAddress, ...] = ()
     role: Role = Role.USER
+    confirmed: Annotated[
+        bool, Field(description="Only active, confirmed users count for the quota of single mail.")
+    ] = True
     settings: GivenUserSettings = GivenUserSettings()
 
 
@@ -55,6 +61,7 @@ class UserChange(Given):
     alternates: tuple[MailAddress, ...] | None = None
     role: Role | None = None
     active: bool | None = None
+    confirmed: bool | None = None
     settings: GivenUserSettings = GivenUserSettings()
 
 
@@ -71,6 +78,7 @@ class ShownUser(Shown):
     name: str
     role: Role
     active: bool
+    confirmed: bool
     primary: MailAddress
     alternates: tuple[MailAddress, ...]
     settings: UserSettings
@@ -109,6 +117,7 @@ async def add(app: App, caller: Administrator, given: GivenUser) -> User:
         primary=given.primary,
         alternates=given.alternates,
         settings=given.settings.applied(UserSettings()),
+        confirmed=given.confirmed,
     )
     await app.store.write(_add, new, app)
     return new
@@ -157,7 +166,7 @@ def _change(tx: Tx, org: OrgId, who: str, given: UserChange) -> User:
     old = find(tx, org, who)
     given_fields = {
         name: value
-        for name in ("name", "primary", "alternates", "role", "active")
+        for name in ("name", "primary", "alternates", "role", "active", "confirmed")
         if (value := getattr(given, name)) is not None
     }
     changed = replace(old, **given_fields, settings=given.settings.applied(old.settings))
