@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -24,6 +25,7 @@ from mailrelay.clock import Clock
 from mailrelay.config import schema
 from mailrelay.config.schema import Config, ListenerKind
 from mailrelay.dns.caching import CachingResolver
+from mailrelay.dns.mta_sts import PolicyFetcher
 from mailrelay.errors import Fatal
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory, NodeId
@@ -36,15 +38,20 @@ from mailrelay.inbound.submission import SubmissionDoor
 from mailrelay.inbound.tie import Returns
 from mailrelay.inbound.worker import FilingWorker
 from mailrelay.memory import Memory
+from mailrelay.model.network import is_public
 from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
+from mailrelay.outbound.demands import Demands
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.notify import Notifier
 from mailrelay.outbound.operate import Operator
 from mailrelay.outbound.release import Releaser
 from mailrelay.outbound.stops import Stops
+from mailrelay.outbound.sts import StsPolicies
 from mailrelay.outbound.submit import Submitter
+from mailrelay.outbound.tls_memory import TlsMemory
+from mailrelay.outbound.tls_tally import TlsTally
 from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.store import dkim_keys
 from mailrelay.store.base import Store
@@ -143,6 +150,9 @@ class _Parts:
     """The key of signed return paths."""
     stops: Stops
     memory: Memory
+    witness: TlsTally
+    demands: Demands
+    tls_memory: TlsMemory
 
     @property
     def signing_domain(self) -> str:
@@ -160,6 +170,9 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
     resolver = CachingResolver(config.dns, clock)
     stack.push_async_callback(resolver.close)
     ids = IdFactory(clock.now)
+    witness = TlsTally(store, clock)
+    tls_memory = TlsMemory(clock, store)
+    stack.push_async_callback(tls_memory.close)
     return _Parts(
         config=config,
         stopping=stopping,
@@ -174,6 +187,41 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
         secret=config.secret.reveal().encode() if config.secret is not None else folder.secret(),
         stops=Stops(),
         memory=Memory(),
+        witness=witness,
+        demands=_demands(config, store, resolver, clock, witness, stack),
+        tls_memory=tls_memory,
+    )
+
+
+def _demands(
+    config: Config,
+    store: Store,
+    resolver: CachingResolver,
+    clock: Clock,
+    witness: TlsTally,
+    stack: AsyncExitStack,
+) -> Demands:
+    """What destinations demand of TLS: by DANE where the resolver can be believed, by MTA-STS unless it is switched off."""
+    settings = config.delivery
+    policies = None
+    if settings.mta_sts:
+        context = ssl.create_default_context()
+        if settings.ca_file is not None:
+            context.load_verify_locations(settings.ca_file)
+        fetcher = PolicyFetcher(
+            resolver,
+            context,
+            allows=lambda ip: settings.allow_private or is_public(ip),
+            agent=f"mailrelay/{__version__} ({config.hostname})",
+        )
+        policies = StsPolicies(store, fetcher, resolver, clock, witness)
+        stack.push_async_callback(policies.close)
+    trusted = config.dns.trust_ad
+    return Demands(
+        resolver,
+        dane=trusted if settings.dane is None else settings.dane and trusted,
+        policies=policies,
+        port=settings.port,
     )
 
 
@@ -301,6 +349,9 @@ def _dispatcher(parts: _Parts) -> Dispatcher:
         sent=parts.folder.sent,
         resolver=parts.resolver,
         clock=parts.clock,
+        demands=parts.demands,
+        witness=parts.witness,
+        tls_memory=parts.tls_memory,
     )
     letters = LetterMaker(
         parts.store,
@@ -347,6 +398,8 @@ def _application(parts: _Parts, submitter: Submitter) -> Application:
         ids=parts.ids,
         submitter=submitter,
         resolver=parts.resolver,
+        demands=parts.demands,
+        tls_memory=parts.tls_memory,
     )
 
 

@@ -29,6 +29,7 @@ _COMMANDS = {
     "run": "Start the daemon.",
     "suppression": "Addresses that must not be sent to.",
     "suspension": "Jobs and sending domains whose mail is held.",
+    "tls": "Encryption towards other mail servers.",
     "token": "Tokens of the HTTP API.",
     "unresolved": "Mail that could not be filed and waits for a person.",
     "user": "People, their addresses and submission passwords.",

@@ -13,7 +13,9 @@ from mailrelay.config.schema import Config
 from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
+from mailrelay.outbound.policy.tls import TlsDemands
 from mailrelay.outbound.submit import Submitter
+from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.store.base import Store
 
 
@@ -28,6 +30,8 @@ class Application:
     ids: IdFactory
     submitter: Submitter
     resolver: Resolver
+    demands: TlsDemands
+    tls_memory: TlsMemory
 
 
 def application(request: Request) -> Application:

@@ -18,7 +18,9 @@ from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
 from mailrelay.model.lookup import Answer, Question
+from mailrelay.outbound.policy.tls import NoDemands
 from mailrelay.outbound.submit import Submitter
+from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.service import Stopping
 from mailrelay.store.base import Store
 from mailrelay.web import ops
@@ -140,6 +142,8 @@ async def serving(
                 domains=(DOMAIN, *config.inbound.domains),
             ),
             resolver=resolver or ZoneResolver(Zone({})),
+            demands=NoDemands(),
+            tls_memory=TlsMemory(clock, store),
         )
         server = HttpServer(
             http,
