@@ -16,6 +16,8 @@ from mailrelay.model.delivery import Deferred, Delivery, Outcome, Refused, Stage
 from mailrelay.model.reply import reply
 from mailrelay.model.tls_report import TlsWitness, Unseen
 from mailrelay.model.way import Way
+from mailrelay.outbound.connection import Hop
+from mailrelay.outbound.policy.route import NoRoute
 from mailrelay.outbound.policy.tls import NoDemands, TlsDemands
 from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.transaction import Letter, Offers
@@ -89,6 +91,13 @@ class Courier(Protocol):
 
     async def deliver(self, batch: DeliveryBatch) -> None:
         """Deliver. What the world does is reported; what is raised is a fault of ours, and what was not reported is tried again."""
+        ...
+
+    async def hops(self, delivery: Delivery, way: Way) -> Sequence[Hop] | NoRoute:
+        """Where `deliver` would offer it now, in this order, or why it would not; empty where nothing leaves this machine.
+
+        Hosts that failed lately are tried behind the others all the same.
+        """
         ...
 
     async def close(self) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mailrelay.config.schema import Route
 from mailrelay.model.delivery import Accepted, Delivery
 from mailrelay.model.reply import reply
 from mailrelay.model.way import Way
+from mailrelay.outbound.connection import Hop
 from mailrelay.outbound.courier.base import DeliveryBatch, Kit, Parcel, Report
+from mailrelay.outbound.policy.route import NoRoute
 from mailrelay.outbound.transaction import Letter, Offers
 
 ROUTE = Route.CATCH_ALL
@@ -46,6 +49,10 @@ class CatchAllCourier:
                 continue
             await asyncio.to_thread(self._keep, parcel, letter)
             batch.report(Report(delivery=parcel.delivery.id, outcome=Accepted(reply=KEPT), host=_HOST, tls=None))
+
+    async def hops(self, delivery: Delivery, way: Way) -> Sequence[Hop] | NoRoute:
+        """See `Courier.hops`."""
+        return ()
 
     async def close(self) -> None:
         """Nothing is open."""

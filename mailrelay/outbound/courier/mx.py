@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -59,41 +60,42 @@ class MxCourier:
 
     async def deliver(self, batch: DeliveryBatch) -> None:
         """See `Courier.deliver`."""
+        hops = await self._hops(batch.destination, batch.way)
+        if isinstance(hops, route.NoRoute):
+            report_all(batch, hops, host=batch.destination)
+            return
+        for optional, parcels in groupby(batch.parcels, key=lambda parcel: parcel.delivery.params.tls_optional):
+            await self._exchange.deliver(replace(batch, parcels=tuple(parcels)), _asked(hops, optional=optional))
+
+    async def hops(self, delivery: Delivery, way: Way) -> Sequence[Hop] | route.NoRoute:
+        """See `Courier.hops`."""
+        hops = await self._hops(delivery.address.domain, way)
+        return hops if isinstance(hops, route.NoRoute) else _asked(hops, optional=delivery.params.tls_optional)
+
+    async def close(self) -> None:
+        """See `Courier.close`."""
+        await self._pool.close()
+
+    async def _hops(self, destination: str, way: Way) -> Sequence[Hop] | route.NoRoute:
         settings = self._kit.settings
         found = await ask(
             route.to_domain(
-                batch.destination,
+                destination,
                 own=route.OwnHost(names=self._kit.own_names, addresses=self._kit.own_addresses),
                 allow_private=settings.allow_private,
                 shuffle=random.shuffle,
             ),
             self._kit.resolver,
         )
-        if isinstance(found, route.NoRoute):
-            report_all(batch, found, host=batch.destination)
-            return
-        source = self._sources.named(batch.way.source)
-        targets = within_reach(found, source, batch.destination)
+        source = self._sources.named(way.source)
+        targets = found if isinstance(found, route.NoRoute) else within_reach(found, source, destination)
         if isinstance(targets, route.NoRoute):
-            report_all(batch, targets, host=batch.destination)
-            return
-        demands = await self._kit.demands.for_destination(batch.destination, targets)
-        for optional, parcels in groupby(batch.parcels, key=lambda parcel: parcel.delivery.params.tls_optional):
-            hops = [
-                Hop(
-                    host=target.host,
-                    ip=target.ip,
-                    port=settings.port,
-                    demand=relaxed(demand) if optional else demand,
-                    source=source,
-                )
-                for target, demand in zip(targets, demands, strict=True)
-            ]
-            await self._exchange.deliver(replace(batch, parcels=tuple(parcels)), hops)
-
-    async def close(self) -> None:
-        """See `Courier.close`."""
-        await self._pool.close()
+            return targets
+        demands = await self._kit.demands.for_destination(destination, targets)
+        return [
+            Hop(host=target.host, ip=target.ip, port=settings.port, demand=demand, source=source)
+            for target, demand in zip(targets, demands, strict=True)
+        ]
 
     async def _site(self, domain: str) -> str:
         now = self._kit.clock.monotonic()
@@ -106,6 +108,11 @@ class MxCourier:
         if len(self._sites) > _MAX_SITES:
             self._sites.popitem(last=False)
         return site
+
+
+def _asked(hops: Sequence[Hop], *, optional: bool) -> Sequence[Hop]:
+    """The hops for mail whose author put delivery above encryption, or not."""
+    return [replace(hop, demand=relaxed(hop.demand)) for hop in hops] if optional else hops
 
 
 def make(kit: Kit) -> MxCourier:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mailrelay.config.schema import Route, SmartHost
 from mailrelay.dns.resolver import ask
 from mailrelay.model.delivery import Accepted, Delivery, Outcome
 from mailrelay.model.way import Way
-from mailrelay.outbound.connection import Credentials, Hop, TlsMode
+from mailrelay.outbound.authenticate import Credentials
+from mailrelay.outbound.connection import Hop, TlsMode
 from mailrelay.outbound.courier.base import DeliveryBatch, Kit, Report, report_all
 from mailrelay.outbound.courier.sources import Sources, within_reach
 from mailrelay.outbound.dial import Dialler
@@ -55,11 +57,9 @@ class SmartHostCourier:
     async def deliver(self, batch: DeliveryBatch) -> None:
         """See `Courier.deliver`."""
         host = self._host.host
-        source = self._sources.named(batch.way.source)
-        found = await ask(route.to_host(host), self._kit.resolver)
-        targets = found if isinstance(found, route.NoRoute) else within_reach(found, source, host)
-        if isinstance(targets, route.NoRoute):
-            report_all(batch, targets, host=host, relayed=True)
+        hops = await self._hops(batch.way)
+        if isinstance(hops, route.NoRoute):
+            report_all(batch, hops, host=host, relayed=True)
             return
         said: list[Outcome] = []
 
@@ -67,7 +67,26 @@ class SmartHostCourier:
             said.append(one.outcome)
             batch.report(one)
 
-        hops = [
+        await self._exchange.deliver(replace(batch, report=report), hops, meaning=relay.meaning)
+        because = relay.shuts_out(said)
+        if because or any(isinstance(one, Accepted) for one in said):
+            await self._kit.shut_out({parcel.delivery.org for parcel in batch.parcels}, host, because)
+
+    async def hops(self, delivery: Delivery, way: Way) -> Sequence[Hop] | route.NoRoute:
+        """See `Courier.hops`."""
+        return await self._hops(way)
+
+    async def close(self) -> None:
+        """See `Courier.close`."""
+        await self._pool.close()
+
+    async def _hops(self, way: Way) -> Sequence[Hop] | route.NoRoute:
+        source = self._sources.named(way.source)
+        found = await ask(route.to_host(self._host.host), self._kit.resolver)
+        targets = found if isinstance(found, route.NoRoute) else within_reach(found, source, self._host.host)
+        if isinstance(targets, route.NoRoute):
+            return targets
+        return [
             Hop(
                 host=target.host,
                 ip=target.ip,
@@ -78,14 +97,6 @@ class SmartHostCourier:
             )
             for target in targets
         ]
-        await self._exchange.deliver(replace(batch, report=report), hops, meaning=relay.meaning)
-        because = relay.shuts_out(said)
-        if because or any(isinstance(one, Accepted) for one in said):
-            await self._kit.shut_out({parcel.delivery.org for parcel in batch.parcels}, host, because)
-
-    async def close(self) -> None:
-        """See `Courier.close`."""
-        await self._pool.close()
 
 
 def make(kit: Kit) -> SmartHostCourier:
