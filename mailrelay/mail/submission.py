@@ -21,6 +21,12 @@ _ONCE = (
 _HIDDEN = ("Bcc", "Resent-Bcc", "Return-Path")
 
 
+def puts_delivery_first(block: HeaderBlock) -> bool:
+    """Whether the mail says `TLS-Required: No`, once: its author would rather have it arrive than encrypted (RFC 8689 §5)."""
+    said = block.all("TLS-Required")
+    return len(said) == 1 and said[0].strip().lower() == "no"
+
+
 def validate_submission(raw: bytes) -> None:
     """Refuse what must not leave us; raises one Invalid whose path is the field at fault, or "message".
 

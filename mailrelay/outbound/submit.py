@@ -22,7 +22,7 @@ from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import Digest, IdFactory, QueueId
 from mailrelay.mail import addresses
 from mailrelay.mail.headers import HeaderBlock
-from mailrelay.mail.submission import complete, validate_submission
+from mailrelay.mail.submission import complete, puts_delivery_first, validate_submission
 from mailrelay.mail.trace import without_forged
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Delivery, DeliveryState
@@ -223,6 +223,8 @@ class Submitter:
         # Sorted, so that their order by id is that of the recipients.
         ids = sorted(self._ids.delivery() for _ in recipients)
         due_at = now if plan is None else plan.due_at
+        optional = puts_delivery_first(HeaderBlock.parse(submission.raw))
+        params = replace(submission.params, tls_optional=optional)
         return tuple(
             Delivery(
                 id=id_,
@@ -231,7 +233,7 @@ class Submitter:
                 queue_id=message.queue_id,
                 channel=submission.channel,
                 mail_from=submission.mail_from,
-                params=submission.params,
+                params=params,
                 recipient=recipient,
                 state=DeliveryState.QUEUED if plan is None else DeliveryState.SCHEDULED,
                 raw=message.raw,
