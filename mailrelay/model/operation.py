@@ -50,8 +50,8 @@ class Selection:
 
     @property
     def everything(self) -> bool:
-        """Nothing is said but, at most, states."""
-        return self == Selection(states=self.states, statuses=self.statuses)
+        """Nothing is said."""
+        return self == Selection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

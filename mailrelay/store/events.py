@@ -49,6 +49,13 @@ def of_message(tx: Tx, org: OrgId, message: str) -> Sequence[Event]:
     return [_event(row._mapping) for row in rows]
 
 
+def of_delivery(tx: Tx, org: str, message: str, delivery: str) -> Sequence[Event]:
+    """Everything that happened to one delivery of a message, in order."""
+    # By the message, whose index there is: a delivery has few siblings.
+    found = select(event).where(event.c.message == message, event.c.delivery == delivery).order_by(event.c.seq)
+    return [_event(row._mapping) for row in tx.execute(found) if row.org == org]
+
+
 def after(tx: Tx, org: OrgId, seq: int, *, limit: int) -> Sequence[Event]:
     """Events behind a cursor, oldest first."""
     rows = tx.execute(select(event).where(event.c.org == org, event.c.seq > seq).order_by(event.c.seq).limit(limit))

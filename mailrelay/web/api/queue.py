@@ -22,14 +22,18 @@ from mailrelay.model.delivery import (
     Stage,
 )
 from mailrelay.model.envelope import Channel
+from mailrelay.model.event import Event
 from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
 from mailrelay.model.message import Kind
+from mailrelay.model.organisation import Right
 from mailrelay.model.reply import Reply
-from mailrelay.store import deliveries, feedback, queue
+from mailrelay.store import deliveries, events, feedback, queue, selections
 from mailrelay.store.base import Tx
+from mailrelay.web.api.events import ShownEvent
 from mailrelay.web.application import App
 from mailrelay.web.identity import Administrator, Reader, the_operator
-from mailrelay.web.shape import After, Limit, MailAddress, Page, Shown, paged
+from mailrelay.web.selection import Selected
+from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["queue"])
@@ -47,6 +51,7 @@ class ShownDelivery(Shown):
     message: str
     queue_id: str
     channel: Channel
+    sender: Annotated[str, Field(description="The author's envelope sender; <> for a notice of our own.")]
     recipient: MailAddress
     state: DeliveryState
     status: DeliveryStatus
@@ -59,7 +64,12 @@ class ShownDelivery(Shown):
     bounce: Annotated[Literal["hard", "soft"] | None, Field(description="Class of a bounce.")]
     fault: Fault | None
     job: str
-    held_by: Annotated[str, Field(description="The suspension that holds it, `job:name` or `domain:name`.")]
+    held_by: Annotated[
+        str,
+        Field(description="What holds it: a suspension, `job:name`, `domain:name`, …; or hand, poison, unconfirmed."),
+    ]
+    scheduled_for: Annotated[datetime | None, Field(description="When its author wanted it to go.")]
+    faults: Annotated[int, Field(description="Attempts that our own code failed in.")]
     replied_at: datetime | None
     complained_at: datetime | None
 
@@ -71,6 +81,7 @@ class ShownDelivery(Shown):
             message=one.message,
             queue_id=one.queue_id,
             channel=one.channel,
+            sender=selections.NOBODY if one.mail_from is None else str(one.mail_from),
             recipient=one.address,
             state=one.state,
             status=one.status,
@@ -80,13 +91,20 @@ class ShownDelivery(Shown):
             attempts=one.attempts,
             last_reply=one.last_reply,
             category=one.category,
-            bounce=("hard" if one.hard else "soft") if one.state in _BOUNCES or one.hard else None,
+            bounce=("hard" if one.hard else "soft") if _was_answered(one) else None,
             fault=one.fault,
             job=one.job,
             held_by=one.held_by,
+            scheduled_for=one.scheduled_for,
+            faults=one.faults,
             replied_at=one.replied_at,
             complained_at=one.complained_at,
         )
+
+
+def _was_answered(one: Delivery) -> bool:
+    """Whether its end, or its last answer, is a bounce of a class."""
+    return (one.state in _BOUNCES and one.category is not Category.BY_HAND) or one.hard
 
 
 class ShownReply(Shown):
@@ -195,6 +213,38 @@ class DeliveryHistory(ShownDelivery):
         )
 
 
+class DeliveryStory(DeliveryHistory):
+    """A delivery with all that ever happened to it, and to whose account; `trace` is what our code said when it failed on it."""
+
+    events: tuple[ShownEvent, ...]
+    trace: str
+
+
+class CountedStatus(Shown):
+    """Deliveries of one status that the same holds; "" where nothing does."""
+
+    status: DeliveryStatus
+    held_by: str
+    count: int
+
+
+class ShownCounts(Shown):
+    """How many deliveries there are; where not `complete` there are more than `count`."""
+
+    count: int
+    complete: bool
+    by: tuple[CountedStatus, ...]
+
+    @classmethod
+    def of(cls, found: selections.Counted) -> ShownCounts:
+        """The counts as they are answered."""
+        by = (
+            CountedStatus(status=status, held_by=held_by, count=number)
+            for (status, held_by), number in sorted(found.by.items())
+        )
+        return cls(count=found.number, complete=found.complete, by=tuple(by))
+
+
 class ShownCount(Shown):
     """Deliveries of one status, each counted once, and since when the oldest is due."""
 
@@ -207,26 +257,27 @@ class ShownCount(Shown):
 async def list_all(
     app: App,
     caller: Reader,
-    state: Annotated[list[DeliveryState] | None, Query(description="Only these states.")] = None,
-    status: Annotated[
-        list[DeliveryStatus] | None,
-        Query(description="Only these statuses: like state, but queued are those never tried, deferred the others."),
-    ] = None,
-    job: Annotated[str, Query(max_length=64, description="Only of this job.")] = "",
+    selection: Selected,
+    order: Annotated[Literal["newest", "oldest"], Query(description="Which come first.")] = "newest",
     after: After = "",
     limit: Limit = 100,
-) -> object:
-    """Deliveries, newest first."""
+) -> Paged[ShownDelivery]:
+    """Deliveries that fit all that is said. A page may be short, even empty, and have a `next`: where few of very many fit."""
     found = await app.store.read(
-        deliveries.list_deliveries,
+        selections.find,
         caller.org,
-        states=state or (),
-        statuses=status or (),
-        job=job,
-        before=DeliveryId(after) if after else None,
+        selection,
+        after=DeliveryId(after) if after else None,
+        oldest_first=order == "oldest",
         limit=limit,
     )
-    return paged([ShownDelivery.of(one) for one in found], limit=limit, cursor=lambda one: one.id)
+    return Paged([ShownDelivery.of(one) for one in found.deliveries], found.next)
+
+
+@router.get("/queue/count")
+async def count(app: App, caller: Reader, selection: Selected) -> ShownCounts:
+    """How many deliveries fit all that is said: exactly up to 10,000."""
+    return ShownCounts.of(await app.store.read(selections.count, caller.org, selection))
 
 
 @router.get("/queue/counts", response_model=tuple[ShownCount, ...], dependencies=[Depends(the_operator)])
@@ -236,9 +287,15 @@ async def counts(app: App) -> Sequence[deliveries.StatusCount]:
 
 
 @router.get("/queue/{delivery}")
-async def show(app: App, caller: Reader, delivery: str) -> DeliveryHistory:
-    """One delivery, with every attempt and what came back about it."""
-    return DeliveryHistory.told(*await app.store.read(_history, caller.org, DeliveryId(delivery)))
+async def show(app: App, caller: Reader, delivery: str) -> DeliveryStory:
+    """One delivery, with every attempt, what came back about it, and all that happened to it."""
+    one, attempts, returned, happened = await app.store.read(_story, caller.org, DeliveryId(delivery))
+    return DeliveryStory(
+        **DeliveryHistory.told(one, attempts, returned).model_dump(),
+        events=tuple(ShownEvent.of(event) for event in happened),
+        # Our code's own words are for those who run it.
+        trace=one.trace if caller.may(Right.ADMIN) else "",
+    )
 
 
 @router.post("/queue/{delivery}/retry", status_code=204)
@@ -247,6 +304,9 @@ async def retry(app: App, caller: Administrator, delivery: str) -> None:
     await app.store.write(queue.retry_now, caller.org, DeliveryId(delivery), now=app.clock.now())
 
 
-def _history(tx: Tx, org: OrgId, delivery: DeliveryId) -> tuple[Delivery, Sequence[Attempt], Sequence[Feedback]]:
+def _story(
+    tx: Tx, org: OrgId, delivery: DeliveryId
+) -> tuple[Delivery, Sequence[Attempt], Sequence[Feedback], Sequence[Event]]:
     one = deliveries.get(tx, org, delivery)
-    return one, deliveries.history(tx, delivery), feedback.of_deliveries(tx, org, [delivery])
+    happened = events.of_delivery(tx, org, one.message, one.id)
+    return one, deliveries.history(tx, delivery), feedback.of_deliveries(tx, org, [delivery]), happened
