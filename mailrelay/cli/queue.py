@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
+from mailrelay.cli.operation import listed, operate, shown
+from mailrelay.cli.selection import IN_FLIGHT, selects
 from mailrelay.cli.show import pairs, plain, table, when
-from mailrelay.cli.talk import Talk, part, talks
+from mailrelay.cli.talk import EX_DATAERR, Failed, Talk, part, talks
 
-_STATUSES = (
-    "scheduled held queued deferred sending sent delivered replied bounced expired failed suppressed cancelled".split()  # noqa: SIM905
-)
+_HELD = {
+    "hand": "mailrelay queue release",
+    "poison": "our own code failed on it again and again; mailrelay queue release tries it anew",
+    "unconfirmed": "it may have arrived; mailrelay queue confirm says so, release --yes sends it again",
+}
 _REPORTS = ("bounce", "delay", "delivered")
 
 
@@ -22,33 +28,28 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option(
-    "--state",
-    "--status",
-    multiple=True,
-    type=click.Choice(_STATUSES),
-    help="Only these; may be given several times. Queued were never tried, deferred were and wait for the next try.",
-)
-@click.option("--job", default="", help="Only of this job.")
+@selects
 @click.option("--all", "everything", is_flag=True, help="Ended deliveries too.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many, newest first.")
+@click.option("--oldest-first", is_flag=True, help="Instead of the newest.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @talks
-def list_(talk: Talk, state: tuple[str, ...], job: str, everything: bool, limit: int) -> None:
-    """List deliveries: those in flight, or all.
+def list_(talk: Talk, selection: Mapping[str, Any], everything: bool, oldest_first: bool, limit: int) -> None:
+    """List deliveries: those in flight, or all; only those that every option fits.
 
-    Example: mailrelay queue list --state deferred
+    Example: mailrelay queue list --state deferred --destination example.com
+
+    Example: mailrelay queue list --sender anna@acme.example --older-than 2h --oldest-first
     """
-    statuses = state or (() if everything else ("scheduled", "held", "queued", "deferred", "sending"))
-    found = talk.pages("/queue", limit, status=list(statuses), job=job)
-    empty = (
-        "Nothing is on its way out." if statuses else "Nothing was sent yet. Send a mail with `mailrelay message send`."
-    )
-    if statuses and not state:
-        empty += " Ended deliveries: mailrelay queue list --all"
+    narrowed = bool(selection)
+    asked: dict[str, Any] = dict(selection)
+    if not everything and "status" not in asked:
+        asked["status"] = list(IN_FLIGHT)
+    found = talk.pages("/queue", limit, order="oldest" if oldest_first else "newest", **asked)
     rows = (
         (one["id"], status_word(one), one["recipient"], when(one["due_at"]), one["attempts"], one["last_reply"])
         for one in found["items"]
     )
+    empty = _nothing(narrowed=narrowed, everything=everything or "status" in selection)
     talk.show(found, lambda: table(rows, "DELIVERY", "STATUS", "RECIPIENT", "DUE", "TRIES", "LAST REPLY") or empty)
 
 
@@ -56,36 +57,164 @@ def list_(talk: Talk, state: tuple[str, ...], job: str, everything: bool, limit:
 @click.argument("delivery")
 @talks
 def show(talk: Talk, delivery: str) -> None:
-    """Show a delivery with every attempt and the other side's replies, word for word.
+    """Show a delivery: every attempt with the other side's replies, word for word, and all that happened to it and by whom.
 
     Example: mailrelay queue show D01JD…
     """
     found = talk.get(f"/queue/{part(delivery)}")
-    talk.show(found, lambda: "\n".join(described(found)))
+    talk.show(found, lambda: "\n".join([*described(found), *_happened(found)]))
 
 
 @command.command("counts")
+@selects
 @talks
-def counts(talk: Talk) -> None:
-    """Count what is in flight, by status, over all organisations.
+def counts(talk: Talk, selection: Mapping[str, Any]) -> None:
+    """Count what is in flight, by status: over all organisations, or of one what every option fits.
 
     Example: mailrelay queue counts
+
+    Example: mailrelay queue counts --destination example.com
     """
-    found = talk.get("/queue/counts")
-    rows = ((one["state"], one["count"], when(one["oldest_due"])) for one in found)
-    talk.show(found, lambda: table(rows, "STATUS", "COUNT", "OLDEST DUE"))
+    if not selection:
+        found = talk.get("/queue/counts")
+        rows = ((one["state"], one["count"], when(one["oldest_due"])) for one in found)
+        talk.show(found, lambda: table(rows, "STATUS", "COUNT", "OLDEST DUE"))
+        return
+    counted = talk.get("/queue/count", **{"status": list(IN_FLIGHT), **selection})
+    each = [(one["status"], one["held_by"], one["count"]) for one in counted["by"]]
+    more = "" if counted["complete"] else "\nThere are more: only the first were counted."
+    talk.show(counted, lambda: (table(each, "STATUS", "HELD BY", "COUNT") or "Nothing matches.") + more)
 
 
-@command.command("retry")
-@click.argument("delivery")
-@talks
-def retry(talk: Talk, delivery: str) -> None:
-    """Try a waiting delivery at once.
+def _controls(name: str, *, sends: bool = False) -> Callable[[Callable[..., None]], click.Command]:
+    """A command that does something to deliveries; its docstring is its help."""
+
+    def made(described: Callable[..., None]) -> click.Command:
+        @click.argument("deliveries", nargs=-1, metavar="[DELIVERY]...")
+        @selects
+        @click.option("--all", "everything", is_flag=True, help="All that is in flight, where nothing else is said.")
+        @click.option("--reason", default="", help="Why, for whoever looks it up later.")
+        @click.option("--dry-run", is_flag=True, help="Only count what would be done.")
+        @click.option("--no-wait", is_flag=True, help="Do not wait until all of it is done; the daemon goes on.")
+        @talks
+        @functools.wraps(described)
+        def run(
+            talk: Talk,
+            deliveries: tuple[str, ...],
+            selection: dict[str, Any],
+            everything: bool,
+            reason: str,
+            dry_run: bool,
+            no_wait: bool,
+            yes: bool = False,
+        ) -> None:
+            which = {**selection, **({"deliveries": list(deliveries)} if deliveries else {})}
+            given = {"control": name, "selection": which, "everything": everything, "reason": reason, "again": yes}
+            operate(talk, given, dry_run=dry_run, wait=not no_wait)
+
+        if sends:
+            run = click.option("--yes", is_flag=True, help="Unconfirmed ones too, though they may come twice.")(run)
+        return command.command(name)(run)
+
+    return made
+
+
+@_controls("hold")
+def hold() -> None:
+    """Hold what waits, until it is released.
+
+    For all mail of a job, a domain or to a destination, also what is still to come: mailrelay suspension add.
+
+    Example: mailrelay queue hold D01JD…
+
+    Example: mailrelay queue hold --sender anna@acme.example --dry-run
+    """
+
+
+@_controls("release", sends=True)
+def release() -> None:
+    """Let go what is held by hand, or was set aside as poison.
+
+    What is unconfirmed may have arrived already, and is only released with --yes. What a suspension holds goes when that is
+    resumed: mailrelay suspension resume.
+
+    Example: mailrelay queue release --held-by hand
+
+    Example: mailrelay queue release --held-by poison --dry-run
+    """
+
+
+@_controls("retry")
+def retry() -> None:
+    """Try what waits for its next attempt at once.
 
     Example: mailrelay queue retry D01JD…
+
+    Example: mailrelay queue retry --destination example.com
     """
-    talk.post(f"/queue/{part(delivery)}/retry")
-    talk.show({"delivery": delivery}, lambda: f"{delivery} is due now.")
+
+
+@_controls("cancel")
+def cancel() -> None:
+    """End deliveries: they are not sent, and their authors are not told.
+
+    What is under way is cancelled when its attempt has ended, unless it was sent; before its last line it is still stopped.
+
+    Example: mailrelay queue cancel --job spring-2026 --dry-run
+
+    Example: mailrelay queue cancel --message M01JD… --reason "wrong price"
+    """
+
+
+@_controls("bounce")
+def bounce() -> None:
+    """Return deliveries to their authors, who get a notice with the reason. No address is suppressed for it.
+
+    Example: mailrelay queue bounce D01JD… --reason "This partner has moved; write to sales instead."
+
+    Example: mailrelay queue bounce --destination gone.example --older-than 2d
+    """
+
+
+@_controls("confirm")
+def confirm() -> None:
+    """Say that what is unconfirmed has arrived: it counts as sent.
+
+    Mass mail is unconfirmed when it was cut off between its last line and the answer; it is never sent twice by itself.
+
+    Example: mailrelay queue list --held-by unconfirmed
+
+    Example: mailrelay queue confirm --held-by unconfirmed --destination example.com
+    """
+
+
+@command.command("operations")
+@click.argument("operation", default="")
+@click.option("--stop", is_flag=True, help="End it where it is; what it has done stays done.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many, newest first.")
+@talks
+def operations(talk: Talk, operation: str, stop: bool, limit: int) -> None:
+    """List what was done to deliveries by hand: who, what, why, how many; or show or stop one.
+
+    Example: mailrelay queue operations
+
+    Example: mailrelay queue operations P01JD… --stop
+    """
+    if operation:
+        shown(talk, operation, stop=stop)
+    elif stop:
+        raise Failed("say which operation to stop: mailrelay queue operations", EX_DATAERR)
+    else:
+        listed(talk, limit)
+
+
+def _nothing(*, narrowed: bool, everything: bool) -> str:
+    """What an empty list says."""
+    if narrowed:
+        return "Nothing matches." + ("" if everything else " Ended deliveries: the same with --all")
+    if everything:
+        return "Nothing was sent yet. Send a mail with `mailrelay message send`."
+    return "Nothing is on its way out. Ended deliveries: mailrelay queue list --all"
 
 
 def status_word(one: Mapping[str, Any]) -> str:
@@ -98,17 +227,18 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
     yield f"{one['id']}  {status_word(one)}  {plain(one['recipient'])}"
     due = when(one["due_at"]) if one["state"] in ("queued", "scheduled") else ""
     because = f"{one['category'].replace('_', ' ')}, fault of {one['fault']}" if one["category"] else ""
-    scope, _, name = one["held_by"].partition(":")
-    held = f"the {scope} {name}: mailrelay suspension list" if scope else ""
     yield pairs(
         [
             ("message", one["message"]),
+            ("sender", one["sender"]),
             ("job", one["job"]),
             ("queued", when(one["created_at"])),
+            ("scheduled", _since(one["scheduled_for"])),
             ("due", due),
             ("last", one["last_reply"]),
             ("meaning", because),
-            ("held by", held),
+            ("held by", _held(one["held_by"])),
+            ("our faults", one["faults"] or ""),
             ("replied", _since(one["replied_at"])),
             ("complaint", _since(one["complained_at"])),
         ],
@@ -124,6 +254,25 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
         yield from (plain(f"      {line}") for line in _reply(attempt["reply"]))
     for back in one["returned"]:
         yield plain(f"  came back  {when(back['at'])}  {back['message']}  {judgement(back)}{_belief(back)}")
+
+
+def _happened(one: Mapping[str, Any]) -> Iterator[str]:
+    """Its part of the journal, and what our own code said when it failed on it."""
+    yield "  what happened"
+    for event in one["events"]:
+        data = "  ".join(f"{name}={value}" for name, value in event["data"].items() if value)
+        yield plain(f"    {when(event['at'])}  {event['type']:<20} {data}").rstrip()
+    if one["trace"]:
+        yield "  what our code said"
+        yield from (plain(f"    {line}") for line in one["trace"].splitlines())
+
+
+def _held(by: str) -> str:
+    """What holds a delivery, and what to do about it."""
+    scope, colon, name = by.partition(":")
+    if colon:
+        return f"the {scope} {name}: mailrelay suspension show {scope} {shlex.quote(name)}"
+    return f"{by}: {_HELD[by]}" if by in _HELD else by
 
 
 def judgement(back: Mapping[str, Any]) -> str:
