@@ -8,9 +8,12 @@ from enum import StrEnum
 
 from mailrelay.ids import OrgId
 
+EVERYBODY = OrgId("")
+"""In an organisation's place: all of them. What the operator suspends for the whole installation is theirs."""
+
 
 class Scope(StrEnum):
-    """What mail is counted and stopped together."""
+    """What mail is stopped together; jobs and domains are counted, too, and stop themselves."""
 
     JOB = "job"  # what its author calls so: a mass mail
     DOMAIN = "domain"  # all that is sent for a domain, by its envelope sender
@@ -18,9 +21,15 @@ class Scope(StrEnum):
     SOURCE = "source"  # all that leaves by an egress source
 
 
+UNNAMED = "default"
+"""The name in suspensions of the source that has none."""
+COUNTED = frozenset({Scope.JOB, Scope.DOMAIN})
+"""The scopes that have tallies and brakes."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Sending:
-    """The mail of one job, or for one domain, of an organisation."""
+    """The mail of one job, for one domain, to one destination or by one source."""
 
     scope: Scope
     name: str
@@ -78,9 +87,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """A job or domain whose mail is held from `since` until somebody resumes it; `resumed_at` None while it holds."""
+    """What mail is held from `since` until somebody resumes it; `resumed_at` None while it holds."""
 
     org: OrgId
+    """Whose mail; EVERYBODY's when the operator did it for the whole installation."""
     sending: Sending
     since: datetime
     reason: str

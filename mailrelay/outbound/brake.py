@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,7 +11,8 @@ from mailrelay.config.schema import BrakeLevels
 from mailrelay.ids import DeliveryId, OrgId
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.event import EventType
-from mailrelay.model.sending import Counts, Scope, Sending
+from mailrelay.model.sending import UNNAMED, Counts, Scope, Sending
+from mailrelay.model.way import Way
 from mailrelay.outbound.policy import blame, brakes
 from mailrelay.outbound.verdict import Answered, evidence, one_line
 from mailrelay.store import deliveries, events, suspensions, tallies, warnings
@@ -51,17 +52,28 @@ def count_unsubscribed(tx: Tx, org: OrgId, sendings: Sequence[Sending], *, at: d
     tallies.count(tx, more, at=at)
 
 
-def suspended_by(tx: Tx, held: Sequence[Delivery]) -> dict[DeliveryId, Sending]:
-    """Those of these deliveries whose job or domain is suspended, and which of the two."""
+def suspended_by(tx: Tx, held: Sequence[Delivery], *, way: Way | None = None) -> dict[DeliveryId, Sending]:
+    """Those of these deliveries that are suspended, and what of them: job, domain, destination or source.
+
+    `way` is the one that all of them take; without it the MX site and the source are not looked at.
+    """
     found: dict[DeliveryId, Sending] = {}
     for org in sorted({one.org for one in held}):
-        mine = {one.id: blame.sendings(one) for one in held if one.org == org}
+        mine = {one.id: (*blame.sendings(one), *_goes(one, way)) for one in held if one.org == org}
         standing = suspensions.covering(tx, org, {sending for each in mine.values() for sending in each})
         for id_, each in mine.items():
             for sending in each:
                 if sending in standing:
                     found.setdefault(id_, sending)
     return found
+
+
+def _goes(one: Delivery, way: Way | None) -> Iterator[Sending]:
+    """Where to and where from."""
+    yield Sending(Scope.DESTINATION, one.address.domain)
+    if way is not None:
+        yield Sending(Scope.DESTINATION, way.site)
+        yield Sending(Scope.SOURCE, way.source or UNNAMED)
 
 
 def judge(tx: Tx, answered: Sequence[Delivery], *, by: str | None, at: datetime, levels: BrakeLevels) -> None:

@@ -1,8 +1,11 @@
-"""Jobs and sending domains whose mail is held until somebody resumes it, and why (O17, O18).
+"""Jobs, sending domains, destinations and sources whose mail is held until somebody resumes it, and why (O11, O17, O18).
 
 Nothing of it is lost meanwhile: what waits is HELD with the suspension's name on it, what comes is held at its first attempt, and
 all of it is due again with the resumption. What waits may be much: the first of it is held and released at once, the rest is held
 at its attempt, and released piece by piece (`left_behind`, `release`).
+
+An organisation's suspension holds its own mail, EVERYBODY's holds all mail of the installation. Where both hold the same, it goes
+once neither does. By which MX site or source a mail goes is known at its attempt, so what waits for those is held then.
 """
 
 from __future__ import annotations
@@ -11,18 +14,18 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, or_, select, text, tuple_, update
+from sqlalchemy import Row, Select, case, false, func, or_, select, text, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
 from mailrelay.ids import OrgId
 from mailrelay.model.delivery import DeliveryState
 from mailrelay.model.event import EventType
-from mailrelay.model.sending import Counts, Scope, Sending, Suspension
-from mailrelay.store import events, rows, tallies
+from mailrelay.model.sending import COUNTED, EVERYBODY, Counts, Scope, Sending, Suspension
+from mailrelay.store import deliveries, events, rows, tallies
 from mailrelay.store.base import Bell, Tx
 from mailrelay.store.destinations import wake_rows
-from mailrelay.store.tables import delivery, suspension
+from mailrelay.store.tables import DELIVERIES_WAITING, delivery, organisation, suspension
 
 _DAYS_OF_A_DOMAIN = 7
 _STANDING = text("resumed_at IS NULL")
@@ -36,13 +39,13 @@ _OF_A_JOB = text("job <> ''")
 def suspend(
     tx: Tx, *, org: OrgId, sending: Sending, reason: str, evidence: str, by: str, at: datetime
 ) -> Suspension | None:
-    """Hold what waits of this job or domain, and what is still to come; None when it is suspended already.
+    """Hold what waits of this, and what is still to come; None when it is suspended already, by the same organisation.
 
     Of what waits the first are held now, the others at their next attempt, before it is made. `reason` is a sentence for people,
     `by` the user who did it, or the delivery or arrival that did.
     """
     _lock(tx, org, sending, at)
-    if covering(tx, org, [sending]):
+    if any(one.org == org for one in _standing(tx, org, [sending])):
         return None
     since = to_micros(at)
     last = tx.execute(select(func.max(suspension.c.since)).where(*_is(org, sending))).scalar()
@@ -59,10 +62,11 @@ def suspend(
             by=by,
         )
     )
-    waiting = select(delivery.c.id).where(delivery.c.org == org, _QUEUED, *_of(sending)).limit(_AT_ONCE)
+    # Once, whatever a planner makes of it: as a subquery beside other conditions PostgreSQL may run it for each row.
+    waiting = _waiting(org, sending).with_for_update(skip_locked=True).cte("waiting")
     held = tx.execute(
         update(delivery)
-        .where(delivery.c.id.in_(waiting.with_for_update(skip_locked=True).scalar_subquery()))
+        .where(delivery.c.id.in_(select(waiting.c.id)), *_held_of(org))
         .values(state=DeliveryState.HELD, held_by=str(sending), held_at=to_micros(at))
     ).rowcount
     data = {"reason": reason, "evidence": evidence, "by": by, "held": str(held)}
@@ -81,32 +85,33 @@ def suspend(
 
 
 def resume(tx: Tx, org: OrgId, sending: Sending, *, by: str, at: datetime) -> Suspension:
-    """Let a job's or domain's mail go again; what was resumed. Raises Unknown when it is not suspended.
+    """Let this mail go again; what was resumed. Raises Unknown when it is not suspended.
 
     What was held gets the time back that it was held for, so that it does not expire of it. The first of it is released now, the
-    rest is `left_behind`.
+    rest is `left_behind`; EVERYBODY's is all left behind.
     """
     _lock(tx, org, sending, at)
     day = tallies.day_of(at)
-    before = tallies.since(tx, org, sending, day)
+    before = tallies.since(tx, org, sending, day) if sending.scope in COUNTED else None
     if sending.scope is Scope.DOMAIN:
         tallies.remember_jobs(tx, org, sending.name, day=day)
     row = tx.execute(
         update(suspension)
         .where(*_is(org, sending), _STANDING)
-        .values(resumed_at=to_micros(at), resumed_by=by, before=rows.encode(before))
+        .values(resumed_at=to_micros(at), resumed_by=by, before=None if before is None else rows.encode(before))
         .returning(*suspension.c)
     ).first()
     if row is None:
-        raise Unknown(f"The {sending.scope} {sending.name} is not suspended")
+        where = "" if org else " for the whole installation"
+        raise Unknown(f"The {sending.scope} {sending.name} is not suspended{where}")
     resumed = _suspension(row)
-    released = _release(tx, org, sending, at=at)
+    released = release(tx, org, sending, at=at) if org else 0
     _tell(tx, org, sending, EventType.SENDING_RESUMED, at, {"by": by, "released": str(released)})
     return resumed
 
 
 def left_behind(tx: Tx) -> Sequence[tuple[OrgId, Sending]]:
-    """The jobs and domains that hold mail though they are not suspended any more, of all organisations; `release` it.
+    """What still holds mail though it is not suspended any more, of all organisations; `release` it.
 
     What is held for another reason than a suspension is none of it.
     """
@@ -119,31 +124,37 @@ def left_behind(tx: Tx) -> Sequence[tuple[OrgId, Sending]]:
         scope, _, name = row.held_by.partition(":")
         if scope in tuple(Scope) and name:
             sending = Sending(Scope(scope), name)
-            past = latest(tx, OrgId(row.org), [sending]).get(sending)
-            if past is not None and past.resumed_at is not None:
+            past = [latest(tx, org, [sending]).get(sending) for org in (OrgId(row.org), EVERYBODY)]
+            # Also one that stands again takes it as its own.
+            if any(past) and not any(one is not None and one.resumed_at is None for one in past):
                 found.append((OrgId(row.org), sending))
     return found
 
 
 def release(tx: Tx, org: OrgId, sending: Sending, *, at: datetime) -> int:
-    """Let the next of what a resumed job or domain still holds go; how many, 0 when nothing is left or it is suspended."""
+    """Let the next of what a resumption left behind go; how many, 0 when nothing is left or it is suspended."""
     if covering(tx, org, [sending]):
         return 0
     return _release(tx, org, sending, at=at)
 
 
 def covering(tx: Tx, org: OrgId, sendings: Collection[Sending]) -> dict[Sending, Suspension]:
-    """Which of these are suspended. They stay so until the transaction ends: a resumption waits for it."""
+    """Which of these are suspended, for this organisation or for all. They stay so until the transaction ends: a resumption waits."""
+    return {one.sending: one for one in _standing(tx, org, sendings)}
+
+
+def _standing(tx: Tx, org: OrgId, sendings: Collection[Sending]) -> list[Suspension]:
+    """The organisation's own last."""
     found = tx.execute(
         select(suspension)
         .where(
-            suspension.c.org == org,
+            suspension.c.org.in_(sorted({org, EVERYBODY})),
             _STANDING,
             tuple_(suspension.c.scope, suspension.c.name).in_([(one.scope, one.name) for one in sorted(sendings)]),
         )
         .with_for_update(read=True)
     )
-    return {one.sending: one for one in map(_suspension, found)}
+    return sorted(map(_suspension, found), key=lambda one: one.org)
 
 
 def list_standing(tx: Tx, org: OrgId, *, after: Sending | None = None, limit: int = 100) -> Sequence[Suspension]:
@@ -209,9 +220,22 @@ def first_day(scope: Scope, at: datetime) -> int:
 
 
 def history(tx: Tx, org: OrgId, sending: Sending) -> Sequence[Suspension]:
-    """All that ever stopped a job or domain, oldest first."""
+    """All that ever stopped it, oldest first."""
     found = tx.execute(select(suspension).where(*_is(org, sending)).order_by(suspension.c.since))
     return [_suspension(row) for row in found]
+
+
+def count_held(tx: Tx, org: OrgId, sending: Sending) -> int:
+    """How many deliveries wait for it to be resumed; of EVERYBODY those of all organisations."""
+    if org:
+        return deliveries.count_held(tx, org, sending)
+    number, last = 0, ""
+    # Each step is one look into the index, however much one of them holds for other reasons.
+    holders = select(delivery.c.org).order_by(delivery.c.org).limit(1)
+    while found := tx.execute(holders.where(_HELD, delivery.c.org > last)).scalar():
+        last = found
+        number += deliveries.count_held(tx, OrgId(found), sending)
+    return number
 
 
 def count(tx: Tx) -> dict[Scope, int]:
@@ -239,21 +263,39 @@ def _release(tx: Tx, org: OrgId, sending: Sending, *, at: datetime) -> int:
 
 def _lock(tx: Tx, org: OrgId, sending: Sending, at: datetime) -> None:
     """Whoever else suspends or resumes it, or counts for a domain, waits here."""
-    tallies.count(tx, {(org, sending, ""): Counts()}, at=at)
+    if sending.scope in COUNTED:
+        tallies.count(tx, {(org, sending, ""): Counts()}, at=at)
+        return
+    row = select(organisation.c.id).order_by(organisation.c.id).limit(1)
+    tx.execute((row.where(organisation.c.id == org) if org else row).with_for_update(key_share=True))
 
 
 def _is(org: OrgId, sending: Sending) -> tuple[Any, ...]:
     return (suspension.c.org == org, suspension.c.scope == sending.scope, suspension.c.name == sending.name)
 
 
-def _of(sending: Sending) -> tuple[Any, ...]:
-    """The condition for its deliveries; `job <> ''` is what the index over jobs is taken for."""
-    if sending.scope is Scope.JOB:
-        return (_OF_A_JOB, delivery.c.job == sending.name)
-    return (delivery.c.sender_domain == sending.name,)
+def _waiting(org: OrgId, sending: Sending) -> Select[str]:
+    """Some of what waits of it, found in bounded time; `job <> ''` is what the index over jobs is taken for."""
+    some = select(delivery.c.id).limit(_AT_ONCE)
+    match sending.scope:
+        case Scope.JOB:
+            return some.where(delivery.c.org == org, _QUEUED, _OF_A_JOB, delivery.c.job == sending.name)
+        case Scope.DOMAIN:
+            return some.where(delivery.c.org == org, _QUEUED, delivery.c.sender_domain == sending.name)
+        case Scope.DESTINATION:
+            # Of all organisations, so that those of one are not looked for among a million.
+            return some.where(DELIVERIES_WAITING, delivery.c.destination == sending.name).order_by(delivery.c.due_at)
+        case Scope.SOURCE:
+            return some.where(false())
+
+
+def _held_of(org: OrgId) -> tuple[Any, ...]:
+    return (_QUEUED, delivery.c.org == org) if org else (_QUEUED,)
 
 
 def _tell(tx: Tx, org: OrgId, sending: Sending, type: EventType, at: datetime, data: dict[str, str]) -> None:  # noqa: A002
+    if not org:
+        return  # a journal is an organisation's
     events.append(tx, org=org, at=at, type=type, data={"scope": sending.scope, "name": sending.name, **data})
 
 
