@@ -13,7 +13,7 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,19 +39,26 @@ from mailrelay.inbound.tie import Returns
 from mailrelay.inbound.worker import FilingWorker
 from mailrelay.memory import Memory
 from mailrelay.model.network import is_public
-from mailrelay.outbound import courier
+from mailrelay.model.tls_report import Unseen
+from mailrelay.outbound import courier, interfaces
 from mailrelay.outbound.courier.base import Kit
+from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.demands import Demands
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
+from mailrelay.outbound.next_hops import NextHops
 from mailrelay.outbound.notify import Notifier
 from mailrelay.outbound.operate import Operator
+from mailrelay.outbound.policy.tls import NoDemands
 from mailrelay.outbound.release import Releaser
+from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.stops import Stops
 from mailrelay.outbound.sts import StsPolicies
 from mailrelay.outbound.submit import Submitter
 from mailrelay.outbound.tls_memory import TlsMemory
+from mailrelay.outbound.tls_report import TlsReporter
 from mailrelay.outbound.tls_tally import TlsTally
+from mailrelay.outbound.vault import Vault
 from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.store import dkim_keys
 from mailrelay.store.base import Store
@@ -113,14 +120,16 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         certificate = Certificate(config.tls, data=parts.folder.path, hostname=config.hostname, clock=parts.clock)
         submitter = _submitter(parts)
         listeners = _listeners(parts, submitter, certificate)
-        application = _application(parts, submitter)
-        workers = (Watched(_filing(parts)), Watched(_dispatcher(parts)))
+        router = _router(parts)
+        application = _application(parts, submitter, router)
+        workers = (Watched(_filing(parts)), Watched(_dispatcher(parts, router)))
         ended = Stopping()
         http = _http(parts, application, listeners, workers, ended)
         services: list[Service] = [
             listeners,
             *workers,
             _notifier(parts),
+            _tls_reporter(parts),
             Releaser(parts.store, parts.clock, stopping=parts.stopping),
             Operator(parts.store, parts.clock, parts.stops, brakes=config.brakes, stopping=parts.stopping),
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
@@ -153,6 +162,7 @@ class _Parts:
     witness: TlsTally
     demands: Demands
     tls_memory: TlsMemory
+    shaper: Shaper
 
     @property
     def signing_domain(self) -> str:
@@ -190,6 +200,7 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
         witness=witness,
         demands=_demands(config, store, resolver, clock, witness, stack),
         tls_memory=tls_memory,
+        shaper=Shaper(config.delivery, clock),
     )
 
 
@@ -205,12 +216,9 @@ def _demands(
     settings = config.delivery
     policies = None
     if settings.mta_sts:
-        context = ssl.create_default_context()
-        if settings.ca_file is not None:
-            context.load_verify_locations(settings.ca_file)
         fetcher = PolicyFetcher(
             resolver,
-            context,
+            _authorities(settings),
             allows=lambda ip: settings.allow_private or is_public(ip),
             agent=f"mailrelay/{__version__} ({config.hostname})",
         )
@@ -339,20 +347,59 @@ def _filing(parts: _Parts) -> FilingWorker:
     )
 
 
-def _dispatcher(parts: _Parts) -> Dispatcher:
+def _router(parts: _Parts) -> Router:
+    kit = _kit(parts)
+    return Router(courier.load(kit), kit, parts.store, Vault(parts.secret))
+
+
+def _kit(parts: _Parts) -> Kit:
     config = parts.config
-    kit = Kit(
+    return Kit(
         settings=config.delivery,
         hostname=config.hostname,
         own_names=frozenset({config.hostname, *config.inbound.domains, config.inbound.bounce_domain}),
-        own_addresses=frozenset(),
+        own_addresses=interfaces.ours(config.delivery, config.listeners, interfaces.addresses()),
         sent=parts.folder.sent,
         resolver=parts.resolver,
         clock=parts.clock,
         demands=parts.demands,
         witness=parts.witness,
         tls_memory=parts.tls_memory,
+        shut_out=NextHops(parts.store, parts.clock).shut_out,
     )
+
+
+def _tls_reporter(parts: _Parts) -> TlsReporter:
+    config = parts.config
+    settings = config.delivery
+    # RFC 8460 §3: what tells of TLS that fails is held to no policy, and not counted itself.
+    kit = replace(_kit(parts), demands=NoDemands(), witness=Unseen())
+    return TlsReporter(
+        parts.store,
+        parts.witness,
+        courier.load(kit),
+        parts.resolver,
+        parts.clock,
+        parts.ids,
+        config.tls_reports,
+        hostname=config.hostname,
+        domain=parts.signing_domain,
+        allows=lambda ip: settings.allow_private or is_public(ip),
+        context=_authorities(settings),
+        stopping=parts.stopping,
+    )
+
+
+def _authorities(settings: schema.Delivery) -> ssl.SSLContext:
+    """A client context that trusts the system's authorities and those of the configuration."""
+    context = ssl.create_default_context()
+    if settings.ca_file is not None:
+        context.load_verify_locations(settings.ca_file)
+    return context
+
+
+def _dispatcher(parts: _Parts, router: Router) -> Dispatcher:
+    config = parts.config
     letters = LetterMaker(
         parts.store,
         parts.bodies,
@@ -364,13 +411,14 @@ def _dispatcher(parts: _Parts) -> Dispatcher:
     )
     return Dispatcher(
         parts.store,
-        courier.load(kit),
+        router,
         letters,
         parts.clock,
         config.delivery,
         node=parts.node,
         stopping=parts.stopping,
         brakes=config.brakes,
+        shaper=parts.shaper,
     )
 
 
@@ -389,7 +437,7 @@ def _notifier(parts: _Parts) -> Notifier:
     )
 
 
-def _application(parts: _Parts, submitter: Submitter) -> Application:
+def _application(parts: _Parts, submitter: Submitter, router: Router) -> Application:
     return Application(
         config=parts.config,
         store=parts.store,
@@ -400,6 +448,9 @@ def _application(parts: _Parts, submitter: Submitter) -> Application:
         resolver=parts.resolver,
         demands=parts.demands,
         tls_memory=parts.tls_memory,
+        shaper=parts.shaper,
+        router=router,
+        vault=Vault(parts.secret),
     )
 
 

@@ -187,6 +187,10 @@ ways = _gauge(
     "Sites that mail has gone to, by how they stand; shut ones refuse us until somebody mends it",
     condition=("flows", "slowed", "dead", "shut"),
 )
+next_hops_paused = _counter(
+    "mailrelay_smart_hosts_shut_total",
+    "Times that a smart host began to refuse our credentials or our mail; what goes to it waits",
+)
 way_pauses = _counter(
     "mailrelay_shaping_pauses_total",
     "Times that nothing went to a site for a while, by why",

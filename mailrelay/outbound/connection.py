@@ -341,7 +341,7 @@ class Connection:
             transaction.interrupt(str(broken))
         except Unavailable as error:
             usable = False
-            transaction.put_off(_deferred("4.3.0", f"not sent, since our store takes nothing: {error}", Stage.DATA))
+            transaction.put_off(_deferred("4.3.0", f"not sent: {error}", Stage.DATA))
         self.cannot_pipeline = self.cannot_pipeline or transaction.confused
         self._usable = usable and not transaction.closing
         return transaction.outcomes()

@@ -22,6 +22,7 @@ _MAX_REMEMBERED = 10_000
 _UNTIL_THE_NEXT = 25.0
 """Seconds in which all hops but the last must be connected to, together: the one that works is used within 30 (N08)."""
 _SHORTEST = 5.0  # … but each has so many, in which a lost SYN is sent twice more
+_NOT_YOU = frozenset({530, 534, 535})
 _NOT_GIVEN = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _logger = log.get()
 
@@ -192,7 +193,7 @@ class _Line:
 
     async def _fresh(self, hop: Hop, failed: Failed) -> Hop | None:
         """The hop with fresh credentials, where its own were refused; once a batch."""
-        if self._renew is None or failed.outcome.stage is not Stage.AUTH or hop in self._renewed.values():
+        if self._renew is None or not wants_other_credentials(failed) or hop in self._renewed.values():
             return None
         fresh = await self._renew(hop)
         if fresh is not None:
@@ -210,6 +211,12 @@ class _Line:
         if self._connection is not None:
             self._connection.abort()
         self._connection = None
+
+
+def wants_other_credentials(failed: Failed) -> bool:
+    """Whether the host let us come as far as AUTH, and refused what we said there (RFC 4954 §6)."""
+    outcome = failed.outcome
+    return isinstance(outcome, Deferred) and outcome.stage is Stage.AUTH and outcome.reply.code in _NOT_YOU
 
 
 def _was_lost(outcomes: Sequence[Outcome]) -> bool:

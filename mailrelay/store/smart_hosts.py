@@ -82,7 +82,7 @@ def remove(tx: Tx, org: OrgId, id: SmartHostId, *, at: datetime) -> SmartHost:  
     """Take it out of use, and forget its secrets; what was removed. Raises Unknown."""
     found = get(tx, org, id)
     tx.execute(
-        update(smart_host).where(smart_host.c.id == id, _STANDING).values(removed_at=to_micros(at), secret="")  # noqa: S106
+        update(smart_host).where(smart_host.c.id == id, _STANDING).values(removed_at=to_micros(at), secret="")
     )
     return found
 

@@ -13,9 +13,12 @@ from mailrelay.config.schema import Config
 from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
+from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.policy.tls import TlsDemands
+from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.submit import Submitter
 from mailrelay.outbound.tls_memory import TlsMemory
+from mailrelay.outbound.vault import Vault
 from mailrelay.store.base import Store
 
 
@@ -32,6 +35,9 @@ class Application:
     resolver: Resolver
     demands: TlsDemands
     tls_memory: TlsMemory
+    shaper: Shaper
+    router: Router
+    vault: Vault
 
 
 def application(request: Request) -> Application:

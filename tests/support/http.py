@@ -18,9 +18,13 @@ from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
 from mailrelay.model.lookup import Answer, Question
+from mailrelay.outbound import courier
+from mailrelay.outbound.courier.base import Kit
+from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.policy.tls import NoDemands
 from mailrelay.outbound.submit import Submitter
 from mailrelay.outbound.tls_memory import TlsMemory
+from mailrelay.outbound.vault import Vault
 from mailrelay.service import Stopping
 from mailrelay.store.base import Store
 from mailrelay.web import ops
@@ -125,6 +129,17 @@ async def serving(
     async with open_store(folder) as store:
         bodies = Bodies(store, FolderBlobs(folder / "blobs"), small_body=65_536)
         ids = IdFactory(clock.now)
+        asked, vault = resolver or ZoneResolver(Zone({})), Vault(b"a secret of at least thirty-two octets")
+        kit = Kit(
+            settings=config.delivery,
+            hostname="relay.example",
+            own_names=frozenset(),
+            own_addresses=frozenset(),
+            sent=folder / "sent",
+            resolver=asked,
+            clock=clock,
+        )
+        router = Router(courier.load(kit), kit, store, vault)
         application = Application(
             config=config,
             store=store,
@@ -141,9 +156,11 @@ async def serving(
                 max_recipients=100,
                 domains=(DOMAIN, *config.inbound.domains),
             ),
-            resolver=resolver or ZoneResolver(Zone({})),
+            resolver=asked,
             demands=NoDemands(),
             tls_memory=TlsMemory(clock, store),
+            router=router,
+            vault=vault,
         )
         server = HttpServer(
             http,

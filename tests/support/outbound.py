@@ -20,9 +20,12 @@ from mailrelay.model.lookup import Answer, LookupStatus, Question
 from mailrelay.model.organisation import Organisation, User
 from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
+from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
+from mailrelay.outbound.next_hops import NextHops
 from mailrelay.outbound.submit import Submission, Submitted, Submitter
+from mailrelay.outbound.vault import Vault
 from mailrelay.service import Stopping
 from mailrelay.smtp.address import parse_address
 from mailrelay.store import deliveries
@@ -170,6 +173,7 @@ async def _relay(
         sent=folder / "sent",
         resolver=resolver,
         clock=clock,
+        shut_out=NextHops(store, clock).shut_out,
     )
     letters = LetterMaker(
         store, bodies, clock, hostname="us.test", domain="us.test", bounce_domain="bounce.us.test", secret=SECRET
@@ -183,7 +187,7 @@ async def _relay(
         ),
         dispatcher=Dispatcher(
             store,
-            courier.load(kit),
+            Router(courier.load(kit), kit, store, Vault(SECRET)),
             letters,
             clock,
             settings,
