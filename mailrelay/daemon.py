@@ -55,6 +55,7 @@ from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.stops import Stops
 from mailrelay.outbound.sts import StsPolicies
 from mailrelay.outbound.submit import Submitter
+from mailrelay.outbound.suspended_sources import SuspendedSources
 from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.tls_report import TlsReporter
 from mailrelay.outbound.tls_tally import TlsTally
@@ -365,6 +366,7 @@ def _kit(parts: _Parts) -> Kit:
         demands=parts.demands,
         witness=parts.witness,
         tls_memory=parts.tls_memory,
+        suspended_sources=SuspendedSources(parts.store, parts.clock).of,
         shut_out=NextHops(parts.store, parts.clock).shut_out,
     )
 

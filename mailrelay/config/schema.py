@@ -309,7 +309,9 @@ class Source(Section):
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """It has an address, each of its kind."""
+        """It has an address, each of its kind; `default` is what suspensions call the system's own address."""
+        if self.name == "default":
+            yield "name", "is what the system's own address is called; take another"
         if self.address is None and self.address6 is None:
             yield "name", "needs address or address6 beside it"
         if self.address is not None and ":" in self.address:

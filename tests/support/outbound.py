@@ -25,6 +25,7 @@ from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.next_hops import NextHops
 from mailrelay.outbound.submit import Submission, Submitted, Submitter
+from mailrelay.outbound.suspended_sources import SuspendedSources
 from mailrelay.outbound.vault import Vault
 from mailrelay.service import Stopping
 from mailrelay.smtp.address import parse_address
@@ -173,6 +174,7 @@ async def _relay(
         sent=folder / "sent",
         resolver=resolver,
         clock=clock,
+        suspended_sources=SuspendedSources(store, clock).of,
         shut_out=NextHops(store, clock).shut_out,
     )
     letters = LetterMaker(
