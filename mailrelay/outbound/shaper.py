@@ -14,7 +14,6 @@ from functools import partial
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery as DeliverySettings
-from mailrelay.config.schema import Route
 from mailrelay.model.delivery import Outcome
 from mailrelay.model.way import Way
 from mailrelay.outbound.policy import providers, shaping, signals
@@ -138,8 +137,7 @@ class Shaper:
         return known
 
     def _new(self, way: Way) -> _Known:
-        relayed = bool(way.smart_host) or self._settings.route is Route.SMART_HOST
-        return _Known(self._limits(way.site), relayed=relayed)
+        return _Known(self._limits(way.site), relayed=way.relay)
 
     def _limits(self, site: str) -> Limits:
         shaping_ = self._settings.shaping

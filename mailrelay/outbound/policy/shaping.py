@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mailrelay.model.delivery import Outcome
+from mailrelay.model.delivery import Deferred, Interrupted, Outcome, Stage
 from mailrelay.outbound.policy.signals import Reading, Signal
 
 STEP = 30.0
@@ -61,7 +61,8 @@ class Go:
 class Wait:
     """Not now: ask again in so many seconds, or, when `room` is the reason, once a connection of the way ends.
 
-    `outcome` is what an attempt would meet with now, of a way that is dead or shut: it was tried by one connection for all.
+    `outcome` is what an attempt would meet with now, of a way that is dead or shut: it was tried by one connection for all. It is
+    never one that ends a delivery, or leaves open whether it was taken.
     """
 
     seconds: float
@@ -217,10 +218,16 @@ def _paused(state: State, condition: Condition, reading: Reading, pauses: tuple[
         because=reading.because,
         paused_until=now + _pause(pauses, falls),
         falls=falls,
-        outcome=reading.outcome,
+        outcome=_for_all(reading.outcome),
         misses=0,
         rate=0.0,
     )
+
+
+def _for_all(outcome: Outcome | None) -> Outcome | None:
+    """The outcome, if others may be given it unasked: none that ends a delivery, or leaves open whether it was taken."""
+    before = isinstance(outcome, Interrupted) and outcome.stage in (Stage.RESOLVE, Stage.CONNECT)
+    return outcome if before or isinstance(outcome, Deferred) else None
 
 
 def _free(state: State, allowed: int) -> State:

@@ -233,6 +233,17 @@ def test_fault_n11_who_shuts_us_out_is_left_alone_for_minutes_whatever_still_com
     assert after(state, FLOWS, now=1000.0).condition is Condition.FLOWS
 
 
+def test_fault_n11_no_other_mail_is_given_an_answer_that_ends_it_or_leaves_it_open():
+    spent = answer(550, "5.4.5", "Daily user sending limit exceeded", Stage.DOT)
+    state = after(shaping.fresh(LIMITS), signals.read([spent], relayed=True), now=0.0)
+    assert (state.condition, state.outcome) == (Condition.SHUT, None)
+    state = shaping.fresh(LIMITS)
+    for _ in range(3):
+        state = after(state, Reading(Signal.BROKEN, 0, Interrupted(stage=Stage.DOT, detail="lost")), now=0.0)
+    assert (state.condition, state.outcome) == (Condition.DEAD, None)
+    assert after(shaping.fresh(LIMITS), SHUT, now=0.0).outcome is SHUT.outcome
+
+
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(list(Signal)), st.floats(0, 2000), st.integers(0, 20), st.integers(0, 8)), max_size=60
