@@ -8,17 +8,20 @@ import json
 import mimetypes
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from mailrelay.cli.journey import journey, links
-from mailrelay.cli.show import people, plain, table, when
+from mailrelay.cli.show import local, people, plain, table, when
 from mailrelay.cli.talk import EX_NOINPUT, Failed, Talk, failure, part, talks
 
+F = TypeVar("F", bound=Callable[..., Any])
 LATEST = "latest"
+PRESETS = ("this_evening", "tomorrow_morning", "tomorrow_evening", "monday_morning")
+"""`model.schedule.Preset`, by name: a command starts without what that imports."""
 _UNDER_WAY = ("accepted", "working")
 _PATIENCE = 8  # filing itself waits up to 5 s for a DNS that does not answer
 _PAUSE = 0.1
@@ -96,56 +99,89 @@ def show(talk: Talk, message: str, raw: bool) -> None:
     )
 
 
+def a_mail(function: F) -> F:
+    """The options that make a mail, for whatever sends one."""
+    file = click.Path(path_type=Path, exists=True, dir_okay=False)
+    for option in (
+        click.option(
+            "--eml", type=click.File("rb"), help="A whole mail instead, to those in its header; - is standard input."
+        ),
+        click.option("--attach", multiple=True, type=file, help="File to attach."),
+        click.option("--html", type=file, help="File with the HTML body."),
+        click.option("--text", help="The text; - reads it from standard input."),
+        click.option("--subject", default=""),
+        click.option("--reply-to", multiple=True),
+        click.option("--bcc", multiple=True),
+        click.option("--cc", multiple=True),
+        click.option("--to", multiple=True, help="Recipient; may be given several times, like --cc and --bcc."),
+        click.option("--from", "from_", help="Author; by default the primary address of --user."),
+    ):
+        function = option(function)
+    return function
+
+
+def a_time(function: F) -> F:
+    """The options that say when a mail is to go."""
+    for option in (
+        click.option(
+            "--preset", default="", type=click.Choice(["", *PRESETS]), help="A time by name, in place of --at."
+        ),
+        click.option("--zone", default="", help="Time zone of --at or --preset; by default where its author is."),
+        click.option("--at", default="", help="When it is to go: 2026-12-01T08:00."),
+    ):
+        function = option(function)
+    return function
+
+
 @command.command("send")
-@click.option("--from", "from_", help="Author; by default the primary address of --user.")
-@click.option("--to", multiple=True, help="Recipient; may be given several times, like --cc and --bcc.")
-@click.option("--cc", multiple=True)
-@click.option("--bcc", multiple=True)
-@click.option("--reply-to", multiple=True)
-@click.option("--subject", default="")
-@click.option("--text", help="The text; - reads it from standard input.")
-@click.option("--html", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with the HTML body.")
-@click.option(
-    "--attach", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File to attach."
-)
-@click.option(
-    "--eml", type=click.File("rb"), help="A whole mail instead, to the addresses in its header; - is standard input."
-)
+@a_mail
 @click.option("--user", default="", help="On whose behalf, by id or address; by default the owner of --from.")
 @click.option("--job", default="", help="What you call the mass of mail that this is part of.")
 @click.option("--key", help="Idempotency key: a repeat with the same key is the same mail.")
+@a_time
 @talks
-def send(talk: Talk, eml: Any, user: str, job: str, key: str | None, **given: Any) -> None:
-    """Queue a mail; it is durable when this returns.
+def send(
+    talk: Talk, user: str, job: str, key: str | None, at: str, zone: str, preset: str | None, **given: Any
+) -> None:
+    """Queue a mail, or schedule it; it is durable when this returns.
 
     Example: mailrelay message send --from anna@example.org --to bob@customer.example --subject Hello --text Hi
     """
     if key == "":
         raise click.UsageError("--key is empty; leave it out, or give a key of its own to each mail")
     headers = {"Idempotency-Key": key} if key else {}
-    if eml is not None:
-        body, kind = eml.read(), "message/rfc822"
-    elif not (given["from_"] or user):
-        raise click.UsageError("say who sends it: --from, or --user")
-    else:
-        try:
-            body, kind = _fields(given), "application/json"
-        except (OSError, UnicodeError) as error:
-            raise Failed(f"what is to be sent cannot be read: {error}", EX_NOINPUT) from None
-    answer = talk.raw(
-        "POST", "/messages", body=body, content_type=kind, headers=headers, query={"user": user, "job": job}
-    )
+    body, kind = mail_body(given, user)
+    query = {"user": user, "job": job, "at": at, "zone": zone, "preset": preset}
+    answer = talk.raw("POST", "/messages", body=body, content_type=kind, headers=headers, query=query)
     if answer.status >= 400:
         raise failure(answer)
     (queued,) = talk.lines(answer)
+    talk.show(queued, lambda: told_queued(queued))
+
+
+def mail_body(given: Mapping[str, Any], user: str) -> tuple[bytes, str]:
+    """What is to be sent as `a_mail` was given it, and its media type. Raises Failed, UsageError."""
+    if given["eml"] is not None:
+        return given["eml"].read(), "message/rfc822"
+    if not (given["from_"] or user):
+        raise click.UsageError("say who sends it: --from, or --user")
+    try:
+        return _fields(given), "application/json"
+    except (OSError, UnicodeError) as error:
+        raise Failed(f"what is to be sent cannot be read: {error}", EX_NOINPUT) from None
+
+
+def told_queued(queued: Mapping[str, Any]) -> str:
+    """What became of a mail that was sent, for people."""
     rows = ((one["id"], one["recipient"]) for one in queued["deliveries"])
     again = " (this key had queued it before)" if queued["repeated"] else ""
-    talk.show(
-        queued,
-        lambda: (
-            f"Queued as {queued['queue_id']}, message {queued['id']}{again}.\n{table(rows, 'DELIVERY', 'RECIPIENT')}"
-        ),
+    planned = queued["schedule"]
+    done = (
+        f"Queued as {queued['queue_id']}, message {queued['id']}{again}."
+        if planned is None
+        else f"Scheduled for {local(planned)} as {planned['id']}, message {queued['id']}{again}."
     )
+    return f"{done}\n{table(rows, 'DELIVERY', 'RECIPIENT')}"
 
 
 @command.command("answer")

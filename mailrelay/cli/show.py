@@ -20,6 +20,11 @@ def when(text: str | None) -> str:
     return text[:19].replace("T", " ") + "Z"
 
 
+def local(schedule: Mapping[str, Any]) -> str:
+    """When a scheduled mail goes, as clocks show it where its author said the time: `2026-12-01 08:00 Europe/Berlin`."""
+    return f"{schedule['local'][:16].replace('T', ' ')} {schedule['zone']}"
+
+
 def people(participants: Iterable[Mapping[str, Any]], role: str) -> str:
     """Everyone of a role: `Bob Example <bob@example.org>, …`."""
     return ", ".join(

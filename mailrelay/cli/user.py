@@ -58,13 +58,15 @@ def show(talk: Talk, user: str) -> None:
 @click.option("--address", required=True, help="The primary address.")
 @click.option("--alternate", multiple=True, help="A further address; may be given several times.")
 @click.option("--role", type=_ROLES, default="user", show_default=True)
+@click.option("--unconfirmed", is_flag=True, help="Does not count for the quota of single mail until confirmed.")
 @talks
-def add(talk: Talk, name: str, address: str, alternate: tuple[str, ...], role: str) -> None:
+def add(talk: Talk, name: str, address: str, alternate: tuple[str, ...], role: str, unconfirmed: bool) -> None:
     """Add a user.
 
     Example: mailrelay user add --name "Anna Example" --address anna@example.org
     """
-    made = talk.post("/users", {"name": name, "primary": address, "alternates": alternate, "role": role})
+    given = {"name": name, "primary": address, "alternates": alternate, "role": role, "confirmed": not unconfirmed}
+    made = talk.post("/users", given)
     talk.show(
         made, lambda: f"{made['id']}  {plain(made['name'])}\nTheir dropbox: mailrelay dropbox make {made['primary']}"
     )
@@ -77,6 +79,10 @@ def add(talk: Talk, name: str, address: str, alternate: tuple[str, ...], role: s
 @click.option("--alternate", multiple=True, help="All further addresses, in place of those before; `none` for none.")
 @click.option("--role", type=_ROLES)
 @click.option("--active/--inactive", default=None, help="Inactive: no dropbox, no submission; what was filed stays.")
+@click.option(
+    "--confirmed/--unconfirmed", default=None, help="Unconfirmed: does not count for the quota of single mail."
+)
+@click.option("--time-zone", help="Where they are, for times without a zone; `none`: where the organisation is.")
 @click.option("--module", multiple=True, help="Modules to search, in this order, in place of those before.")
 @click.option(
     "--unknown", type=click.Choice(["lead", "contact", "nothing"]), help="What an unknown correspondent becomes."
@@ -90,6 +96,8 @@ def change(
     alternate: tuple[str, ...],
     role: str | None,
     active: bool | None,
+    confirmed: bool | None,
+    time_zone: str | None,
     module: tuple[str, ...],
     unknown: str | None,
 ) -> None:
@@ -97,10 +105,11 @@ def change(
 
     Example: mailrelay user change anna@example.org --unknown contact --module contact --module account
     """
-    given: dict[str, Any] = {"name": name, "primary": address, "role": role, "active": active}
+    given: dict[str, Any] = {"name": name, "primary": address, "role": role, "active": active, "confirmed": confirmed}
     if alternate:
         given["alternates"] = [one for one in alternate if one != "none"]
-    settings = {"modules": module or None, "unknown": unknown}
+    where = "" if time_zone == "none" else time_zone
+    settings = {"modules": module or None, "unknown": unknown, "time_zone": where}
     given["settings"] = {key: value for key, value in settings.items() if value is not None}
     changed = talk.patch(f"/users/{part(user)}", {key: value for key, value in given.items() if value is not None})
     talk.show(changed, lambda: _told(changed))
@@ -139,6 +148,8 @@ def _told(one: dict[str, Any]) -> str:
             ("user", one["id"]),
             ("name", one["name"]),
             ("role", one["role"] if one["active"] else f"{one['role']}, inactive"),
+            ("confirmed", "" if one["confirmed"] else "no: does not count for the quota of single mail"),
+            ("time zone", settings["time_zone"]),
             ("primary", one["primary"]),
             ("alternates", ", ".join(one["alternates"])),
             ("modules", ", ".join(settings["modules"])),

@@ -53,7 +53,7 @@ async def test_a_user_is_added_changed_and_found_by_any_address(admin: Client) -
     )
     assert changed.json["role"] == "guest"
     assert changed.json["name"] == "Anna"
-    assert changed.json["settings"] == {"modules": ["lead"], "unknown": "contact"}
+    assert changed.json["settings"] == {"modules": ["lead"], "unknown": "contact", "time_zone": ""}
     assert (await admin.get(f"{V1}/users/a.example@example.org")).status == 404
 
 

@@ -23,7 +23,16 @@ from mailrelay.outbound.policy.schedule import offers
 from mailrelay.store import deliveries, messages, organisations, people, schedules
 from mailrelay.store.base import Tx
 from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
-from mailrelay.web.api.submissions import A_MESSAGE, Queued, author_of, read_submission
+from mailrelay.web.api.submissions import (
+    A_MESSAGE,
+    QueryAt,
+    QueryPreset,
+    QueryZone,
+    Queued,
+    asked_for,
+    author_of,
+    read_submission,
+)
 from mailrelay.web.api.users import find
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Caller, Reader, Sender
@@ -119,6 +128,9 @@ async def edit(
     response: Response,
     schedule: str,
     user: OnBehalf = "",
+    at: QueryAt = "",
+    zone: QueryZone = "",
+    preset: QueryPreset = None,
     if_match: IfMatch = None,
 ) -> Queued:
     """Put another mail in the place of a scheduled one, with all checks of a new one; at the same time unless it says another.
@@ -127,7 +139,8 @@ async def edit(
     """
     change = await app.store.read(_change, app, caller, schedule, user, if_match)
     known, wish = await app.store.read(scheduled.kept, change)
-    submission = await read_submission(app, caller, request, user=known.author)
+    asked = asked_for(at, zone, preset)
+    submission = await read_submission(app, caller, request, user=known.author, schedule=asked)
     seen = replace(change, version=known.version)
     queued = await app.submitter.submit(
         replace(submission, schedule=submission.schedule or wish, revises=known),

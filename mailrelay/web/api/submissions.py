@@ -121,6 +121,9 @@ class GivenMessage(Given):
     schedule: GivenSchedule | None = Field(None, description="When it is to go (O5); without it at once.")
 
 
+QueryAt = Annotated[str, Query(max_length=40, description=f"For a whole message. {_AT}")]
+QueryZone = Annotated[str, Query(max_length=64, description="For a whole message: the time zone of `at` or `preset`.")]
+QueryPreset = Annotated[Preset | None, Query(description="For a whole message: a time by name, in place of `at`.")]
 A_MESSAGE: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -183,13 +186,9 @@ async def send(
         str,
         Query(max_length=LONGEST_JOB, description=f"For a whole message, like its field {JOB_FIELD}. {_JOB}"),
     ] = "",
-    at: Annotated[str, Query(max_length=40, description=f"For a whole message. {_AT}")] = "",
-    zone: Annotated[
-        str, Query(max_length=64, description="For a whole message: the time zone of `at` or `preset`.")
-    ] = "",
-    preset: Annotated[
-        Preset | None, Query(description="For a whole message: a time by name, in place of `at`.")
-    ] = None,
+    at: QueryAt = "",
+    zone: QueryZone = "",
+    preset: QueryPreset = None,
     idempotency_key: Annotated[
         str | None,
         Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="The same key is one mail."),
@@ -202,7 +201,7 @@ async def send(
     if not idempotency_key and "idempotency-key" in request.headers:
         # FastAPI takes an empty field for none, and then a repeat would be another mail.
         raise Invalid("idempotency-key", "must not be empty; leave it out, or give each mail a key of its own")
-    asked = _asked(at, zone, preset)
+    asked = asked_for(at, zone, preset)
     taken = await read_submission(app, caller, request, user=user, job=job, schedule=asked)
     submitted = await app.submitter.submit(replace(taken, idempotency_key=idempotency_key))
     return Queued.of(submitted)
@@ -249,7 +248,7 @@ async def read_submission(
     )
 
 
-def _asked(at: str, zone: str, preset: Preset | None) -> Wish | None:
+def asked_for(at: str, zone: str, preset: Preset | None) -> Wish | None:
     """The schedule of the query, None without one. Raises RequestValidationError, Invalid."""
     if not (at or zone or preset):
         return None
