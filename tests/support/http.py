@@ -22,6 +22,7 @@ from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.policy.tls import NoDemands
+from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.submit import Submitter
 from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.vault import Vault
@@ -159,6 +160,7 @@ async def serving(
             resolver=asked,
             demands=NoDemands(),
             tls_memory=TlsMemory(clock, store),
+            shaper=Shaper(config.delivery, clock),
             router=router,
             vault=vault,
         )
