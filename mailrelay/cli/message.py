@@ -123,9 +123,7 @@ def a_mail(function: F) -> F:
 def a_time(function: F) -> F:
     """The options that say when a mail is to go."""
     for option in (
-        click.option(
-            "--preset", default="", type=click.Choice(["", *PRESETS]), help="A time by name, in place of --at."
-        ),
+        click.option("--preset", type=click.Choice(PRESETS), help="A time by name, in place of --at."),
         click.option("--zone", default="", help="Time zone of --at or --preset; by default where its author is."),
         click.option("--at", default="", help="When it is to go: 2026-12-01T08:00."),
     ):

@@ -23,7 +23,7 @@ _TIMES = {
 }
 _MONDAY = time(8)
 _SECOND = timedelta(seconds=1)
-_LEAP = re.compile(r":60(?![:\d])")
+_LEAP = re.compile(r"(?<=:\d\d):60", re.ASCII)
 _AT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)?",
     re.ASCII,
