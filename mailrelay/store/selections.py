@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, TextClause, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, FromClause, Select, TextClause, and_, func, or_, select, text
 
 from mailrelay.ids import DeliveryId, OrgId, first_delivery
 from mailrelay.model.delivery import (
@@ -61,10 +61,17 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """An index into the queue: its conditions, and whether they say all that the selection does."""
+    """An index into the queue: its name, its conditions, and whether they say all that the selection does."""
 
+    index: str
     conditions: tuple[_Condition, ...]
     whole: bool
+
+    def select(self, *columns: Any) -> Select[*tuple[Any, ...]]:
+        """These columns of all that it leads to."""
+        found = select(*columns).where(*self.conditions)
+        # SQLite counts nothing beforehand, and would as soon walk through all mail of the organisation.
+        return found.with_hint(delivery, f"INDEXED BY {self.index}", "sqlite") if self.index else found
 
 
 def find(
@@ -113,13 +120,8 @@ def count(tx: Tx, org: OrgId, selection: Selection, *, within: Collection[Delive
     for way in _ways(org, selection, states):
         room = COUNTED + 1 - by.total()
         looked_at = room if way.whole else LOOKED_AT
-        window = (
-            select(*(delivery.c[name] for name in _COMPARED))
-            .where(*way.conditions)
-            .order_by(delivery.c.id)
-            .limit(looked_at)
-            .subquery()
-        )
+        columns = (delivery.c[name] for name in _COMPARED)
+        window = way.select(*columns).order_by(delivery.c.id).limit(looked_at).subquery()
         tried, replied = window.c.attempts > 0, window.c.replied_at.is_not(None)
         fits = select(window.c.state, window.c.held_by, tried.label("tried"), replied.label("replied"))
         if not way.whole:
@@ -159,7 +161,7 @@ def _look(
     def ordered(column: ColumnElement[Any]) -> ColumnElement[Any]:
         return column if oldest_first else column.desc()
 
-    page = select(delivery).where(*way.conditions, *span).order_by(ordered(delivery.c.id))
+    page = way.select(delivery).where(*span).order_by(ordered(delivery.c.id))
     if way.whole:
         found = [deliveries.from_row(row._mapping) for row in tx.execute(page.limit(limit))]
         return found, found[-1].id if len(found) == limit else None
@@ -168,8 +170,7 @@ def _look(
     found = [deliveries.from_row(row._mapping) for row in tx.execute(fitting)]
     if len(found) == limit:
         return found, found[-1].id
-    seen = select(delivery.c.id).where(*way.conditions, *span).order_by(ordered(delivery.c.id)).limit(LOOKED_AT)
-    ids = seen.subquery().c
+    ids = way.select(delivery.c.id).where(*span).order_by(ordered(delivery.c.id)).limit(LOOKED_AT).subquery().c
     row = tx.execute(select(func.count(), func.max(ids.id) if oldest_first else func.min(ids.id))).one()
     return found, DeliveryId(row[1]) if row[0] == LOOKED_AT else None
 
@@ -215,19 +216,20 @@ def _ways(org: OrgId, said: Selection, states: frozenset[DeliveryState]) -> Iter
     whole = _said(said) <= {index.field} and (index.each_state or states == (IN_FLIGHT_DELIVERIES if flying else ALL))
     conditions = (*([DELIVERIES_IN_FLIGHT] if index.in_flight else []), *index.conditions)
     if not index.ends_in_id:
-        yield _Way(conditions, whole=False)
+        yield _Way(index.name, conditions, whole=False)
         return
     conditions = (delivery.c.org == org, *conditions, *_span(delivery, said))
     for state in sorted(states) if index.each_state else []:
-        yield _Way((*conditions, delivery.c.state == state), whole)
+        yield _Way(index.name, (*conditions, delivery.c.state == state), whole)
     if not index.each_state:
-        yield _Way(conditions, whole)
+        yield _Way(index.name, conditions, whole)
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
     """An index of the deliveries, and when it serves."""
 
+    name: str
     field: str
     serves: bool
     conditions: tuple[_Condition, ...] = ()
@@ -245,17 +247,29 @@ def _indexes(said: Selection) -> Iterator[_Index]:
     address = _is_address(said.sender)
     sender = _of_sender(delivery, said.sender)
     job = (_OF_A_JOB, column.job == said.job)
-    yield _Index("deliveries", bool(said.deliveries), (column.id.in_(sorted(said.deliveries)),), ends_in_id=False)
-    yield _Index("message", bool(said.message), (column.message == said.message,), ends_in_id=False)
-    yield _Index("queue_id", bool(said.queue_id), (column.queue_id == said.queue_id,), ends_in_id=False)
-    yield _Index("recipient", bool(said.recipient), (column.recipient_key == said.recipient,))
-    yield _Index("held_by", bool(said.held_by), (_HELD, column.held_by == said.held_by), each_state=True)
-    yield _Index("sender", address, (sender,), in_flight=True)
-    yield _Index("destination", bool(said.destination), (column.destination == said.destination,), in_flight=True)
-    yield _Index("job", bool(said.job), job, each_state=True)
-    yield _Index("sender", bool(said.sender), (sender,), in_flight=True)
-    yield _Index("", serves=True, in_flight=True, each_state=True)
-    yield _Index("", serves=True)
+    yield _Index("", "deliveries", bool(said.deliveries), (column.id.in_(sorted(said.deliveries)),), ends_in_id=False)
+    yield _Index(
+        "ix_delivery_message", "message", bool(said.message), (column.message == said.message,), ends_in_id=False
+    )
+    yield _Index(
+        "ix_delivery_queue_id", "queue_id", bool(said.queue_id), (column.queue_id == said.queue_id,), ends_in_id=False
+    )
+    yield _Index("ix_delivery_recipient", "recipient", bool(said.recipient), (column.recipient_key == said.recipient,))
+    yield _Index(
+        "ix_delivery_held", "held_by", bool(said.held_by), (_HELD, column.held_by == said.held_by), each_state=True
+    )
+    yield _Index("ix_delivery_by_sender", "sender", address, (sender,), in_flight=True)
+    yield _Index(
+        "ix_delivery_by_destination",
+        "destination",
+        bool(said.destination),
+        (column.destination == said.destination,),
+        in_flight=True,
+    )
+    yield _Index("ix_delivery_job", "job", bool(said.job), job, each_state=True)
+    yield _Index("ix_delivery_by_sender_domain", "sender", bool(said.sender), (sender,), in_flight=True)
+    yield _Index("ix_delivery_by_state", "", serves=True, in_flight=True, each_state=True)
+    yield _Index("ix_delivery_org", "", serves=True)
 
 
 def _said(said: Selection) -> set[str]:

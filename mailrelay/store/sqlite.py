@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, FromClause, create_engine, event
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from mailrelay import metrics
@@ -200,6 +201,13 @@ def _roll_back(connection: Connection) -> None:
     connection.rollback()
 
 
+class _Compiler(SQLiteCompiler):
+    """SQLAlchemy's, and `with_hint(table, "INDEXED BY …", "sqlite")` is written behind the table's name."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        return text
+
+
 def _engine(path: Path, *, pool_size: int) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
@@ -211,6 +219,8 @@ def _engine(path: Path, *, pool_size: int) -> Engine:
         json_deserializer=msgspec.json.decode,
         connect_args={"check_same_thread": False, "timeout": _BUSY_MILLISECONDS / 1000, "isolation_level": None},
     )
+
+    engine.dialect.statement_compiler = _Compiler
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:
