@@ -166,7 +166,7 @@ suspensions = _counter(
 )
 suspended = _gauge(
     "mailrelay_suspension_standing",
-    "Jobs and domains suspended until somebody resumes them",
+    "Jobs, domains, destinations and sources suspended until somebody resumes them",
     scope=tuple(str(one) for one in Scope),
 )
 brake_warnings = _counter(
@@ -200,6 +200,33 @@ queue_length = _gauge(
     "mailrelay_queue_deliveries", "Deliveries in flight", state=("scheduled", "held", "queued", "sending")
 )
 queue_age = _gauge("mailrelay_queue_oldest_due_seconds", "How long the oldest due delivery has been waiting")
+queue_status_age = _gauge(
+    "mailrelay_queue_status_oldest_seconds",
+    "How long the oldest due delivery of each status has been waiting",
+    status=("scheduled", "held", "queued", "deferred", "sending"),
+)
+queue_held = _gauge(
+    "mailrelay_queue_held",
+    "Deliveries that are held, by what holds them; only a person ends any but a suspension's",
+    by=("suspension", "hand", "poison", "unconfirmed"),
+)
+queue_destinations = _gauge(
+    "mailrelay_queue_destinations",
+    "Recipient domains that something waits for, and those of them whose way takes nothing now; counted up to 10,000",
+    state=("waiting", "parked"),
+)
+set_aside = _counter(
+    "mailrelay_delivery_set_aside_total",
+    "Deliveries that wait for a person: our own code failed on them, or they may have gone out already",
+    by=("poison", "unconfirmed"),
+)
+recovered = _counter(
+    "mailrelay_lease_recovered_total", "Deliveries put back into the queue because the process that had them died"
+)
+asleep = _counter(
+    "mailrelay_queue_asleep_total",
+    "Destinations that nothing would have woken for their mail; anything but an upgrade's is a fault of ours",
+)
 arrivals_waiting = _gauge("mailrelay_filing_arrivals_waiting", "Arrivals not yet filed", state=("accepted", "working"))
 arrivals_age = _gauge(
     "mailrelay_filing_oldest_waiting_seconds", "How long the oldest arrival has been waiting to be filed"

@@ -354,7 +354,7 @@ class Delivery(Section):
         description="Hold to the TLSA records of recipients' servers (DANE, RFC 7672); needs `dns.trust_ad`, and by default follows it.",
     )
     tls_timeout: Seconds = Field(30.0, description="Seconds for a TLS handshake with a next hop.")
-    connections: Annotated[int, Field(ge=1)] = Field(20, description="Connections in all.")
+    connections: Annotated[int, Field(ge=1)] = Field(100, description="Connections in all.")
     connections_per_destination: Annotated[int, Field(ge=1)] = Field(
         5, description="Connections to one MX site, for sites that shaping says nothing else of."
     )
@@ -364,7 +364,7 @@ class Delivery(Section):
     shaping: Shaping = Field(Shaping(), description="How much goes to a site at once.")
     idle: Seconds = Field(10.0, description="Seconds a connection is kept for the next message.")
     lease: Seconds = Field(
-        300.0, description="Seconds until the work of a dead process is taken up; renewed while it works."
+        15.0, description="Seconds without a sign of life until the work of a process is taken up by others."
     )
     batch: Annotated[int, Field(ge=1, le=1000)] = Field(50, description="Deliveries claimed in one transaction.")
     first_retry: Seconds = Field(300.0, description="Seconds before the second attempt.")

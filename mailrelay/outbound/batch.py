@@ -7,24 +7,40 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery as DeliverySettings
-from mailrelay.errors import Fatal, Suppressed
+from mailrelay.errors import Fatal, Suppressed, Unavailable
 from mailrelay.ids import DeliveryId
-from mailrelay.model.delivery import Delivery, DeliveryState, Outcome
+from mailrelay.model.delivery import (
+    POISON,
+    UNCONFIRMED,
+    Accepted,
+    Delivery,
+    DeliveryState,
+    Interrupted,
+    Outcome,
+    Refused,
+    Stage,
+)
+from mailrelay.model.way import Way
 from mailrelay.outbound import brake, scheduled
 from mailrelay.outbound.courier.base import OUR_FAULT, Courier, DeliveryBatch, Report
+from mailrelay.outbound.leases import Leases
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.policy import retry
 from mailrelay.outbound.settle import Settler
+from mailrelay.outbound.steady import Steady
 from mailrelay.store import queue, suppressions
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.queue import Settlement
 
+_FRAMES = 30
+_SPOKEN = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT})
 _logger = log.get()
 
 
@@ -39,32 +55,54 @@ class BatchRunner:
         settler: Settler,
         clock: Clock,
         settings: DeliverySettings,
+        *,
+        steady: Steady,
+        leases: Leases,
     ) -> None:
         self._store = store
         self._courier = courier
         self._letters = letters
         self._settler = settler
         self._clock = clock
+        self._steady = steady
+        self._leases = leases
+        self._lifetime = timedelta(seconds=settings.lifetime)
         self._schedule = retry.Schedule(
             first=timedelta(seconds=settings.first_retry), longest=timedelta(seconds=settings.longest_retry)
         )
 
-    async def run(self, destination: str, held: Sequence[Delivery]) -> None:
-        """Deliver claimed deliveries; on return each of them is settled.
+    async def run(self, way: Way, held: Sequence[Delivery], said: list[Outcome]) -> None:
+        """Deliver claimed deliveries; on return each of them is settled, and `said` is what the world answered.
 
         Raises what the store raises before anything was begun, and Fatal. Cancelled, it settles what it does not know the
         end of as cut off.
         """
-        begun, stopped = await self._store.write(_begin, held, host=destination, now=self._clock.now())
+        destination = way.site if way.relay else held[0].address.domain
+        begun, stopped = await self._store.write(_begin, held, way=way, host=destination, now=self._clock.now())
         batch = _Attempts(begun, self._clock)
         written = [self._settler.put(settlement) for settlement in stopped]
 
         def report(one: Report) -> None:
-            written.append(self._settler.put(self._settlement(batch.ended(one.delivery), one)))
+            trace = self._letters.trace_of(one.delivery)
+            dotted = one.delivery in batch.dotted
+            if not trace and one.outcome is not OUR_FAULT:
+                said.append(one.outcome)
+            written.append(self._settler.put(self._settlement(batch.ended(one.delivery), one, trace, dotted=dotted)))
 
-        def end(outcome: Outcome) -> None:
+        def end(outcome: Outcome, *, trace: str = "") -> None:
             for one in batch.open:
-                report(Report(delivery=one.id, outcome=outcome, host=destination, tls=None))
+                settlement = self._settlement(
+                    one,
+                    Report(delivery=one.id, outcome=_as_known(outcome, one, batch.dotted), host=destination, tls=None),
+                    trace,
+                    dotted=one.id in batch.dotted,
+                )
+                batch.ended(one.id)
+                written.append(self._settler.put(settlement))
+
+        async def before_dot(ids: Sequence[DeliveryId]) -> None:
+            await self._before_dot([one for one in batch.open if one.id in ids])
+            batch.dotted.update(ids)
 
         try:
             if begun:
@@ -83,8 +121,8 @@ class BatchRunner:
                         parcels=parcels,
                         letters=self._letters,
                         report=report,
-                        way=await self._courier.way(begun[0]),
-                        before_dot=_before_dot,
+                        way=way,
+                        before_dot=before_dot,
                     )
                 )
         except asyncio.CancelledError:
@@ -92,29 +130,70 @@ class BatchRunner:
             raise
         except Fatal:
             raise
+        except (queue.LeaseLost, Unavailable, OSError) as error:  # no mail is to blame
+            _logger.warning("attempt.stopped", destination=destination, reason=str(error))
         except Exception:
             metrics.delivery_errors.inc()
             _logger.exception("attempt.failed", destination=destination, deliveries=[one.id for one in batch.open])
+            end(OUR_FAULT, trace=traceback.format_exc(limit=-_FRAMES))
         finally:
             end(OUR_FAULT)
             await asyncio.gather(*written)
 
-    def _settlement(self, held: Delivery, report: Report) -> Settlement:
+    async def echo(self, way: Way, held: Sequence[Delivery], outcome: Outcome) -> None:
+        """Settle claimed deliveries with what an attempt on this way would meet with, as one has for all (N14).
+
+        Raises what the store raises before anything was begun, and Fatal.
+        """
+        begun, stopped = await self._store.write(_begin, held, way=way, host=way.site, now=self._clock.now())
+        settlements = [
+            *stopped,
+            *(
+                self._settlement(one, Report(delivery=one.id, outcome=outcome, host=way.site, tls=None), "")
+                for one in begun
+            ),
+        ]
+        await asyncio.gather(*(self._settler.put(one) for one in settlements))
+
+    async def _before_dot(self, held: Sequence[Delivery]) -> None:
+        """See `DeliveryBatch.before_dot`. Raises LeaseLost when somebody may have taken us for dead, and has taken these over."""
+        jobs = [one for one in held if one.job]
+        if jobs:
+            await self._store.write(queue.dot, jobs)
+        if not self._leases.sure and (lost := await self._store.write(queue.lost, held)):
+            raise queue.LeaseLost(", ".join(lost))
+
+    def _settlement(self, held: Delivery, report: Report, trace: str, *, dotted: bool = False) -> Settlement:
+        now = self._steady.now()
+        expires_at = self._steady.expires(held.expires_at, lifetime=self._lifetime)
         following = retry.after(
             report.outcome,
             attempts=held.attempts,
-            expires_at=held.expires_at,
-            now=self._clock.now(),
+            expires_at=expires_at,
+            now=now,
             schedule=self._schedule,
             jitter=random.uniform(-1, 1),  # noqa: S311 (jitter)
         )
+        again = isinstance(following, retry.Again)
+        faults = held.faults + 1 if trace else 0 if _was_prepared(report.outcome) else held.faults
+        held_by = ""
+        if again and held.job and dotted and _may_be_taken(report.outcome):
+            held_by = UNCONFIRMED
+        elif again and trace and faults >= queue.MOST_FAULTS:
+            held_by = POISON
+        state = DeliveryState.HELD if held_by else DeliveryState.QUEUED
         return Settlement(
             held=held,
-            state=DeliveryState.QUEUED if isinstance(following, retry.Again) else following.state,
+            state=following.state if isinstance(following, retry.Ended) else state,
             outcome=report.outcome,
             host=report.host,
             tls=report.tls,
             due_at=following.due_at if isinstance(following, retry.Again) else None,
+            held_by=held_by,
+            faults=faults,
+            trace=trace or held.trace,
+            expires_at=None if expires_at == held.expires_at else expires_at,
+            relayed=report.relayed,
         )
 
 
@@ -125,6 +204,8 @@ class _Attempts:
         self._open = {one.id: one for one in begun}
         self._clock = clock
         self._since = clock.monotonic()
+        self.dotted: set[DeliveryId] = set()
+        """Those whose final dot went out, or was about to."""
 
     @property
     def open(self) -> tuple[Delivery, ...]:
@@ -139,11 +220,31 @@ class _Attempts:
         return self._open.pop(id_)
 
 
-async def _before_dot(_: Sequence[DeliveryId]) -> None:
-    """Nothing is written down yet."""
+def _as_known(outcome: Outcome, one: Delivery, dotted: Collection[DeliveryId]) -> Outcome:
+    """What a batch that was cut off means for one: it may have been taken, unless we know that its dot had not gone out.
+
+    Whatever cut off mass mail behind its dot, it is not sent again by itself.
+    """
+    if one.id in dotted:
+        return queue.CUT_OFF
+    return queue.CUT_SHORT if outcome is queue.CUT_OFF and one.job else outcome
 
 
-def _begin(tx: Tx, held: Sequence[Delivery], *, host: str, now: datetime) -> tuple[list[Delivery], list[Settlement]]:
+def _may_be_taken(outcome: Outcome) -> bool:
+    """Whether nobody has said what became of the mail after its final dot."""
+    return isinstance(outcome, Interrupted) and outcome.stage is Stage.DOT
+
+
+def _was_prepared(outcome: Outcome) -> bool:
+    """Whether the mail was made ready for it, so that what failed in that before is no matter any more."""
+    if isinstance(outcome, Refused) and outcome.by_us:
+        return False
+    return isinstance(outcome, Accepted) or outcome.stage in _SPOKEN
+
+
+def _begin(
+    tx: Tx, held: Sequence[Delivery], *, way: Way, host: str, now: datetime
+) -> tuple[list[Delivery], list[Settlement]]:
     """Write attempts down for all but those suppressed since they were queued, which end (O10, Q06), and those now held."""
     reasons: dict[tuple[str, str], str] = {}
     for org in {one.org for one in held}:
@@ -158,9 +259,10 @@ def _begin(tx: Tx, held: Sequence[Delivery], *, host: str, now: datetime) -> tup
     gone = {settlement.held.id for settlement in stopped}
     left = [one for one in held if one.id not in gone]
     # O17, O18: what came after its job or domain was suspended waits with the rest of it.
-    by = brake.suspended_by(tx, left)
+    by = brake.suspended_by(tx, left, way=way)
     queue.hold(tx, [(one, str(by[one.id])) for one in left if one.id in by], at=now)
     left = [one for one in left if one.id not in by]
     # I25: what was scheduled for somebody who is away waits until they are back.
     parked = {one.id for one in scheduled.park_absent(tx, left, now)}
-    return queue.begin_attempts(tx, [one for one in left if one.id not in parked], host=host, at=now), stopped
+    left = [one for one in left if one.id not in parked]
+    return queue.begin_attempts(tx, left, host=host, source=way.source, at=now), stopped

@@ -49,10 +49,9 @@ def settle(
     kept = [one for one in meant if one.outcome is not None and one.held.id not in lost]
     counted = [(one.held, counts(one)) for one in kept]
     brake.count(tx, counted, at=at)
-    if relayed:
-        for one in kept:
-            if isinstance(one.outcome, Accepted):
-                deliveries.note_relay_ids(tx, one.held, relay_ids(one.outcome.reply.text))
+    for one in kept:
+        if (relayed or one.relayed) and isinstance(one.outcome, Accepted):
+            deliveries.note_relay_ids(tx, one.held, relay_ids(one.outcome.reply.text))
     answers = [told for one in kept if (told := answer(one, relayed=relayed)) is not None]
     _act(tx, [(one, one.delivery.state is not DeliveryState.QUEUED) for one in answers], at=at, levels=brakes)
     brake.judge(tx, [one for one, number in counted if number.bounced], by=None, at=at, levels=brakes)

@@ -1,32 +1,50 @@
-"""Claims due deliveries and runs them in batches by destination, each with its share of the connections (O11).
+"""Claims due deliveries, a few of each destination, and runs them in chunks by their way, as the shaper allows (O11, N12, N14).
 
-Whatever our own code raises ends as a deferral, a log line and a kept delivery, never as silence.
+A claimed chunk is asked for its way (which may take as long as DNS does, while others are claimed), waits in the way's short line, and
+goes when the shaper lets it; what there is no room for is given back and its destination parked. So one slow or dead destination
+delays nobody else. Whatever our own code raises ends as a deferral, a log line and a kept delivery, never as silence.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
+from typing import Any
 
-from mailrelay import log
+from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import BrakeLevels, Route
 from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.errors import Fatal, Unavailable
 from mailrelay.ids import DeliveryId, NodeId
-from mailrelay.model.delivery import Delivery
+from mailrelay.model.delivery import Delivery, Outcome
+from mailrelay.model.way import Way
+from mailrelay.outbound.backlog import Backlog
 from mailrelay.outbound.batch import BatchRunner
 from mailrelay.outbound.courier.base import Courier
+from mailrelay.outbound.leases import Leases
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.settle import Settler
+from mailrelay.outbound.shaper import Shaper, Wait
+from mailrelay.outbound.steady import Steady
 from mailrelay.service import Stopping
-from mailrelay.store import queue
+from mailrelay.store import destinations, queue
 from mailrelay.store.base import Bell, Store
 
 CHUNK = 10
 """Deliveries that one connection carries before another destination gets its turn."""
+_MOST_RESOLVING = 200
+"""Chunks whose way is being looked up; they take no connection."""
+_MOST_SUSPECTS = 20
+_SHORT = 5.0
+"""Seconds of a pause that claimed deliveries wait for; for a longer one they are given back."""
+_ROOM_PARKED = 30.0
+"""Seconds after which a destination is looked at again for which its way had no room, should nobody have come for it before."""
+_SUSPECT_PAUSE = timedelta(minutes=1)
+_SWEEP = 3600.0
+_SWEEP_PAUSE = 0.05
 _LAST_WAIT = 5.0
 """Seconds for cancelled deliveries to write down what they know."""
 _logger = log.get()
@@ -48,6 +66,7 @@ class Dispatcher:
         node: NodeId,
         stopping: Stopping,
         brakes: BrakeLevels,
+        shaper: Shaper | None = None,
         poll: float = 1.0,
     ) -> None:
         """`node` names this process in leases: no other process that lives has this name. `poll` seconds between looks."""
@@ -66,113 +85,252 @@ class Dispatcher:
             delay_after=timedelta(seconds=settings.delay_notice),
             relayed=settings.route is Route.SMART_HOST,
         )
-        self._batches = BatchRunner(store, courier, letters, self._settler, clock, settings)
+        self._steady = Steady(clock)
+        self._leases = Leases(store, clock, node=node, span=settings.lease)
+        self._shaper = shaper or Shaper(settings, clock)
+        self._batches = BatchRunner(
+            store, courier, letters, self._settler, clock, settings, steady=self._steady, leases=self._leases
+        )
         self._held: dict[DeliveryId, Delivery] = {}
-        self._leased_until = clock.now()
-        """Before it no lease of ours runs out. After it we must not claim, or we would take our own work again (Q01)."""
-        self._backlog: dict[str, deque[Delivery]] = {}
-        """Claimed, and waiting for a connection to their destination."""
-        self._lanes: defaultdict[str, int] = defaultdict(int)
+        self._most_held = settings.connections * CHUNK * 2
+        self._resolving: dict[str, list[Delivery]] = {}
+        """Chunks that are being asked for their way, by destination."""
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._backlog = Backlog()
+        self._suspects: deque[Delivery] = deque()
+        """Deliveries that our own code failed on: one at a time, alone, so that it is known which one it is (Q03)."""
+        self._suspect: asyncio.Task[None] | None = None
+        self._running = 0
+        """Chunks that have a connection, or are about to."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sweep_now = asyncio.Event()
         self._fatal: Fatal | None = None
 
     async def run(self) -> None:
         """Work until stopping is set, then finish what is under way. Raises Fatal."""
-        await self._store.write(queue.recover, self._node, now=self._clock.now())
-        heartbeat = asyncio.create_task(self._keep_leases(), name="dispatcher-heartbeat")
+        await self._leases.begin()
+        background = [
+            asyncio.create_task(self._keep_leases(), name="dispatcher-heartbeat"),
+            asyncio.create_task(self._keep_sweeping(), name="dispatcher-sweep"),
+        ]
         try:
             while not self._stopping.is_set():
                 if not await self._claim():
                     await self._wait()
                 if self._fatal is not None:
                     raise self._fatal
-            await self._give_back(self._take_backlog())
+            for lookup in self._lookups:
+                lookup.cancel()
+            await self._give_back(self._unbegun())
             while self._tasks:
                 await asyncio.wait(set(self._tasks))
+            await self._give_back(self._unbegun())
         finally:
-            heartbeat.cancel()
-            for task in self._tasks:
+            for task in (*background, *self._tasks):
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(set(self._tasks), timeout=_LAST_WAIT)
             await self._settler.close()
             for task in self._tasks:  # the store takes no outcome: their attempts are found cut off at the next start
                 task.cancel()
-            await asyncio.gather(heartbeat, *self._tasks, return_exceptions=True)
-            self._backlog.clear()  # what is in it is recovered at the next start
+            await asyncio.gather(*background, *self._tasks, return_exceptions=True)
+            self._unbegun()  # it is put back at the next start
             self._held.clear()
             await self._courier.close()
+        await self._leave()
 
     # --- claiming ---
 
     async def _claim(self) -> bool:
         """Take what is due and start on it; whether there may be more to take at once."""
-        self._start_backlog()
-        room = min(self._settings.batch, self._settings.connections * CHUNK - len(self._held))
+        self._start_ready()
+        try:
+            if not self._leases.sure:
+                await self._beat()  # others may have taken us for dead
+        except Unavailable as error:
+            _logger.warning("claim.failed", reason=str(error))
+            return False
+        claimed = 0
+        if names := self._backlog.hungry(most=5):
+            claimed += await self._take(limit=10 * len(names), only=names)
+        if len(self._resolving) < _MOST_RESOLVING:
+            claimed += await self._take(limit=self._settings.batch, skip=tuple(self._resolving))
+        return claimed > 0
+
+    async def _take(self, *, limit: int, skip: Sequence[str] = (), only: Sequence[str] = ()) -> int:
+        room = min(limit, self._most_held - len(self._held))
         if room <= 0:
-            return False
-        if self._held and self._clock.now() >= self._leased_until and not await self._renew():
-            return False
-        busy = {destination for destination, running in self._lanes.items() if running >= self._limit}
-        now = self._clock.now()
+            return 0
         try:
             claimed = await self._store.write(
                 queue.claim,
                 node=self._node,
-                now=now,
+                now=self._steady.now(),
                 lease=self._lease,
                 limit=room,
-                skip=busy | self._backlog.keys(),
+                chunk=CHUNK,
+                skip=skip,
+                only=only,
             )
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
-            return False
-        if not self._held:
-            self._leased_until = now + self._lease
-        for one in _by_submission(claimed):
+            return 0
+        by_name: dict[str, list[Delivery]] = {}
+        for one in claimed:
             self._held[one.id] = one
-            self._backlog.setdefault(self._courier.destination(one), deque()).append(one)
-        self._start_backlog()
-        return len(claimed) == room
+            if one.faults:
+                self._suspects.append(one)
+            else:
+                by_name.setdefault(one.address.domain, []).append(one)
+        for name, chunk in by_name.items():
+            self._resolving.setdefault(name, []).extend(chunk)
+            more = bool(only) and len(chunk) >= CHUNK
+            self._lookups.add(self._spawn(self._resolve(name, chunk, more=more), f"find the way to {name}"))
+        await self._start_suspects()
+        return len(claimed)
 
-    @property
-    def _limit(self) -> int:
-        return self._settings.connections_per_destination
+    async def _resolve(self, name: str, chunk: list[Delivery], *, more: bool) -> None:
+        """Put a claimed chunk into the lines of its ways; what has no room goes back. `more`: the destination has more."""
+        lines: dict[Way, list[Delivery]] = {}
+        try:
+            for one in chunk:
+                lines.setdefault(await self._way(one), []).append(one)
+        except Unavailable as error:
+            _logger.warning("claim.failed", reason=str(error))
+            await self._give_back(chunk)
+            return
+        finally:
+            left = [one for one in self._resolving.pop(name, ()) if one not in chunk]
+            if left:
+                self._resolving[name] = left
+        for way, claimed in lines.items():
+            over = self._backlog.put(way, claimed)
+            if over:
+                await self._park(way, over, _ROOM_PARKED, f"there is no room on the way to {way}", again=True)
+            elif more:
+                self._backlog.note(way, [name])
 
-    def _start_backlog(self) -> None:
-        for destination, waiting in list(self._backlog.items()):
-            while waiting and self._has_room(destination):
-                self._start(destination, [waiting.popleft() for _ in range(min(CHUNK, len(waiting)))])
-            if not waiting:
-                del self._backlog[destination]
+    async def _way(self, one: Delivery) -> Way:
+        try:
+            return await self._courier.way(one)
+        except (Fatal, Unavailable):
+            raise
+        except Exception:
+            # The attempt will meet with it too, and is written down.
+            _logger.exception("attempt.failed", deliveries=[one.id])
+            return Way(one.address.domain)
 
-    def _has_room(self, destination: str) -> bool:
-        return self._lanes.get(destination, 0) < self._limit and len(self._tasks) < self._settings.connections
+    def _start_ready(self) -> None:
+        """Start what the shaper lets go."""
+        if self._stopping.is_set():
+            return
+        now = self._clock.monotonic()
+        for way in self._backlog.ready(now):
+            while self._running < self._settings.connections:
+                asked = self._shaper.ask(way)
+                if isinstance(asked, Wait):
+                    self._wait_for(way, asked, now)
+                    break
+                chunk = self._backlog.take(way, min(CHUNK, asked.messages))
+                self._running += 1
+                self._spawn(self._deliver(way, chunk), f"deliver to {way}")
+                if way not in self._backlog:
+                    break
 
-    def _start(self, destination: str, chunk: list[Delivery]) -> None:
-        self._lanes[destination] += 1
-        task = asyncio.create_task(self._deliver(destination, chunk), name=f"deliver to {destination}")
+    def _wait_for(self, way: Way, asked: Wait, now: float) -> None:
+        """What waits for a way that takes nothing now: it stays for a moment, is settled with what one met for all, or goes back."""
+        if asked.outcome is not None:
+            waiting = self._backlog.empty(way)
+            self._spawn(self._echo(way, waiting, asked.outcome), f"settle for {way}")
+        elif asked.room:
+            return
+        elif asked.seconds <= _SHORT:
+            self._backlog.pause(way, now + asked.seconds)
+        else:
+            waiting = self._backlog.empty(way)
+            self._spawn(self._park(way, waiting, asked.seconds, asked.because), f"park {way}")
+
+    async def _deliver(self, way: Way, chunk: list[Delivery]) -> None:
+        said: list[Outcome] = []
+        try:
+            await self._batches.run(way, chunk, said)
+        except Unavailable as error:  # before anything was begun
+            _logger.warning("claim.failed", reason=str(error))
+            await self._give_back(chunk)
+        finally:
+            self._running -= 1
+            self._shaper.ended(way, said)
+            self._done_with(chunk)
+
+    async def _echo(self, way: Way, waiting: list[Delivery], outcome: Outcome) -> None:
+        """Nobody is there, which one connection found out for all: what waits is put off with its answer, many at a time."""
+        try:
+            await self._batches.echo(way, waiting, outcome)
+        except Unavailable as error:
+            _logger.warning("claim.failed", reason=str(error))
+            await self._give_back(waiting)
+        finally:
+            self._done_with(waiting)
+
+    def _done_with(self, chunk: Sequence[Delivery]) -> None:
+        for one in chunk:
+            self._held.pop(one.id, None)
+
+    # --- suspects ---
+
+    async def _start_suspects(self) -> None:
+        over = [self._suspects.pop() for _ in range(len(self._suspects) - _MOST_SUSPECTS)]
+        await self._give_back(over, after=_SUSPECT_PAUSE)
+        if self._suspects and (self._suspect is None or self._suspect.done()):
+            self._suspect = self._spawn(self._try_suspects(), "deliver what may be poison")
+
+    async def _try_suspects(self) -> None:
+        while self._suspects:
+            await self._try_suspect(self._suspects.popleft())
+
+    async def _try_suspect(self, one: Delivery) -> None:
+        way = await self._way(one)
+        asked = self._shaper.ask(way)
+        if not isinstance(asked, Wait):
+            self._running += 1
+            await self._deliver(way, [one])
+        elif asked.outcome is not None:
+            await self._echo(way, [one], asked.outcome)
+        else:
+            await self._give_back([one], after=timedelta(seconds=max(_SHORT, asked.seconds)))
+
+    def _unbegun(self) -> list[Delivery]:
+        """Take all that was claimed and that no attempt was begun for."""
+        taken = [*self._backlog.clear(), *self._suspects, *(one for chunk in self._resolving.values() for one in chunk)]
+        self._suspects.clear()
+        self._resolving.clear()
+        return taken
+
+    # --- tasks ---
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            self._lanes[destination] -= 1
-            if not self._lanes[destination]:
-                del self._lanes[destination]
-            for one in chunk:
-                self._held.pop(one.id, None)
+            self._lookups.discard(task)
             error = None if task.cancelled() else task.exception()
             if isinstance(error, Fatal):
                 self._fatal = error
             elif error is not None:
-                _logger.error("attempt.failed", destination=destination, exc_info=error)
+                _logger.error("attempt.failed", task=task.get_name(), exc_info=error)
             self._store.bells.ring({Bell.QUEUE})  # there is room again
 
         task.add_done_callback(ended)
+        return task
 
     async def _wait(self) -> None:
         """Until the bell rings, a stop is asked for, or it is time to look again."""
-        heard = asyncio.ensure_future(self._store.bells.heard(Bell.QUEUE, timeout=self._poll))
+        pause = self._poll
+        if (start := self._backlog.next_start()) is not None:
+            pause = min(pause, max(0.01, start - self._clock.monotonic()))
+        heard = asyncio.ensure_future(self._store.bells.heard(Bell.QUEUE, timeout=pause))
         stop = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({heard, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -181,62 +339,115 @@ class Dispatcher:
             stop.cancel()
             await asyncio.gather(heard, stop, return_exceptions=True)
 
-    async def _deliver(self, destination: str, chunk: list[Delivery]) -> None:
-        try:
-            await self._batches.run(destination, chunk)
-        except Unavailable as error:  # before anything was begun
-            _logger.warning("claim.failed", reason=str(error))
-            await self._give_back(chunk)
-
     # --- leases ---
 
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self._settings.lease / 3)
             try:
-                await self._renew()
+                await self._beat()
             except Fatal as error:
                 self._fatal = error
                 self._store.bells.ring({Bell.QUEUE})
                 return
+            except Unavailable as error:
+                _logger.warning("claim.failed", reason=str(error))
             except Exception:
                 _logger.exception("claim.failed", deliveries=len(self._held))
 
-    async def _renew(self) -> bool:
-        """Keep all that we hold; False when the store is away. Raises what else the store raises."""
-        held = list(self._held.values())
-        until = self._clock.now() + self._lease
-        if held:
-            try:
-                lost = await self._store.write(queue.renew, held, until=until)
-            except Unavailable as error:
-                _logger.warning("claim.failed", reason=str(error))
-                return False
-            for id_ in lost:
-                if id_ in self._held:
-                    _logger.warning("lease.lost", delivery=id_)
-        self._leased_until = until
-        return True
+    async def _beat(self) -> None:
+        """Give a sign of life, look after the others' and at the clock."""
+        was_sure = self._leases.sure
+        await self._leases.beat()
+        if not was_sure:
+            self._forget(await self._store.write(queue.lost, list(self._held.values())))
+            self._store.bells.ring({Bell.QUEUE})
+        await self._leases.watch()
+        step = self._steady.look()
+        if step:
+            _logger.warning("clock.stepped", seconds=step.total_seconds())
+            self._sweep_now.set()
 
-    def _take_backlog(self) -> list[Delivery]:
-        waiting = [one for deliveries in self._backlog.values() for one in deliveries]
-        self._backlog.clear()
-        return waiting
+    def _forget(self, lost: Sequence[DeliveryId]) -> None:
+        for id_ in lost:
+            if self._held.pop(id_, None) is not None:
+                _logger.warning("lease.lost", delivery=id_)
 
-    async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
-        """Let others have them now. When even that fails, their leases run out."""
+    async def _leave(self) -> None:
+        try:
+            await self._leases.end()
+        except Unavailable as error:
+            _logger.warning("claim.failed", reason=str(error))
+
+    # --- what goes back into the queue ---
+
+    async def _give_back(self, deliveries: Sequence[Delivery], *, after: timedelta | None = None) -> None:
+        """Let others have them now, or `after` a while. When even that fails, they are put back at the next start."""
+        if not deliveries:
+            return
+        until = None if after is None else self._steady.now() + after
+        try:
+            await self._store.write(queue.release, deliveries, until=until)
+        except Unavailable as error:
+            _logger.warning("claim.failed", reason=str(error))
         for one in deliveries:
             self._held.pop(one.id, None)
-        if deliveries:
+
+    async def _park(
+        self, way: Way, deliveries: Sequence[Delivery], seconds: float, because: str, *, again: bool = False
+    ) -> None:
+        """Give back, and let nobody look at their destinations for so long; `again`: but we, once there is room on the way."""
+        names = {one.address.domain for one in deliveries}
+        until = self._steady.now() + timedelta(seconds=seconds)
+        try:
+            await self._store.write(queue.park, deliveries, until=until, site=way.site, because=because)
+        except Unavailable as error:
+            _logger.warning("claim.failed", reason=str(error))
+        for one in deliveries:
+            self._held.pop(one.id, None)
+        if again:
+            self._backlog.note(way, names)
+
+    async def _keep_sweeping(self) -> None:
+        """Look through all that waits at the start, when the clock was set, and now and then, for what nobody would find."""
+        first = True
+        while True:
             try:
-                await self._store.write(queue.release, deliveries)
+                await self._sweep(first=first)
+                first = False
             except Unavailable as error:
                 _logger.warning("claim.failed", reason=str(error))
+            except Exception as error:
+                if isinstance(error, Fatal):
+                    self._fatal = error
+                    return
+                _logger.exception("claim.failed")
+            self._sweep_now.clear()
+            try:
+                async with asyncio.timeout(_SWEEP):
+                    await self._sweep_now.wait()
+            except TimeoutError:
+                pass
 
+    async def _sweep(self, *, first: bool) -> None:
+        after: str | None = ""
+        longest = timedelta(seconds=self._settings.longest_retry * 1.2)
+        while after is not None:
+            began = self._clock.monotonic()
+            found = await self._store.read(destinations.look, after=after, now=self._steady.now(), longest=longest)
+            if found.wrong:
+                asleep, late = await self._store.write(
+                    destinations.mend, found.wrong, now=self._steady.now(), longest=longest
+                )
+                self._tell_of(asleep, late, first=first)
+            after = found.last
+            await asyncio.sleep(max(_SWEEP_PAUSE, 3 * (self._clock.monotonic() - began)))
 
-def _by_submission(claimed: Sequence[Delivery]) -> list[Delivery]:
-    """Those of one submission beside each other, so that they share their preparation; else longest due first."""
-    groups: dict[str, list[Delivery]] = {}
-    for one in claimed:
-        groups.setdefault(one.queue_id, []).append(one)
-    return [one for group in groups.values() for one in group]
+    def _tell_of(self, asleep: int, late: int, *, first: bool) -> None:
+        if late:
+            _logger.warning("queue.late", deliveries=late)
+        if asleep:
+            metrics.asleep.inc(asleep)
+            if not first:  # what an earlier release left is no fault
+                _logger.error("queue.asleep", destinations=asleep)
+        self._store.bells.ring({Bell.QUEUE})

@@ -12,7 +12,7 @@ from mailrelay.clock import Clock
 from mailrelay.config.schema import BrakeLevels
 from mailrelay.errors import Fatal, Unavailable
 from mailrelay.ids import DeliveryId
-from mailrelay.model.delivery import Accepted, Deferred, DeliveryState, Interrupted, Outcome, Refused
+from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES, Accepted, Deferred, Interrupted, Outcome, Refused
 from mailrelay.outbound import consequences
 from mailrelay.store import queue
 from mailrelay.store.base import Store
@@ -139,13 +139,16 @@ def _tell(settlement: Settlement, *, lost: bool) -> None:
         return
     if outcome is not None:
         metrics.attempts.labels(_LABELS[type(outcome)]).inc()
-    waits = settlement.state is DeliveryState.QUEUED
+    waits = settlement.state in IN_FLIGHT_DELIVERIES
     if not waits:
         metrics.delivery_ends.labels(str(settlement.state)).inc()
-    event = f"delivery.{settlement.state}"
-    if waits:
+    event, say = f"delivery.{settlement.state}", _logger.info
+    if settlement.held_by in queue.WHY:
+        metrics.set_aside.labels(settlement.held_by).inc()
+        event, say = "delivery.held", _logger.error
+    elif waits:
         event = "delivery.interrupted" if isinstance(outcome, Interrupted) else "delivery.deferred"
-    _logger.info(
+    say(
         event,
         org=held.org,
         queue_id=held.queue_id,
@@ -155,4 +158,5 @@ def _tell(settlement: Settlement, *, lost: bool) -> None:
         host=settlement.host,
         attempt=held.attempts,
         reply=settlement.last_reply,
+        **({"held_by": settlement.held_by} if settlement.held_by else {}),
     )

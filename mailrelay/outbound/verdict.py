@@ -58,7 +58,7 @@ def judged(one: Settlement, *, relayed: bool = False) -> Settlement:
             verdict = _NOTHING_CAME
         case _:
             return one
-    if relayed and not _reached(one.outcome):
+    if (relayed or one.relayed) and not _reached(one.outcome):
         verdict = replace(verdict, hard=False, fault=Fault.SENDER)
     if one.state is DeliveryState.EXPIRED and verdict.category is Category.UNKNOWN:
         verdict = replace(verdict, category=Category.TIMEOUT)
@@ -79,7 +79,7 @@ def answer(one: Settlement, *, relayed: bool = False) -> Answered | None:
     """What a judged settlement tells of its delivery; None for a success, and where nobody but ourselves is to blame."""
     if (
         one.outcome == OUR_FAULT
-        or (relayed and not _reached(one.outcome))
+        or ((relayed or one.relayed) and not _reached(one.outcome))
         or one.category is None
         or one.fault is None
         or one.outcome is None

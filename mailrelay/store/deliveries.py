@@ -12,7 +12,10 @@ from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
 from mailrelay.ids import DeliveryId, Digest, MessageId, NodeId, OrgId, QueueId, UserId
 from mailrelay.model.delivery import (
+    HELD_BY_HAND,
     IN_FLIGHT_DELIVERIES,
+    POISON,
+    UNCONFIRMED,
     Attempt,
     Delivery,
     DeliveryState,
@@ -40,7 +43,13 @@ _STATUS = case(
     else_=delivery.c.state,
 )
 """`Delivery.status`, for the database."""
+_FLYING_STATUS = case(
+    (and_(delivery.c.state == DeliveryState.QUEUED, delivery.c.attempts > 0), DeliveryStatus.DEFERRED),
+    else_=delivery.c.state,
+)
+"""… of what is in flight: an index has all that it needs."""
 _ANSWERED = sorted({DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
+_ASIDE = frozenset({HELD_BY_HAND, POISON, UNCONFIRMED})
 _IN_FLIGHT = frozenset(map(str, IN_FLIGHT_DELIVERIES))
 _OF_A_JOB = text("job <> ''")  # what the index over jobs is taken for
 _HELD = text("state = 'held'")
@@ -327,7 +336,11 @@ def status_counts(tx: Tx) -> tuple[StatusCount, ...]:
     found = {
         row.status: (row.number, row.oldest)
         for row in tx.execute(
-            select(_STATUS.label("status"), func.count().label("number"), func.min(delivery.c.due_at).label("oldest"))
+            select(
+                _FLYING_STATUS.label("status"),
+                func.count().label("number"),
+                func.min(delivery.c.due_at).label("oldest"),
+            )
             .where(DELIVERIES_IN_FLIGHT)
             .group_by("status")
         )
@@ -338,6 +351,13 @@ def status_counts(tx: Tx) -> tuple[StatusCount, ...]:
         if status is DeliveryStatus.DEFERRED or status in _IN_FLIGHT
         for number, oldest in [found.get(status, (0, None))]
     )
+
+
+def held_counts(tx: Tx) -> dict[str, int]:
+    """How many deliveries are held in the whole installation, by hand, as poison, unconfirmed, or by a suspension (`suspension`)."""
+    by = case((delivery.c.held_by.in_(sorted(_ASIDE)), delivery.c.held_by), else_="suspension")
+    found = tx.execute(select(by.label("by"), func.count().label("number")).where(_HELD).group_by("by"))
+    return dict.fromkeys(("suspension", *sorted(_ASIDE)), 0) | {row.by: int(row.number) for row in found}
 
 
 def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId]) -> dict[MessageId, MessageStatus]:

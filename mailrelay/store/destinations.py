@@ -7,15 +7,17 @@ with a thousand and a million deliveries, and no destination delays another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, Row, case
+from sqlalchemy import Executable, Row, bindparam, case, func, select, update
 
-from mailrelay.clock import to_micros
+from mailrelay.clock import from_micros, to_micros
+from mailrelay.model.delivery import DeliveryState
 from mailrelay.store.base import InsertInto, Tx, for_both
-from mailrelay.store.tables import destination
+from mailrelay.store.tables import DELIVERIES_WAITING, delivery, destination
 
 
 def wake(tx: Tx, due: Mapping[str, datetime]) -> None:
@@ -50,3 +52,133 @@ def _upsert(insert: InsertInto) -> Executable:
 
 
 _WAKE = for_both(_upsert)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A recipient domain that has something waiting, or had a moment ago."""
+
+    name: str
+    site: str
+    wake_at: datetime
+    parked_until: datetime | None
+    because: str
+
+
+def get(tx: Tx, name: str) -> Destination | None:
+    """How a recipient domain stands in the queue; None when nothing waits for it."""
+    row = tx.execute(select(destination).where(destination.c.name == name)).first()
+    if row is None:
+        return None
+    return Destination(
+        name=row.name,
+        site=row.site,
+        wake_at=from_micros(row.wake_at),
+        parked_until=from_micros(row.parked_until) if row.parked_until else None,
+        because=row.because,
+    )
+
+
+def park(tx: Tx, names: Collection[str], *, until: datetime, site: str, because: str) -> None:
+    """Look at these destinations at `until` and no sooner, whatever wakes them: their way takes nothing before.
+
+    A claim that names them takes from them all the same.
+    """
+    at = to_micros(until)
+    tx.execute(
+        _PARK[tx.dialect],
+        [{"name": name, "site": site, "wake_at": at, "parked_until": at, "because": because} for name in sorted(names)],
+    )
+
+
+def _park(insert: InsertInto) -> Executable:
+    row = insert(destination)
+    said = {name: row.excluded[name] for name in ("site", "wake_at", "parked_until", "because")}
+    return row.on_conflict_do_update(index_elements=["name"], set_=said)
+
+
+_PARK = for_both(_park)
+
+
+def count(tx: Tx, *, now: datetime, limit: int = 10_000) -> tuple[int, int]:
+    """How many destinations have something waiting, and how many of them are parked; counted up to `limit`."""
+    rows = select(destination.c.parked_until).where(destination.c.wake_at >= 0)
+    first = rows.order_by(destination.c.wake_at).limit(limit).subquery()
+    parked = func.sum(case((first.c.parked_until > to_micros(now), 1), else_=0))
+    row = tx.execute(select(func.count(), func.coalesce(parked, 0)).select_from(first)).one()
+    return int(row[0]), int(row[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A step of `look`: the destination that it came to, None at the end, and those where something is wrong."""
+
+    last: str | None
+    wrong: tuple[str, ...]
+
+
+def look(tx: Tx, *, after: str, now: datetime, longest: timedelta, limit: int = 200) -> Looked:
+    """Look through the destinations of what waits, `limit` of them behind `after`, for what should never be; `mend` it.
+
+    That is one without a row, or that sleeps past its mail; and no retry is further away than `longest`: a delivery that is has its
+    time from a clock that has gone back since (Q01).
+    """
+    last, wrong = after, []
+    for _ in range(limit):
+        name = tx.execute(_NEXT_NAME, {"b_after": last}).scalar()
+        if name is None:
+            return Looked(None, tuple(wrong))
+        last = name
+        if _is_asleep(tx, name, now + longest) or _late(tx, name, now + longest):
+            wrong.append(name)
+    return Looked(last, tuple(wrong))
+
+
+def mend(tx: Tx, names: Collection[str], *, now: datetime, longest: timedelta) -> tuple[int, int]:
+    """Wake destinations that sleep past their mail, and make due what is due absurdly late; how many of either there were."""
+    asleep, late = 0, 0
+    for name in sorted(names):
+        stuck = _late(tx, name, now + longest, limit=10_000)
+        if stuck:
+            tx.execute(update(delivery).where(delivery.c.id.in_(stuck)).values(due_at=to_micros(now)))
+            late += len(stuck)
+        if _is_asleep(tx, name, now + longest):
+            asleep += not stuck
+            due = tx.execute(_EARLIEST, {"b_name": name}).scalar_one()
+            if due is not None:
+                tx.execute(update(destination).where(destination.c.name == name).values(parked_until=0))
+                wake(tx, {name: from_micros(due)})
+    return asleep, late
+
+
+def _is_asleep(tx: Tx, name: str, furthest: datetime) -> bool:
+    due = tx.execute(_EARLIEST, {"b_name": name}).scalar()
+    if due is None:
+        return False
+    row = tx.execute(select(destination).where(destination.c.name == name)).first()
+    if row is None:
+        return True
+    return row.parked_until > to_micros(furthest) or row.wake_at > max(due, row.parked_until)
+
+
+def _late(tx: Tx, name: str, furthest: datetime, *, limit: int = 1) -> Sequence[str]:
+    return tx.execute(_LATE, {"b_name": name, "b_furthest": to_micros(furthest), "b_limit": limit}).scalars().all()
+
+
+_NEXT_NAME = (
+    select(delivery.c.destination)
+    .where(DELIVERIES_WAITING, delivery.c.destination > bindparam("b_after"))
+    .order_by(delivery.c.destination)
+    .limit(1)
+)
+_EARLIEST = select(func.min(delivery.c.due_at)).where(DELIVERIES_WAITING, delivery.c.destination == bindparam("b_name"))
+_LATE = (
+    select(delivery.c.id)
+    .where(
+        DELIVERIES_WAITING,
+        delivery.c.destination == bindparam("b_name"),
+        delivery.c.due_at > bindparam("b_furthest"),
+        delivery.c.state == DeliveryState.QUEUED,
+    )
+    .limit(bindparam("b_limit"))
+)

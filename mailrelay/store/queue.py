@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Executable, and_, bindparam, case, delete, func, insert, select, text, update
 
+from mailrelay import log, metrics
 from mailrelay.clock import to_micros
 from mailrelay.errors import Conflict
 from mailrelay.ids import DeliveryId, NodeId, OrgId
@@ -33,7 +35,7 @@ from mailrelay.model.delivery import (
 )
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Category, Fault
-from mailrelay.store import deliveries, events, ledger, rows
+from mailrelay.store import deliveries, destinations, events, ledger, rows
 from mailrelay.store.base import Bell, Tx
 from mailrelay.store.destinations import wake
 from mailrelay.store.tables import DELIVERIES_WAITING, attempt, delivery, destination
@@ -54,6 +56,7 @@ WHY = {
 }
 """What holds a delivery other than a suspension, in words."""
 _SENDING = text("state = 'sending'")
+_logger = log.get()
 
 _EVENTS = {
     DeliveryState.QUEUED: EventType.DELIVERY_DEFERRED,
@@ -94,6 +97,8 @@ class Settlement:
     trace: str = ""
     expires_at: datetime | None = None
     """When it expires now, if that has changed."""
+    relayed: bool = False
+    """A relay answered, or should have, that takes mail on for us (`courier.base.Report`)."""
 
     @property
     def last_reply(self) -> str:
@@ -179,19 +184,20 @@ def claim(
     """Take up to `limit` deliveries that are due, `chunk` of each destination at most (None: all), longest due first.
 
     Destinations that wait longest are looked at first, none of those in `skip`; those that have more go behind the others, so that
-    none delays another however much waits for it. With `only`, these destinations are looked at and no others, though they may be
-    parked.
+    none delays another however much waits for it. Where few are awake, each gets its share of `limit`. With `only`, these
+    destinations are looked at and no others, though they may be parked.
     """
     at = to_micros(now)
     names = _awake(tx, at, limit=limit, skip=skip, only=only)
+    # Where few wait, each gets more.
+    share = limit if chunk is None else max(chunk, limit // max(1, len(names)))
     found: list[str] = []
     seen: list[str] = []
     for name in names:
-        room = min(chunk or limit, limit - len(found))
+        room = min(share, limit - len(found))
         if room <= 0:
             break
-        ids = tx.execute(_DUE, {"b_destination": name, "b_at": at, "b_limit": room}).scalars().all()
-        found.extend(ids)
+        found.extend(tx.execute(_DUE, {"b_destination": name, "b_at": at, "b_limit": room}).scalars())
         seen.append(name)
     claimed: list[Delivery] = []
     if found:
@@ -207,7 +213,7 @@ def claim(
             .returning(*delivery.c)
         )
         claimed = [deliveries.from_row(row._mapping) for row in tx.execute(taken)]
-    _put_behind(tx, seen, at)
+    _put_behind(tx, seen, at, _KEEP_PARKED if only else _WAKE_AT)
     return sorted(claimed, key=lambda one: (one.due_at, one.id))
 
 
@@ -223,7 +229,7 @@ def _awake(tx: Tx, at: int, *, limit: int, skip: Collection[str], only: Sequence
     return tx.execute(names.limit(limit).with_for_update(skip_locked=True)).scalars().all()
 
 
-def _put_behind(tx: Tx, names: Sequence[str], at: int) -> None:
+def _put_behind(tx: Tx, names: Sequence[str], at: int, wake_at: Executable) -> None:
     """Have these destinations wake for what they have left: now, but behind all others that are awake; and those with none go."""
     left: list[dict[str, Any]] = []
     empty: list[dict[str, Any]] = []
@@ -235,7 +241,7 @@ def _put_behind(tx: Tx, names: Sequence[str], at: int) -> None:
         else:
             left.append({"b_name": name, "b_wake_at": max(due, at)})
     if left:
-        tx.execute(_WAKE_AT, left)
+        tx.execute(wake_at, left)
     if empty:
         tx.execute(_FORGET, empty)
 
@@ -254,11 +260,21 @@ _WAKE_AT = (
     .where(destination.c.name == bindparam("b_name"))
     .values(wake_at=bindparam("b_wake_at"), parked_until=0, because="")
 )
+_KEEP_PARKED = (
+    update(destination)
+    .where(destination.c.name == bindparam("b_name"))
+    .values(
+        wake_at=case(
+            (destination.c.parked_until > bindparam("b_wake_at"), destination.c.parked_until),
+            else_=bindparam("b_wake_at"),
+        )
+    )
+)
 _FORGET = delete(destination).where(destination.c.name == bindparam("b_name"))
 
 
-def begin_attempts(tx: Tx, held: Sequence[Delivery], *, host: str, at: datetime) -> list[Delivery]:
-    """Write down an attempt at `host` for each, before dialling; the deliveries with it counted.
+def begin_attempts(tx: Tx, held: Sequence[Delivery], *, host: str, at: datetime, source: str = "") -> list[Delivery]:
+    """Write down an attempt at `host` from an egress source for each, before dialling; the deliveries with it counted.
 
     Those whose lease was lost, or that were cancelled meanwhile, are left out: they must not be sent.
     """
@@ -267,7 +283,10 @@ def begin_attempts(tx: Tx, held: Sequence[Delivery], *, host: str, at: datetime)
     if begun:
         tx.execute(
             insert(attempt),
-            [{"delivery": one.id, "number": one.attempts, "began_at": to_micros(at), "host": host} for one in begun],
+            [
+                {"delivery": one.id, "number": one.attempts, "began_at": to_micros(at), "host": host, "source": source}
+                for one in begun
+            ],
         )
         _change(tx, [{"b_id": one.id, "attempts": one.attempts} for one in begun])
     return begun
@@ -310,22 +329,27 @@ def hold(tx: Tx, held: Sequence[tuple[Delivery, str]], *, at: datetime) -> None:
         _change(tx, [{"b_id": one.id, "held_by": by, **free} for one, by in held if one.id in mine])
 
 
-def renew(tx: Tx, held: Sequence[Delivery], *, until: datetime) -> list[DeliveryId]:
-    """Keep claimed deliveries longer; returns those whose lease was lost."""
+def release(tx: Tx, held: Sequence[Delivery], *, until: datetime | None = None) -> None:
+    """Give claimed deliveries back, due as they were, or at `until`; of those that were lost, nothing changes."""
     mine = _still_held(tx, held)
     if mine:
-        _change(tx, [{"b_id": one, "lease_until": to_micros(until)} for one in mine])
-    return [one.id for one in held if one.id not in mine]
-
-
-def release(tx: Tx, held: Sequence[Delivery]) -> None:
-    """Give claimed deliveries back, due as they were; of those that were lost, nothing changes."""
-    mine = _still_held(tx, held)
-    if mine:
+        given = [one if until is None else replace(one, due_at=until) for one in held if one.id in mine]
         free = {"state": DeliveryState.QUEUED, "lease_node": None, "lease_until": None}
-        _change(tx, [{"b_id": one, **free} for one in mine])
-        wake_for(tx, [one for one in held if one.id in mine])
+        _change(tx, [{"b_id": one.id, "due_at": to_micros(one.due_at), **free} for one in given])
+        wake_for(tx, given)
         tx.ring(Bell.QUEUE)
+
+
+def park(tx: Tx, held: Sequence[Delivery], *, until: datetime, site: str, because: str) -> None:
+    """Give claimed deliveries back, due as they were, and let nobody look at their destinations before `until`."""
+    release(tx, held)
+    destinations.park(tx, {one.address.domain for one in held}, until=until, site=site, because=because)
+
+
+def lost(tx: Tx, held: Sequence[Delivery]) -> list[DeliveryId]:
+    """Those of these claims that are not ours any more."""
+    mine = _still_held(tx, held)
+    return [one.id for one in held if one.id not in mine]
 
 
 def recover(tx: Tx, node: NodeId, *, now: datetime, limit: int = 500) -> int:
@@ -386,6 +410,7 @@ def _put_back(tx: Tx, taken: Sequence[tuple[Delivery, bool, bool]], now: datetim
             encoded = rows.encode_outcome(outcome)
             closed.append({"b_delivery": one.id, "b_number": one.attempts, "ended_at": at, "outcome": encoded})
         if by:
+            tx.afterwards(partial(_told_held, one, by))
             tell_held(tx, one, by, at=now, data={"attempt": str(one.attempts), "trace": trace} if by == POISON else {})
     _change(tx, changes)
     if closed:
@@ -513,6 +538,11 @@ def _settle_attempts(tx: Tx, kept: Sequence[Settlement], at: datetime) -> None:
             for one in kept
         ],
     )
+
+
+def _told_held(one: Delivery, by: str) -> None:
+    metrics.set_aside.labels(by).inc()
+    _logger.error("delivery.held", org=one.org, queue_id=one.queue_id, delivery=one.id, held_by=by)
 
 
 def _tell(tx: Tx, one: Delivery, type: EventType, at: datetime, data: dict[str, str]) -> None:  # noqa: A002

@@ -11,11 +11,12 @@ from mailrelay.clock import Clock
 from mailrelay.errors import StoreDamaged
 from mailrelay.filing.bodies import Bodies, BodyMissing
 from mailrelay.ids import Digest
+from mailrelay.model.delivery import DeliveryStatus
 from mailrelay.model.envelope import ArrivalState, Channel
 from mailrelay.model.message import BlobRef
 from mailrelay.model.sending import Scope
 from mailrelay.service import Stopping
-from mailrelay.store import arrivals, deliveries, ledger, suspensions, unresolved
+from mailrelay.store import arrivals, deliveries, destinations, ledger, suspensions, unresolved
 from mailrelay.store.base import Store, Tx
 
 INTERVAL = 5.0
@@ -54,16 +55,20 @@ def _compare(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
     balances: Sequence[ledger.Balance]
-    queue: Sequence[deliveries.StateCount]
+    queue: Sequence[deliveries.StatusCount]
+    held: Mapping[str, int]
+    destinations: tuple[int, int]
     waiting: Mapping[ArrivalState, tuple[int, datetime | None]]
     unresolved: int
     suspended: Mapping[Scope, int]
 
 
-def _figures(tx: Tx) -> _Figures:
+def _figures(tx: Tx, now: datetime) -> _Figures:
     return _Figures(
         balances=ledger.balance(tx),
-        queue=deliveries.counts(tx),
+        queue=deliveries.status_counts(tx),
+        held=deliveries.held_counts(tx),
+        destinations=destinations.count(tx, now=now),
         waiting=arrivals.waiting(tx),
         unresolved=unresolved.count(tx),
         suspended=suspensions.count(tx),
@@ -91,16 +96,14 @@ class LedgerKeeper:
 
     async def look(self) -> None:
         """Look at the books once."""
-        figures = await self._store.read(_figures)
         now = self._clock.now()
+        figures = await self._store.read(_figures, now)
         missing = dict.fromkeys(Channel, 0)
         for one in figures.balances:
             missing[one.channel] += abs(one.unaccounted)
         for channel, number in missing.items():
             metrics.unaccounted.labels(channel).set(number)
-        for state in figures.queue:
-            metrics.queue_length.labels(state.state).set(state.count)
-        metrics.queue_age.set(_age(now, [one.oldest_due for one in figures.queue]))
+        _tell_of_queue(figures, now)
         for arrival_state, (count, _) in figures.waiting.items():
             metrics.arrivals_waiting.labels(arrival_state).set(count)
         metrics.arrivals_age.set(_age(now, [oldest for _, oldest in figures.waiting.values()]))
@@ -115,6 +118,23 @@ class LedgerKeeper:
         for channel, thing, number in sorted(unbalanced - self._unbalanced):
             self._log.error("audit.unbalanced", channel=channel, thing=thing, unaccounted=number)
         self._unbalanced = unbalanced
+
+
+def _tell_of_queue(figures: _Figures, now: datetime) -> None:
+    """The metrics of what is in flight: what was put off is queued, too."""
+    states = dict.fromkeys(("scheduled", "held", "queued", "sending"), 0)
+    for one in figures.queue:
+        states["queued" if one.status is DeliveryStatus.DEFERRED else str(one.status)] += one.count
+        metrics.queue_status_age.labels(str(one.status)).set(_age(now, [one.oldest_due]))
+    for state, number in states.items():
+        metrics.queue_length.labels(state).set(number)
+    # What is held waits for a person, and what is scheduled for its time.
+    moving = (one for one in figures.queue if one.status not in (DeliveryStatus.HELD, DeliveryStatus.SCHEDULED))
+    metrics.queue_age.set(_age(now, [one.oldest_due for one in moving]))
+    for by, number in figures.held.items():
+        metrics.queue_held.labels(by).set(number)
+    for name, number in zip(("waiting", "parked"), figures.destinations, strict=True):
+        metrics.queue_destinations.labels(name).set(number)
 
 
 def _age(now: datetime, since: Sequence[datetime | None]) -> float:

@@ -25,8 +25,8 @@ from mailrelay.store.tables import metadata
 
 AnyStore = SqliteStore | PostgresStore
 
-SMALL = frozenset({"organisation", "organisation_domain", "module", "ledger", "dkim_key", "alembic_version"})
-"""Tables that may be read whole: they grow with the number of organisations, not with mail or records."""
+SMALL = frozenset({"organisation", "organisation_domain", "module", "ledger", "dkim_key", "alembic_version", "node"})
+"""Tables that may be read whole: they grow with the number of organisations or processes, not with mail or records."""
 
 _PLANNED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 _SQLITE_SCAN = re.compile(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?")

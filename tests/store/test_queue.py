@@ -151,7 +151,9 @@ async def test_a_lost_lease_changes_nothing(store: Store, clock: FakeClock):
     quick = await begin(store, clock, await claim(store, clock, node=THERE))
     late = Settlement(held=slow[0], state=DeliveryState.BOUNCED, outcome=NO, host="h")
     assert await store.write(queue.settle, [late], at=clock.now()) == [slow[0].id]
-    assert await store.write(queue.renew, slow, until=clock.now()) == [slow[0].id]
+    assert await store.write(queue.lost, slow) == [slow[0].id]
+    with pytest.raises(queue.LeaseLost):
+        await store.write(queue.dot, slow)
     assert await begin(store, clock, slow) == []
     await store.write(queue.release, slow)
     assert (await store.read(deliveries.get, ORG, slow[0].id)).state is DeliveryState.SENDING
@@ -180,7 +182,7 @@ async def test_the_work_of_a_dead_process_is_taken_up_at_its_next_start(store: S
 async def test_a_renewed_lease_holds_and_a_released_delivery_is_due(store: Store, clock: FakeClock):
     await store.write(queue.enqueue, make(clock))
     held = await claim(store, clock)
-    assert await store.write(queue.renew, held, until=clock.now() + 2 * LEASE) == []
+    assert await store.write(queue.lost, held) == []
     clock.advance(timedelta(days=365))  # a clock that jumps ends no lease (Q01)
     assert await claim(store, clock, node=THERE) == []
     await store.write(queue.release, held)

@@ -12,7 +12,7 @@ from mailrelay.errors import Conflict
 from mailrelay.ids import NodeId
 from mailrelay.model.delivery import Accepted, DeliveryState
 from mailrelay.model.reply import reply
-from mailrelay.store import deliveries, ledger, queue
+from mailrelay.store import deliveries, destinations, ledger, nodes, queue
 from mailrelay.store.postgres import PostgresStore
 from mailrelay.store.queue import Settlement
 from mailrelay.store.sqlite import SqliteStore
@@ -64,7 +64,9 @@ async def test_no_statement_of_the_way_out_reads_a_table_from_end_to_end(
         held = await store.write(
             queue.claim, node=NodeId("n"), now=clock.now(), lease=timedelta(minutes=5), limit=50, skip=("c.test",)
         )
-        await store.write(queue.renew, held, until=clock.now() + timedelta(minutes=9))
+        await store.write(nodes.beat, NodeId("n"), at=clock.now())
+        await store.read(nodes.signs)
+        await store.write(queue.lost, held)
         begun = await store.write(queue.begin_attempts, held, host="h", at=clock.now())
         ended = Settlement(
             held=begun[0], state=DeliveryState.SENT, outcome=Accepted(reply=reply(250, "2.0.0", "ok")), host="h"
@@ -72,6 +74,14 @@ async def test_no_statement_of_the_way_out_reads_a_table_from_end_to_end(
         await store.write(queue.settle, [ended], at=clock.now())
         await store.write(queue.recover, NodeId("n"), now=clock.now())
         await store.write(queue.claim, node=NodeId("n"), now=clock.now(), lease=timedelta(minutes=5), limit=50)
+        await store.write(queue.claim, node=NodeId("n"), now=clock.now(), lease=timedelta(), limit=5, only=["b.test"])
+        await store.write(
+            destinations.park, ["b.test"], until=clock.now() + timedelta(minutes=1), site="b.test", because="it is dead"
+        )
+        await store.read(destinations.look, after="", now=clock.now(), longest=timedelta(hours=4))
+        await store.write(destinations.mend, ["b.test"], now=clock.now(), longest=timedelta(hours=-4))
+        await store.read(destinations.get, "b.test")
+        await store.read(destinations.count, now=clock.now())
         await store.read(deliveries.next_due)
         await store.read(deliveries.counts)
         await store.read(ledger.balance)

@@ -1,0 +1,82 @@
+"""Leases with heartbeats: a process gives signs of life, and takes over from those that give none (Q05).
+
+What a dead process had taken is put back within seconds of the lease's end; nothing of it is thrown away. Whoever watches measures
+the silence by its own monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mailrelay import log, metrics
+from mailrelay.clock import Clock
+from mailrelay.ids import NodeId
+from mailrelay.store import nodes, queue
+from mailrelay.store.base import Store
+
+_logger = log.get()
+
+
+class Silence:
+    """Which processes have given no sign for how long, as one that watches them sees it."""
+
+    def __init__(self, span: float) -> None:
+        """`span` seconds without a sign, and a process is taken for dead."""
+        self._span = span
+        self._last: dict[NodeId, tuple[int, float]] = {}
+
+    def dead(self, signs: Mapping[NodeId, int], *, now: float) -> list[NodeId]:
+        """Those that have been silent for too long at the monotonic time `now`."""
+        self._last = {
+            name: known if (known := self._last.get(name)) is not None and known[0] == sign else (sign, now)
+            for name, sign in signs.items()
+        }
+        return sorted(name for name, (_, since) in self._last.items() if now - since > self._span)
+
+
+class Leases:
+    """The signs of life of this process, and its eye on the others."""
+
+    def __init__(self, store: Store, clock: Clock, *, node: NodeId, span: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._node = node
+        self._span = span
+        self._silence = Silence(span)
+        self._beaten = clock.monotonic()
+
+    @property
+    def sure(self) -> bool:
+        """Whether nobody can have taken us for dead."""
+        return self._clock.monotonic() - self._beaten < self._span
+
+    async def begin(self) -> None:
+        """The first sign of life; what an earlier process of our name had taken is put back."""
+        await self.beat()
+        await self._take_over(self._node)
+
+    async def beat(self) -> None:
+        """Give a sign of life."""
+        since = self._clock.monotonic()  # before it is written: later would be too sure
+        await self._store.write(nodes.beat, self._node, at=self._clock.now())
+        self._beaten = since
+
+    async def watch(self) -> None:
+        """Put back what processes had taken that give no more signs."""
+        signs = dict(await self._store.read(nodes.signs))
+        signs.pop(self._node, None)
+        for name in self._silence.dead(signs, now=self._clock.monotonic()):
+            await self._take_over(name)
+            await self._store.write(nodes.leave, name)
+
+    async def end(self) -> None:
+        """Nothing of ours is left."""
+        await self._store.write(nodes.leave, self._node)
+
+    async def _take_over(self, name: NodeId) -> None:
+        number = 0
+        while step := await self._store.write(queue.recover, name, now=self._clock.now()):
+            number += step
+        if number:
+            metrics.recovered.inc(number)
+            _logger.warning("lease.ended", node=name, deliveries=number)
