@@ -1,6 +1,6 @@
 """Which allowance, which day, when it begins anew, and the sentence (O6, O7, A12)."""
 
-# ruff: noqa: DTZ001, DTZ901 (wall times have no zone)
+# ruff: noqa: DTZ001 (wall times have no zone)
 
 from __future__ import annotations
 
