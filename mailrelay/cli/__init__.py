@@ -29,14 +29,16 @@ _COMMANDS = {
     "rules": "The rules that file mail, and what they would do today.",
     "run": "Start the daemon.",
     "schedule": "Mail that goes at a time.",
+    "shaping": "How much goes to each site now, and what it said.",
+    "smart-host": "Servers of users and domains that take their mail from us.",
     "suppression": "Addresses that must not be sent to.",
-    "suspension": "Jobs and sending domains whose mail is held.",
+    "suspension": "Mail that is held: of jobs and domains, to destinations, by sources.",
     "tls": "Encryption towards other mail servers.",
     "token": "Tokens of the HTTP API.",
     "unresolved": "Mail that could not be filed and waits for a person.",
     "user": "People, their addresses and submission passwords.",
 }
-"""Name → one sentence; the command is the attribute `command` of `mailrelay.cli.<name>`."""
+"""Name → one sentence; the command is the attribute `command` of `mailrelay.cli.<name>`, with _ for -."""
 
 
 class _Lazy(click.Group):
@@ -46,7 +48,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"mailrelay.cli.{name}").command
+        command: click.Command = importlib.import_module(f"mailrelay.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -71,12 +71,12 @@ class OwnHosts:
             said.append(one.outcome)
             batch.report(one)
 
-        batch = replace(batch, report=report)
+        heard = replace(batch, report=report)
         hops = await self._hops(host)
         if isinstance(hops, Deferred):
-            report_all(batch, hops, host=host.host, relayed=True)
+            report_all(heard, hops, host=host.host, relayed=True)
         else:
-            await self._exchange.deliver(batch, hops, renew=self._renewing(host), meaning=relay.meaning)
+            await self._exchange.deliver(heard, hops, renew=self._renewing(host), meaning=relay.meaning)
         await self._note(host, said)
 
     async def test(self, host: SmartHost) -> Tried:
