@@ -20,7 +20,7 @@ from mailrelay.outbound.policy import providers, shaping, signals
 from mailrelay.outbound.policy.shaping import Condition, Go, Limits, State, Wait
 from mailrelay.smtp.escape import escape
 
-__all__ = ["Go", "Paused", "Shaper", "Wait", "WayState"]
+__all__ = ["Go", "Shaper", "Wait", "WayState"]
 
 _MOST_WAYS = 10_000
 _logger = log.get()
@@ -46,15 +46,6 @@ class WayState:
     """The other side's words, or what went wrong; "" while mail flows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """News of a way that has shut us out, for those whose smart host it is (N11)."""
-
-    way: Way
-    because: str
-    until: datetime
-
-
 class _Known:
     """What is known of one way, how much of it is in use, and what those who use it were let go with."""
 
@@ -75,7 +66,6 @@ class Shaper:
         self._settings = settings
         self._clock = clock
         self._known: OrderedDict[Way, _Known] = OrderedDict()
-        self._news: list[Paused] = []
         self._given = {one.site: one for one in settings.shaping.sites}
         for condition in Condition:
             metrics.ways.labels(str(condition)).set_function(partial(self._count, condition))
@@ -118,11 +108,6 @@ class Shaper:
         """One way, as it would be met now; also one that nothing is known of yet."""
         known = self._known.get(way)
         return self._shown(way, known if known is not None else self._new(way))
-
-    def news(self) -> Sequence[Paused]:
-        """The ways that shut us out since this was asked last."""
-        news, self._news = self._news, []
-        return news
 
     def _of(self, way: Way) -> _Known:
         known = self._known.get(way)
@@ -193,5 +178,3 @@ class Shaper:
             return
         say = _logger.error if state.condition is Condition.SHUT else _logger.info
         say("way.paused", **context, because=shown.because, seconds=seconds, condition=str(state.condition))
-        if state.condition is Condition.SHUT and shown.paused_until is not None and len(self._news) < _MOST_WAYS:
-            self._news.append(Paused(way, shown.because, shown.paused_until))

@@ -48,7 +48,9 @@ def _errors(method: str, operation: dict[str, Any]) -> Iterator[int]:
     """The statuses, beside the usual, that an operation may answer with; any may answer 405 and its like too."""
     yield from (400, 403, 422, 500, 503)
     if operation["security"]:
-        yield from (401, 404)
+        yield 401
+    if operation["security"] or method != "get" or any(one["in"] == "path" for one in operation.get("parameters", ())):
+        yield 404
     if "requestBody" in operation:
         yield from (408, 413)
         if list(operation["requestBody"]["content"]) != ["application/json"]:

@@ -1,4 +1,7 @@
-"""Jobs and sending domains whose mail is held: listed with why, suspended by hand, resumed (O17, O18)."""
+"""Jobs, sending domains, destinations and sources whose mail is held: listed with why, suspended by hand, resumed (O11, O17, O18).
+
+An administrator stops the mail of the organisation, the operator that of the whole installation; sources are the operator's alone.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,33 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field, StringConstraints
 
-from mailrelay.errors import Conflict, Invalid, Unknown
+from mailrelay import log
+from mailrelay.errors import Conflict, Invalid, NotPermitted, Unknown
 from mailrelay.ids import OrgId
-from mailrelay.model.sending import Scope, Sending, Suspension
+from mailrelay.model.sending import EVERYBODY, UNNAMED, Scope, Sending, Suspension
 from mailrelay.outbound.job import checked_job
 from mailrelay.smtp.address import BadAddress, parse_domain
-from mailrelay.store import deliveries, organisations, people, suspensions
+from mailrelay.store import organisations, people, suspensions
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application
-from mailrelay.web.identity import Administrator, Caller, Reader
+from mailrelay.web.identity import OPERATOR, Administrator, Caller, Reader, the_operator
 from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["suspensions"])
+_FOR_THE_OPERATOR = [Depends(the_operator)]
+_OF_EVERYBODY = "*"
+_logger = log.get()
 _BY_HAND = "by hand"
 _SHOWN = 20
 _Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 
 
 class GivenSuspension(Given):
-    """A job or a sending domain to hold, and why."""
+    """What to hold, and why."""
 
     scope: Scope
     name: Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -36,10 +43,11 @@ class GivenSuspension(Given):
 
 
 class ShownSuspension(Shown):
-    """What holds the mail of a job or domain: `reason` is the sentence, `by` the user, delivery or arrival that did it."""
+    """What holds mail: `reason` is the sentence, `by` the user, delivery or arrival that did it."""
 
     scope: Scope
     name: str
+    installation: Annotated[bool, Field(description="It holds the mail of all organisations; the operator resumes it.")]
     since: datetime
     reason: str
     evidence: str
@@ -54,6 +62,7 @@ class ShownSuspension(Shown):
         return cls(
             scope=one.sending.scope,
             name=one.sending.name,
+            installation=one.org == EVERYBODY,
             since=one.since,
             reason=one.reason,
             evidence=one.evidence,
@@ -66,21 +75,28 @@ class ShownSuspension(Shown):
 
 @router.get("/suspensions", response_model=Page[ShownSuspension])
 async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[ShownSuspension]:
-    """What is suspended now, with why and how much waits for it."""
-    found = await app.store.read(_list, caller.org, sending_of(after), limit)
-    return paged(found, limit=limit, cursor=lambda one: f"{one.scope}:{one.name}")
+    """What is suspended now, with why and how much waits for it.
+
+    The organisation's own comes first, then what the operator stopped for all.
+    """
+    found = await app.store.read(_list, caller.org, after, limit)
+    return paged(found, limit=limit, cursor=_cursor)
 
 
 @router.post("/suspensions", status_code=201)
 async def suspend(app: App, caller: Administrator, given: GivenSuspension) -> ShownSuspension:
-    """Hold all mail of a job or a sending domain until it is resumed. A domain is one of the organisation's or its users'."""
-    sending = _named(given.scope, given.name)
+    """Hold all mail of a job or a sending domain, or all that goes to a destination, until it is resumed.
+
+    A sending domain is one of the organisation's or its users'. A destination is a recipient's domain, or an MX site: the
+    registrable domain of MX hosts, such as `google.com` for all whose mail Google takes.
+    """
+    sending = _own(given.scope, given.name)
     return await app.store.write(_suspend, app, caller, sending, given.reason)
 
 
 @router.get("/suspensions/{scope}/{name:path}", response_model=tuple[ShownSuspension, ...])
 async def history(app: App, caller: Reader, scope: Scope, name: str) -> Sequence[ShownSuspension]:
-    """All that ever held a job or domain, oldest first."""
+    """All that ever held it, oldest first."""
     return await app.store.read(_history, caller.org, _named(scope, name))
 
 
@@ -92,9 +108,47 @@ async def resume(
     name: str,
 ) -> ShownSuspension:
     """Let the mail go again; what waited is due at once. What was counted until now is not held against it again."""
+    sending = _own(scope, name)
+    return await app.store.write(_resume, caller.org, sending, caller.by, app.clock.now())
+
+
+@router.get("/installation/suspensions", response_model=Page[ShownSuspension], dependencies=_FOR_THE_OPERATOR)
+async def list_everywhere(app: App, after: After = "", limit: Limit = 100) -> Paged[ShownSuspension]:
+    """The destinations and sources that are suspended for all organisations; for the operator."""
+    last = sending_of(after.removeprefix(_OF_EVERYBODY))
+    found = await app.store.read(_standing, EVERYBODY, EVERYBODY, last, limit)
+    return paged(found, limit=limit, cursor=_cursor)
+
+
+@router.post("/installation/suspensions", status_code=201, dependencies=_FOR_THE_OPERATOR)
+async def suspend_everywhere(app: App, given: GivenSuspension) -> ShownSuspension:
+    """Hold all that goes to a destination, or leaves by a source, of all organisations; for the operator.
+
+    What goes by the other sources that serve its sender does so. `default` is the source without a name: the system's own address.
+    """
+    sending = _everybodys(app, given.scope, given.name)
+    made = await app.store.write(_begin, EVERYBODY, sending, given.reason, OPERATOR, app.clock.now())
+    _logger.warning("sending.suspended", org="", scope=str(sending.scope), name=sending.name, reason=given.reason)
+    return made
+
+
+@router.get(
+    "/installation/suspensions/{scope}/{name:path}",
+    response_model=tuple[ShownSuspension, ...],
+    dependencies=_FOR_THE_OPERATOR,
+)
+async def history_everywhere(app: App, scope: Scope, name: str) -> Sequence[ShownSuspension]:
+    """All that ever held it for all organisations, oldest first; for the operator."""
+    return await app.store.read(_history, EVERYBODY, _named(scope, name))
+
+
+@router.post("/installation/suspensions/{scope}/{name:path}/resume", dependencies=_FOR_THE_OPERATOR)
+async def resume_everywhere(app: App, scope: Scope, name: str) -> ShownSuspension:
+    """Let the mail of all organisations go again, unless one of them holds its own; for the operator."""
     sending = _named(scope, name)
-    resumed = await app.store.write(suspensions.resume, caller.org, sending, by=caller.by, at=app.clock.now())
-    return ShownSuspension.of(resumed, 0)
+    resumed = await app.store.write(_resume, EVERYBODY, sending, OPERATOR, app.clock.now())
+    _logger.info("sending.resumed", org="", scope=str(sending.scope), name=sending.name)
+    return resumed
 
 
 def sending_of(after: str) -> Sending | None:
@@ -107,39 +161,82 @@ def sending_of(after: str) -> Sending | None:
     return Sending(Scope(scope), name)
 
 
+def _cursor(one: ShownSuspension) -> str:
+    return f"{_OF_EVERYBODY if one.installation else ''}{one.scope}:{one.name}"
+
+
 def _named(scope: Scope, name: str) -> Sending:
     if scope is Scope.JOB:
         return Sending(scope, checked_job(name, "name"))
+    if scope is Scope.SOURCE:
+        return Sending(scope, name)
     try:
         return Sending(scope, parse_domain(name))
     except BadAddress as error:
         raise Invalid("name", str(error)) from None
 
 
-def _list(tx: Tx, org: OrgId, after: Sending | None, limit: int) -> list[ShownSuspension]:
+def _own(scope: Scope, name: str) -> Sending:
+    """What an organisation may stop. Raises NotPermitted and Invalid."""
+    if scope is Scope.SOURCE:
+        raise NotPermitted(
+            "Sources carry the mail of all organisations; the operator of the installation suspends them"
+        )
+    return _named(scope, name)
+
+
+def _everybodys(app: Application, scope: Scope, name: str) -> Sending:
+    """What the operator may stop for all. Raises Invalid, or Unknown for a source that there is not."""
+    if scope not in (Scope.DESTINATION, Scope.SOURCE):
+        raise Invalid("scope", "must be destination or source; jobs and domains belong to one organisation")
+    sending = _named(scope, name)
+    sources = (UNNAMED, *(one.name for one in app.config.delivery.sources))
+    if scope is Scope.SOURCE and name not in sources:
+        raise Unknown(f"There is no source of this name; there are {', '.join(sources)}")
+    return sending
+
+
+def _list(tx: Tx, org: OrgId, after: str, limit: int) -> list[ShownSuspension]:
+    found: list[ShownSuspension] = []
+    if not after.startswith(_OF_EVERYBODY):
+        found += _standing(tx, org, org, sending_of(after), limit)
+        after = ""
+    if len(found) < limit:
+        found += _standing(tx, EVERYBODY, org, sending_of(after.removeprefix(_OF_EVERYBODY)), limit - len(found))
+    return found
+
+
+def _standing(tx: Tx, org: OrgId, whose: OrgId, after: Sending | None, limit: int) -> list[ShownSuspension]:
+    """What `org` has suspended, with how much of `whose` mail waits for it."""
     return [
-        ShownSuspension.of(one, deliveries.count_held(tx, org, one.sending))
+        ShownSuspension.of(one, suspensions.count_held(tx, whose, one.sending))
         for one in suspensions.list_standing(tx, org, after=after, limit=limit)
     ]
 
 
 def _history(tx: Tx, org: OrgId, sending: Sending) -> list[ShownSuspension]:
-    found = suspensions.history(tx, org, sending)
+    found = [*suspensions.history(tx, org, sending), *(suspensions.history(tx, EVERYBODY, sending) if org else ())]
     if not found:
         raise Unknown(f"The {sending.scope} {sending.name} was never suspended")
-    held = deliveries.count_held(tx, org, sending)
-    return [ShownSuspension.of(one, 0 if one.resumed_at else held) for one in found]
+    held = suspensions.count_held(tx, org, sending)
+    return [ShownSuspension.of(one, 0 if one.resumed_at else held) for one in sorted(found, key=lambda one: one.since)]
 
 
 def _suspend(tx: Tx, app: Application, caller: Caller, sending: Sending, reason: str) -> ShownSuspension:
     if sending.scope is Scope.DOMAIN:
         _sends_for(tx, app, caller, sending.name)
-    made = suspensions.suspend(
-        tx, org=caller.org, sending=sending, reason=reason, evidence=_BY_HAND, by=caller.by, at=app.clock.now()
-    )
+    return _begin(tx, caller.org, sending, reason, caller.by, app.clock.now())
+
+
+def _begin(tx: Tx, org: OrgId, sending: Sending, reason: str, by: str, at: datetime) -> ShownSuspension:
+    made = suspensions.suspend(tx, org=org, sending=sending, reason=reason, evidence=_BY_HAND, by=by, at=at)
     if made is None:
         raise Conflict(f"The {sending.scope} {sending.name} is suspended already")
-    return ShownSuspension.of(made, deliveries.count_held(tx, caller.org, sending))
+    return ShownSuspension.of(made, suspensions.count_held(tx, org, sending))
+
+
+def _resume(tx: Tx, org: OrgId, sending: Sending, by: str, at: datetime) -> ShownSuspension:
+    return ShownSuspension.of(suspensions.resume(tx, org, sending, by=by, at=at), 0)
 
 
 def _sends_for(tx: Tx, app: Application, caller: Caller, domain: str) -> None:
