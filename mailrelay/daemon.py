@@ -45,6 +45,7 @@ from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.demands import Demands
 from mailrelay.outbound.dispatcher import Dispatcher
+from mailrelay.outbound.explain import Explainer
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.next_hops import NextHops
 from mailrelay.outbound.notify import Notifier
@@ -59,12 +60,13 @@ from mailrelay.outbound.suspended_sources import SuspendedSources
 from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.tls_report import TlsReporter
 from mailrelay.outbound.tls_tally import TlsTally
+from mailrelay.outbound.trace import Tracer
 from mailrelay.outbound.vault import Vault
 from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.store import dkim_keys
 from mailrelay.store.base import Store
 from mailrelay.store.schema import migrate
-from mailrelay.store.sqlite import SqliteStore
+from mailrelay.store.sqlite import SqliteStore, translate
 from mailrelay.upkeep import signing
 from mailrelay.upkeep.descriptors import descriptors
 from mailrelay.upkeep.folder import DataFolder
@@ -178,6 +180,10 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
     stack.callback(folder.release)
     store = await _open_store(config.store, folder)
     stack.push_async_callback(store.close)
+    if isinstance(store, SqliteStore):
+        await store.begin_log()
+        folder.opened()
+        stack.callback(folder.closing)
     resolver = CachingResolver(config.dns, clock)
     stack.push_async_callback(resolver.close)
     ids = IdFactory(clock.now)
@@ -238,6 +244,7 @@ async def _open_store(settings: schema.Store, folder: DataFolder) -> Store:
     """The store, its schema brought up to date. Raises Fatal when it can't be used."""
     store: SqliteStore | PostgresStore
     if settings.url == "sqlite":
+        folder.check_log()
         store = SqliteStore(folder.database, readers=settings.readers)
     else:
         from mailrelay.store.postgres import PostgresStore  # the driver is an extra
@@ -246,8 +253,12 @@ async def _open_store(settings: schema.Store, folder: DataFolder) -> Store:
         store = PostgresStore(settings.url, password=password, readers=settings.readers, writers=settings.writers)
     try:
         before, after = await asyncio.to_thread(migrate, store.engine)
-    except BaseException:
+    except BaseException as error:
+        folder.closing()
         await store.close()
+        # D09: one sentence for a database that is damaged, or is none.
+        if isinstance(error, Exception) and (translated := translate(error)) is not error:
+            raise translated from error
         raise
     if before != after:
         log.get().info("store.migrated", before=before or "empty", after=after)
@@ -440,6 +451,10 @@ def _notifier(parts: _Parts) -> Notifier:
 
 
 def _application(parts: _Parts, submitter: Submitter, router: Router) -> Application:
+    kit = _kit(parts)
+    explainer = Explainer(
+        parts.store, router, parts.shaper, parts.tls_memory, kit, dropbox_domains=parts.config.inbound.domains
+    )
     return Application(
         config=parts.config,
         store=parts.store,
@@ -451,6 +466,8 @@ def _application(parts: _Parts, submitter: Submitter, router: Router) -> Applica
         demands=parts.demands,
         tls_memory=parts.tls_memory,
         shaper=parts.shaper,
+        explainer=explainer,
+        tracer=Tracer(router, explainer, kit),
         router=router,
         vault=Vault(parts.secret),
     )

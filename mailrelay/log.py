@@ -83,6 +83,7 @@ CATALOGUE: dict[str, str] = {
     "tls-report.sent": "a destination was sent the TLS report of a day",
     "tls.failed": "a host did not meet what its destination demands of TLS; nothing was sent to it in clear",
     "tls.fell": "a host has less TLS than could be: no certificate that proves its name, or none at all, and why",
+    "trace.failed": "our own code raised during a trace that the operator asked for",
     "transaction.refused": "a mail was refused in the dialogue",
     "way.paused": "nothing goes to a site for a while: nobody answers there, or it shuts us out; the reason is beside it",
     "way.recovered": "a site that was slowed down or paused has all its limits back",

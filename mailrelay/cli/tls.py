@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from mailrelay.cli.show import table, when
@@ -65,3 +67,51 @@ def forget(talk: Talk, host: str) -> None:
             else f"Nothing was remembered of {made['host']}."
         ),
     )
+
+
+@command.command("report")
+@click.option("--day", default="", help="The day in UTC, as 2026-11-22; today if not given.")
+@click.option("--domain", default="", help="One destination, with each kind of session.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@talks
+def report(talk: Talk, day: str, domain: str, limit: int) -> None:
+    """Show how TLS with the destinations of a day went, and the report that each was sent of it (RFC 8460).
+
+    Example: mailrelay tls report --domain customer.example
+    """
+    if domain:
+        one = talk.get(f"/tls/reports/{part(domain)}", day=day)
+        talk.show(one, lambda: "\n\n".join((_days([one]), _counts(one))))
+        return
+    found = talk.pages("/tls/reports", limit, day=day)
+    talk.show(found, lambda: _days(found["items"]) or "No mail went anywhere on that day.")
+
+
+def _days(found: list[dict[str, Any]]) -> str:
+    rows = (
+        (
+            one["destination"],
+            one["successful"],
+            one["failed"],
+            one["report"] or "not due yet",
+            one["sent_to"] or one["detail"] or "-",
+        )
+        for one in found
+    )
+    return table(rows, "DESTINATION", "WENT WELL", "FAILED", "REPORT", "TO, OR WHY NOT")
+
+
+def _counts(one: dict[str, Any]) -> str:
+    rows = (
+        (
+            each["sessions"],
+            each["result"],
+            each["policy"],
+            each["mx_host"] or "-",
+            each["ip"] or "-",
+            each["source_ip"] or "-",
+            each["detail"] or "-",
+        )
+        for each in one["counts"]
+    )
+    return table(rows, "SESSIONS", "RESULT", "POLICY", "HOST", "ADDRESS", "FROM", "WHAT WAS SAID")

@@ -123,14 +123,14 @@ class Explainer:
     async def explain(self, asked: Asked) -> Explained:
         """What would happen to the mail now. Asks DNS and policy hosts, as long as they take. Raises StoreBusy."""
         now = self._clock.now()
-        probe = _probe(asked, now)
+        probe = probe_of(asked, now)
         whose = (asked.org, asked.author, probe.sender_domain)
         way, own = await asyncio.gather(self._router.way(probe), self._router.smart_host(whose))
         hops = await self._router.hops(probe, way)
         no_route = hops if isinstance(hops, route.NoRoute) else None
         found = () if isinstance(hops, route.NoRoute) else tuple(hops)
         relay = way.site if way.relay else ""
-        hosts = () if relay or not (found or no_route) else await self._hosts(asked.address.domain, found)
+        hosts = () if relay or not (found or no_route) else await self.hosts(asked.address.domain, found)
         pace = self._shaper.of(way)
         # Not a read: it locks the suspensions that it reads.
         known = await self._store.write(_known, asked, probe, way, dropbox_domains=self._dropbox_domains, now=now)
@@ -182,8 +182,8 @@ class Explainer:
 
     # --- what the destination's DNS says, host by host ---
 
-    async def _hosts(self, domain: str, hops: Sequence[Hop]) -> tuple[HostSeen, ...]:
-        """Its hosts with what is made of each; what would be used is told by `hops`, whose order is that of the attempts."""
+    async def hosts(self, domain: str, hops: Sequence[Hop]) -> tuple[HostSeen, ...]:
+        """The hosts of a domain, with what is made of each; what would be used is told by `hops`, in the order of the attempts."""
         if domain.startswith("["):
             return ()
         answer = await self._resolver.resolve(Question(RecordType.MX, domain))
@@ -280,7 +280,7 @@ def sender_of_user(tx: Tx, org: OrgId, id_: UserId) -> tuple[Address, UserId | N
     return user.primary, user.id
 
 
-def _probe(asked: Asked, now: datetime) -> Delivery:
+def probe_of(asked: Asked, now: datetime) -> Delivery:
     """A delivery as it would be made, for those who judge deliveries. It is nowhere but here."""
     return Delivery(
         id=DeliveryId("D"),

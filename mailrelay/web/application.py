@@ -14,10 +14,12 @@ from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
 from mailrelay.outbound.courier.router import Router
+from mailrelay.outbound.explain import Explainer
 from mailrelay.outbound.policy.tls import TlsDemands
 from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.submit import Submitter
 from mailrelay.outbound.tls_memory import TlsMemory
+from mailrelay.outbound.trace import Tracer
 from mailrelay.outbound.vault import Vault
 from mailrelay.store.base import Store
 
@@ -36,6 +38,8 @@ class Application:
     demands: TlsDemands
     tls_memory: TlsMemory
     shaper: Shaper
+    explainer: Explainer
+    tracer: Tracer
     router: Router
     vault: Vault
 

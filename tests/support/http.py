@@ -21,10 +21,12 @@ from mailrelay.model.lookup import Answer, Question
 from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.courier.router import Router
+from mailrelay.outbound.explain import Explainer
 from mailrelay.outbound.policy.tls import NoDemands
 from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.submit import Submitter
 from mailrelay.outbound.tls_memory import TlsMemory
+from mailrelay.outbound.trace import Tracer
 from mailrelay.outbound.vault import Vault
 from mailrelay.service import Stopping
 from mailrelay.store.base import Store
@@ -141,6 +143,8 @@ async def serving(
             clock=clock,
         )
         router = Router(courier.load(kit), kit, store, vault)
+        shaper, tls_memory = Shaper(config.delivery, clock), TlsMemory(clock, store)
+        explainer = Explainer(store, router, shaper, tls_memory, kit, dropbox_domains=(DOMAIN,))
         application = Application(
             config=config,
             store=store,
@@ -159,8 +163,10 @@ async def serving(
             ),
             resolver=asked,
             demands=NoDemands(),
-            tls_memory=TlsMemory(clock, store),
-            shaper=Shaper(config.delivery, clock),
+            tls_memory=tls_memory,
+            shaper=shaper,
+            explainer=explainer,
+            tracer=Tracer(router, explainer, kit),
             router=router,
             vault=vault,
         )
