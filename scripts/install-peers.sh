@@ -3,7 +3,7 @@
 # They are installed only: none is started, none is left running, none starts with the machine.
 set -eu
 
-packages="postfix swaks libnet-ssleay-perl dovecot-lmtpd opendkim opendkim-tools prometheus strace eatmydata unbound fiu-utils faketime nftables iproute2"
+packages="postfix swaks libnet-ssleay-perl dovecot-lmtpd opendkim opendkim-tools prometheus strace eatmydata unbound fiu-utils faketime nftables iproute2 util-linux"
 # Debian lets only one mail system be installed, so Exim is unpacked beside the system (tests/support/peers.py looks there).
 unpacked="exim4-base exim4-daemon-light"
 beside=/opt/mailrelay-peers/exim
@@ -65,8 +65,12 @@ if ! has_exim && ! unpack_exim; then
   echo "Not installed, so some tests will be skipped: exim4-daemon-light" >&2
 fi
 
-if [ -d /run/systemd/system ]; then
+if command -v systemctl >/dev/null; then # also where systemd does not run now: what is enabled starts with the machine
   for service in postfix dovecot opendkim prometheus unbound; do
-    case "$missing " in *" $service "* | *" $service-lmtpd "*) systemctl disable --quiet --now "$service" ;; esac
+    case "$missing " in *" $service "* | *" $service-lmtpd "*)
+      systemctl disable --quiet "$service" 2>/dev/null || true
+      if [ -d /run/systemd/system ]; then systemctl stop "$service"; fi
+      ;;
+    esac
   done
 fi

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -100,6 +100,13 @@ class SqliteStore:
         # A commit cannot be called back: whoever stops waiting does not stop the write.
         return await asyncio.shield(future)
 
+    async def begin_log(self) -> None:
+        """Make sure that the write-ahead log is there and synced.
+
+        SQLite ignores a failure to sync its name in the folder; who syncs the folder next does not (D04).
+        """
+        await self.write(lambda tx: tx.connection.exec_driver_sql("PRAGMA user_version = 0").close())
+
     async def close(self) -> None:
         """See `base.Store.close`."""
         if self._closed:
@@ -127,7 +134,11 @@ class SqliteStore:
     # --- the writer thread ---
 
     def _write_forever(self) -> None:
-        with self.engine.connect() as connection:
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(self.engine.connect())
+            except DatabaseError as error:  # no database: whoever writes is told
+                self._broken = StoreDamaged(str(translate(error)))
             while (batch := self._next_batch()) is not None:
                 if self._broken is not None:
                     self._answer([(job, self._broken) for job in batch], set())

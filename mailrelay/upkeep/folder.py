@@ -66,6 +66,35 @@ class DataFolder:
             self._lock.close()
             self._lock = None
 
+    def check_log(self) -> None:
+        """Before the embedded store is opened: refuse when what it wrote last is gone (D09). Raises Fatal.
+
+        SQLite takes a database without its write-ahead log for one without unfinished work, and would say nothing of the mail that
+        was acknowledged since the log was last folded in. A process that ends in order leaves no log and no mark.
+        """
+        if not self._open_mark.exists():
+            return
+        log = self.database.with_name(f"{self.database.name}-wal")
+        for file in (self.database, log):
+            if not file.exists() or not file.stat().st_size:
+                raise Fatal(
+                    f"{file} is missing, and mailrelay did not end in order: mail that was acknowledged may be lost. Put the file "
+                    f"back, or restore a backup. If another program has opened the database since, or you accept the loss, remove "
+                    f"{self._open_mark} and start again"
+                )
+
+    def opened(self) -> None:
+        """The embedded store's log is there from now on, durably, until `closing`."""
+        durable.write(self._open_mark, b"")
+
+    def closing(self) -> None:
+        """The embedded store is about to be closed in order, and its log to go."""
+        durable.remove(self._open_mark)
+
+    @property
+    def _open_mark(self) -> Path:
+        return self.path / "open"
+
     def secret(self) -> bytes:
         """The key of signed return paths: made at the first start, the same ever after."""
         return self._kept("secret", secrets.token_hex(32)).encode()

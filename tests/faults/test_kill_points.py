@@ -10,9 +10,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ import pytest
 from mailrelay.model.envelope import Channel
 from tests.crash.clients import Client
 from tests.crash.relay import Relay, relay
+from tests.crash.strace import traced
 from tests.support.daemon import until
 from tests.support.ledger_oracle import Ledger, Said, check, read_books
 from tests.support.peers import need
@@ -34,26 +32,6 @@ _MISSES = 4
 # A body over this size is a file, so that its writes, fsync and rename are walked too.
 _SETTINGS = {"store": {"small_body": 4_000}, "filing": {"max_attempts": 10}}
 _SIZE = 6_000
-
-
-@contextmanager
-def _traced(one: Relay, thread: str, calls: str, *, kill_at: int | None) -> Iterator[Path]:
-    """strace of one thread; yields the file of its calls."""
-    found = one.folder / "trace"
-    inject = [] if kill_at is None else ["-e", f"inject={calls}:signal=SIGKILL:when={kill_at}"]
-    process = subprocess.Popen(
-        [need("strace"), "-p", str(one.running["threads"][thread]), "-e", f"trace={calls}", *inject, "-o", found],
-        stderr=subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    try:
-        attached = process.stderr.readline()
-        assert b"attached" in attached, attached
-        yield found
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stderr.close()
 
 
 class _Walk:
@@ -72,7 +50,7 @@ class _Walk:
         """The names of the calls that the thread makes for one mail, in order."""
         self.ensure()
         async with self._client.session(self._listener) as session:
-            with _traced(self.relay, thread, ",".join((*_DURABLE, *_WRITES)), kill_at=None) as trace:
+            with traced(self.relay, thread, ",".join((*_DURABLE, *_WRITES))) as trace:
                 await self._send(session)
                 self._finish()
         return [line.partition("(")[0] for line in trace.read_text().splitlines() if "(" in line]
@@ -82,7 +60,7 @@ class _Walk:
         self.ensure()
         self.steps += 1
         async with self._client.session(self._listener) as session:
-            with _traced(self.relay, thread, calls, kill_at=kill_at):
+            with traced(self.relay, thread, calls, f"signal=SIGKILL:when={kill_at}"):
                 try:
                     await self._send(session)
                 except (OSError, EOFError):
