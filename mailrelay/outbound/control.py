@@ -15,7 +15,7 @@ from typing import Final
 
 from mailrelay import log, metrics
 from mailrelay.config.schema import BrakeLevels
-from mailrelay.ids import OrgId
+from mailrelay.ids import DeliveryId, OrgId
 from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES, Delivery, DeliveryState, DeliveryStatus
 from mailrelay.model.operation import STOPPING, Control, Operation, Selection, states_of
 from mailrelay.model.sending import Counts
@@ -57,19 +57,9 @@ def step(tx: Tx, one: Operation, *, at: datetime, brakes: BrakeLevels, limit: in
     """Carry out the next piece of an operation that `operations` has given the caller alone; how far it is then."""
     one = _look_again(tx, one, at=at, brakes=brakes)
     if one.cursor < one.until:
-        found = selections.find(
-            tx,
-            one.org,
-            one.selection,
-            within=_within(one.selection),
-            after=one.cursor,
-            until=one.until,
-            oldest_first=True,
-            limit=limit,
-        )
-        ids = [each.id for each in found.deliveries]
+        ids, cursor = _next(tx, one, limit)
         ours = selections.locked(tx, one.org, one.selection, ids, within=_within(one.selection))
-        one = _carry_out(tx, replace(one, cursor=found.next or one.until), ours, at=at, brakes=brakes)
+        one = _carry_out(tx, replace(one, cursor=cursor), ours, at=at, brakes=brakes)
     if one.cursor >= one.until and not one.under_way:
         one = replace(one, ended_at=at)
     operations.put(tx, one)
@@ -78,25 +68,27 @@ def step(tx: Tx, one: Operation, *, at: datetime, brakes: BrakeLevels, limit: in
 
 def skip(tx: Tx, one: Operation, *, at: datetime) -> Operation:
     """Leave out the next delivery, which our own code fails on, so that the others are not."""
-    if one.under_way:
-        one = replace(one, under_way=one.under_way[1:])
-    else:
-        found = selections.find(
-            tx,
-            one.org,
-            one.selection,
-            within=_within(one.selection),
-            after=one.cursor,
-            until=one.until,
-            oldest_first=True,
-            limit=1,
-        )
-        one = replace(one, cursor=found.next or one.until)
-    one = replace(one, left={**one.left, FAILED: one.left.get(FAILED, 0) + 1})
+    past = {"under_way": one.under_way[1:]} if one.under_way else {"cursor": _next(tx, one, 1)[1]}
+    one = replace(one, **past, left={**one.left, FAILED: one.left.get(FAILED, 0) + 1})
     if one.cursor >= one.until and not one.under_way:
         one = replace(one, ended_at=at)
     operations.put(tx, one)
     return one
+
+
+def _next(tx: Tx, one: Operation, limit: int) -> tuple[list[DeliveryId], DeliveryId]:
+    """Those that come next, and how far the operation is with them."""
+    ids, cursor = selections.ids(
+        tx,
+        one.org,
+        one.selection,
+        within=_within(one.selection),
+        after=one.cursor,
+        until=one.until,
+        oldest_first=True,
+        limit=limit,
+    )
+    return ids, cursor or one.until
 
 
 def _within(selection: Selection) -> frozenset[DeliveryState]:

@@ -79,37 +79,52 @@ def find(
     org: OrgId,
     selection: Selection,
     *,
+    after: DeliveryId | None = None,
+    oldest_first: bool = False,
+    limit: int = 100,
+) -> Found:
+    """A page of what is selected, newest first unless said otherwise; `after` is the cursor of the page before."""
+    page, end = ids(tx, org, selection, after=after, oldest_first=oldest_first, limit=limit)
+    order = delivery.c.id if oldest_first else delivery.c.id.desc()
+    rows = tx.execute(select(delivery).where(delivery.c.id.in_(page)).order_by(order)) if page else ()
+    return Found(tuple(deliveries.from_row(row._mapping) for row in rows), end)
+
+
+def ids(
+    tx: Tx,
+    org: OrgId,
+    selection: Selection,
+    *,
     within: Collection[DeliveryState] = ALL,
     after: DeliveryId | None = None,
     until: DeliveryId | None = None,
     oldest_first: bool = False,
     limit: int = 100,
-) -> Found:
-    """A page of what is selected and in one of the states `within`, newest first unless said otherwise.
+) -> tuple[list[DeliveryId], DeliveryId | None]:
+    """A page of ids of what is selected and in one of the states `within`, and the cursor of the next page; None at the end.
 
-    `after` is the cursor of the page before; with `until` nothing newer than that is found.
+    With `until` nothing newer than that is found.
     """
     states = states_in(selection) & frozenset(within)
     behind = () if after is None else (delivery.c.id > after if oldest_first else delivery.c.id < after,)
     to = () if until is None else (delivery.c.id <= until,)
-    found: list[Delivery] = []
+    found: list[DeliveryId] = []
     horizons: list[DeliveryId] = []
     for way in _ways(org, selection, states):
-        rows, horizon = _look(
-            tx, way, (*behind, *to), _Fits(org, selection, states), oldest_first=oldest_first, limit=limit
-        )
-        found += rows
+        fits = _Fits(org, selection, states)
+        some, horizon = _look(tx, way, (*behind, *to), fits, oldest_first=oldest_first, limit=limit)
+        found += some
         if horizon is not None:
             horizons.append(horizon)
     # What one of the ways has behind its horizon is not known, so the page ends at the nearest.
     end = (min if oldest_first else max)(horizons, default=None)
-    page = sorted(found, key=lambda one: one.id, reverse=not oldest_first)
+    page = sorted(found, reverse=not oldest_first)
     if end is not None:
-        page = [one for one in page if (one.id <= end if oldest_first else one.id >= end)]
+        page = [one for one in page if (one <= end if oldest_first else one >= end)]
     if len(page) > limit:
         page = page[:limit]
-        end = page[-1].id
-    return Found(tuple(page), end)
+        end = page[-1]
+    return page, end
 
 
 def count(tx: Tx, org: OrgId, selection: Selection, *, within: Collection[DeliveryState] = ALL) -> Counted:
@@ -120,8 +135,7 @@ def count(tx: Tx, org: OrgId, selection: Selection, *, within: Collection[Delive
     for way in _ways(org, selection, states):
         room = COUNTED + 1 - by.total()
         looked_at = room if way.whole else LOOKED_AT
-        columns = (delivery.c[name] for name in _COMPARED)
-        window = way.select(*columns).order_by(delivery.c.id).limit(looked_at).subquery()
+        window = way.select(*_compared()).order_by(delivery.c.id).limit(looked_at).subquery()
         tried, replied = window.c.attempts > 0, window.c.replied_at.is_not(None)
         fits = select(window.c.state, window.c.held_by, tried.label("tried"), replied.label("replied"))
         if not way.whole:
@@ -155,24 +169,30 @@ def locked(
 
 def _look(
     tx: Tx, way: _Way, span: tuple[_Condition, ...], fits: _Fits, *, oldest_first: bool, limit: int
-) -> tuple[list[Delivery], DeliveryId | None]:
+) -> tuple[list[DeliveryId], DeliveryId | None]:
     """The next of one way, and how far it was looked at; None for to its end."""
 
     def ordered(column: ColumnElement[Any]) -> ColumnElement[Any]:
         return column if oldest_first else column.desc()
 
-    page = way.select(delivery).where(*span).order_by(ordered(delivery.c.id))
+    first = way.select(delivery.c.id).where(*span).order_by(ordered(delivery.c.id))
     if way.whole:
-        found = [deliveries.from_row(row._mapping) for row in tx.execute(page.limit(limit))]
-        return found, found[-1].id if len(found) == limit else None
-    window = page.limit(LOOKED_AT).subquery()
-    fitting = select(window).where(*fits.on(window)).order_by(ordered(window.c.id)).limit(limit)
-    found = [deliveries.from_row(row._mapping) for row in tx.execute(fitting)]
+        found = [DeliveryId(one) for one in tx.execute(first.limit(limit)).scalars()]
+        return found, found[-1] if len(found) == limit else None
+    compared = way.select(*_compared()).where(*span).order_by(ordered(delivery.c.id))
+    window = compared.limit(LOOKED_AT).subquery()
+    fitting = select(window.c.id).where(*fits.on(window)).order_by(ordered(window.c.id)).limit(limit)
+    found = [DeliveryId(one) for one in tx.execute(fitting).scalars()]
     if len(found) == limit:
-        return found, found[-1].id
-    ids = way.select(delivery.c.id).where(*span).order_by(ordered(delivery.c.id)).limit(LOOKED_AT).subquery().c
-    row = tx.execute(select(func.count(), func.max(ids.id) if oldest_first else func.min(ids.id))).one()
+        return found, found[-1]
+    seen = first.limit(LOOKED_AT).subquery().c
+    row = tx.execute(select(func.count(), func.max(seen.id) if oldest_first else func.min(seen.id))).one()
     return found, DeliveryId(row[1]) if row[0] == LOOKED_AT else None
+
+
+def _compared() -> Iterator[ColumnElement[Any]]:
+    """The columns that a selection may ask for."""
+    return (delivery.c[name] for name in _COMPARED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ def _known(tx: Tx, caller: Caller, selection: Selection) -> None:
     named = selection.deliveries
     if named:
         only = Selection(deliveries=named)
-        there = {one.id for one in selections.find(tx, caller.org, only, limit=len(named)).deliveries}
+        there, _ = selections.ids(tx, caller.org, only, limit=len(named))
         missing = next((one for one in named if one not in there), None)
         if missing is not None:
             raise Unknown(f"There is no delivery {missing}")
