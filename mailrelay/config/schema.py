@@ -382,6 +382,12 @@ class Delivery(Section):
     )
     command_timeout: Seconds = Field(300.0, description="Seconds for the answer to a command (RFC 5321 §4.5.3.2).")
     data_timeout: Seconds = Field(600.0, description="Seconds for the answer to the final dot.")
+    transaction_timeout: Seconds = Field(
+        3600.0, description="Longest time in seconds for one mail, however steadily the next hop crawls."
+    )
+    min_rate: Annotated[int, Field(ge=0)] = Field(
+        1000, description="Bytes a second that a next hop must take during DATA, after the first minute."
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What belongs to one route is given for that route only; pauses grow."""

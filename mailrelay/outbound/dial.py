@@ -84,6 +84,8 @@ class Dialler:
             banner=self._settings.command_timeout if last else self._settings.connect_timeout,
             command=self._settings.command_timeout,
             data=self._settings.data_timeout,
+            whole=self._settings.transaction_timeout,
+            rate=self._settings.min_rate,
         )
         attempt = _Attempt(hop, partial(Connection.open, helo=self._helo, patience=patience, tap=tap))
         try:
