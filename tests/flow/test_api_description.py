@@ -68,7 +68,12 @@ async def test_the_errors_of_each_operation_are_named(api: Api) -> None:
 
 async def test_what_is_the_operators_says_so(api: Api) -> None:
     found = {path.removeprefix(V1): one for _, path, one in await _operations(api) if not one["security"]}
-    assert set(found) == {"/organisations", "/ledger", "/audit", "/queue/counts"}
+    everywhere = "/installation/suspensions"
+    one_everywhere = f"{everywhere}/{{scope}}/{{name}}"
+    mine = {"/organisations", "/ledger", "/audit", "/queue/counts", "/shaping"}
+    mine |= {everywhere, one_everywhere, f"{one_everywhere}/resume"}
+    mine |= {"/tls/hosts", "/tls/hosts/{host}", "/tls/hosts/{host}/forget", "/tls/reports", "/tls/reports/{destination}"}
+    assert set(found) == mine
     for one in found.values():
         assert "Unix socket" in one["description"]
         assert "Unix socket" in one["servers"][0]["description"]
