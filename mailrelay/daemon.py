@@ -432,6 +432,7 @@ def _dispatcher(parts: _Parts, router: Router) -> Dispatcher:
         stopping=parts.stopping,
         brakes=config.brakes,
         shaper=parts.shaper,
+        stops=parts.stops,
     )
 
 

@@ -35,6 +35,7 @@ from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.policy import retry
 from mailrelay.outbound.settle import Settler
 from mailrelay.outbound.steady import Steady
+from mailrelay.outbound.stops import Stops
 from mailrelay.store import queue, suppressions
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.queue import Settlement
@@ -58,6 +59,7 @@ class BatchRunner:
         *,
         steady: Steady,
         leases: Leases,
+        stops: Stops,
     ) -> None:
         self._store = store
         self._courier = courier
@@ -66,7 +68,9 @@ class BatchRunner:
         self._clock = clock
         self._steady = steady
         self._leases = leases
+        self._stops = stops
         self._lifetime = timedelta(seconds=settings.lifetime)
+        self._max_faults = settings.max_faults
         self._schedule = retry.Schedule(
             first=timedelta(seconds=settings.first_retry), longest=timedelta(seconds=settings.longest_retry)
         )
@@ -101,6 +105,7 @@ class BatchRunner:
                 written.append(self._settler.put(settlement))
 
         async def before_dot(ids: Sequence[DeliveryId]) -> None:
+            self._stops.check(ids)
             await self._before_dot([one for one in batch.open if one.id in ids])
             batch.dotted.update(ids)
 
@@ -179,7 +184,7 @@ class BatchRunner:
         held_by = ""
         if again and held.job and dotted and _may_be_taken(report.outcome):
             held_by = UNCONFIRMED
-        elif again and trace and faults >= queue.MOST_FAULTS:
+        elif again and trace and faults >= self._max_faults:
             held_by = POISON
         state = DeliveryState.HELD if held_by else DeliveryState.QUEUED
         return Settlement(

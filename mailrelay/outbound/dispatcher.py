@@ -29,6 +29,7 @@ from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.settle import Settler
 from mailrelay.outbound.shaper import Shaper, Wait
 from mailrelay.outbound.steady import Steady
+from mailrelay.outbound.stops import Stops
 from mailrelay.service import Stopping
 from mailrelay.store import destinations, queue
 from mailrelay.store.base import Bell, Store
@@ -67,9 +68,13 @@ class Dispatcher:
         stopping: Stopping,
         brakes: BrakeLevels,
         shaper: Shaper | None = None,
+        stops: Stops | None = None,
         poll: float = 1.0,
     ) -> None:
-        """`node` names this process in leases: no other process that lives has this name. `poll` seconds between looks."""
+        """`node` names this process in leases: no other process that lives has this name. `poll` seconds between looks.
+
+        `stops` are not to be sent any more, though their attempt is under way.
+        """
         self._store = store
         self._courier = courier
         self._clock = clock
@@ -86,10 +91,18 @@ class Dispatcher:
             relayed=settings.route is Route.SMART_HOST,
         )
         self._steady = Steady(clock)
-        self._leases = Leases(store, clock, node=node, span=settings.lease)
+        self._leases = Leases(store, clock, node=node, span=settings.lease, max_faults=settings.max_faults)
         self._shaper = shaper or Shaper(settings, clock)
         self._batches = BatchRunner(
-            store, courier, letters, self._settler, clock, settings, steady=self._steady, leases=self._leases
+            store,
+            courier,
+            letters,
+            self._settler,
+            clock,
+            settings,
+            steady=self._steady,
+            leases=self._leases,
+            stops=stops or Stops(),
         )
         self._held: dict[DeliveryId, Delivery] = {}
         self._most_held = settings.connections * CHUNK * 2
