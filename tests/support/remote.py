@@ -62,6 +62,8 @@ class Remote:
     port: int = 0
     sessions: int = 0
     open: int = 0
+    peers: list[str] = field(default_factory=list)
+    """The addresses that sessions came from, in order."""
     dialogue: list[str] = field(default_factory=list)
     """What clients said, all sessions together; content as `(n bytes)`."""
     messages: list[Taken] = field(default_factory=list)
@@ -221,6 +223,7 @@ async def remote(
         assert task is not None
         running.add(task)
         state.sessions += 1
+        state.peers.append(writer.get_extra_info("peername")[0])
         state.open += 1
         try:
             with suppress(_Gone, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
@@ -230,9 +233,11 @@ async def remote(
         finally:
             state.open -= 1
             running.discard(task)
-            with suppress(ConnectionError, ssl.SSLError):
+            with suppress(ConnectionError, ssl.SSLError, TimeoutError):
                 writer.close()
-                await writer.wait_closed()
+                # On Python 3.11 a writer whose handshake failed is never told that it is closed.
+                async with asyncio.timeout(0.2):
+                    await writer.wait_closed()
 
     server = await asyncio.start_server(serve, host, port, ssl=certificate if implicit else None, limit=2**20, family=2)
     state.port = server.sockets[0].getsockname()[1]

@@ -79,7 +79,7 @@ def _targets(records: Sequence[MxRecord], own: OwnHost) -> Dialogue[tuple[Sequen
     for host in list(dict.fromkeys(record.host for record in records))[:MAX_HOSTS]:
         found, why = yield from addresses(host)
         failure = failure or why
-        if any(target.ip in own.addresses for target in found):
+        if any(_is_ours(target, own) for target in found):
             # RFC 5321 §5.1: by whatever name, that is us; whoever is no better would only give it back.
             return [one for one in targets if preference[one.host] < preference[host]], failure, True
         targets += found
@@ -147,13 +147,23 @@ def _before_ourselves(records: list[MxRecord], own: OwnHost) -> list[MxRecord]:
 
 
 def _fit(targets: Sequence[Target], domain: str, *, own: OwnHost, allow_private: bool) -> Targets | NoRoute:
-    elsewhere = [target for target in targets if target.ip not in own.addresses]
+    elsewhere = [target for target in targets if not _is_ours(target, own)]
     if not elsewhere:
         return _loop(domain)
     fit = tuple(target for target in elsewhere if allow_private or is_public(target.ip))
     if not fit:
         return refused(550, "5.4.4", f"Mail for {domain} would go to a private address, which is not allowed here")
     return fit
+
+
+def _is_ours(target: Target, own: OwnHost) -> bool:
+    if target.ip in own.addresses:
+        return True
+    try:
+        mapped = ipaddress.IPv6Address(target.ip).ipv4_mapped
+    except ValueError:
+        return False
+    return mapped is not None and str(mapped) in own.addresses
 
 
 def _literal(domain: str) -> str:

@@ -320,6 +320,39 @@ def test_fault_n06_two_hundred_mx_hosts_are_not_all_looked_up():
     assert len(zone.asked) <= 1 + 2 * route.MAX_HOSTS
 
 
+@pytest.mark.parametrize("ip", ["192.0.2.99", "::ffff:192.0.2.99"])
+def test_fault_n06_by_whatever_name_our_own_address_is_us(ip: str):
+    kind = "AAAA" if ":" in ip else "A"
+    found = go(
+        "b.test",
+        {
+            ("MX", "b.test"): mx((5, "b0.test"), (10, "alias.test"), (10, "equal.test"), (20, "b2.test")),
+            ("A", "b0.test"): "192.0.2.1",
+            (kind, "alias.test"): ip,
+            ("A", "equal.test"): "192.0.2.3",
+            ("A", "b2.test"): "192.0.2.2",
+        },
+    )
+    assert ips(found) == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("domain", "records", "site"),
+    [
+        ("b.test", {("MX", "b.test"): mx((20, "x.other.test"), (10, "mx1.mail.provider.co.uk"))}, "provider.co.uk"),
+        ("b.test", {("MX", "b.test"): mx((10, "b.two.test"), (10, "a.one.test"))}, "one.test"),
+        ("mail.b.test", {("A", "mail.b.test"): "192.0.2.1"}, "b.test"),
+        ("gone.b.test", {}, "b.test"),
+        ("null.test", {("MX", "null.test"): mx((0, ""))}, "null.test"),
+        ("mail.b.test", {("MX", "mail.b.test"): FAILED}, "mail.b.test"),
+        ("[192.0.2.7]", {}, "192.0.2.7"),
+        ("[IPv6:2001:db8::7]", {}, "2001:db8::7"),
+    ],
+)
+def test_the_site_is_the_provider_that_takes_the_mail(domain: str, records, site: str):
+    assert ask_sync(route.site_of(domain), Zone(records)) == site
+
+
 def test_a_smart_host_without_an_address_puts_off_and_refuses_nobody():
     for zone in (Zone({}), Zone({("A", "smart.test"): FAILED})):
         assert isinstance(ask_sync(route.to_host("smart.test"), zone), Deferred)
