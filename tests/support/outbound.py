@@ -24,6 +24,7 @@ from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.next_hops import NextHops
+from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.submit import Submission, Submitted, Submitter
 from mailrelay.outbound.suspended_sources import SuspendedSources
 from mailrelay.outbound.vault import Vault
@@ -60,6 +61,7 @@ class Relay:
     bodies: Bodies
     submitter: Submitter
     dispatcher: Dispatcher
+    shaper: Shaper
     stopping: Stopping
     resolver: ZoneResolver
     sent: Path
@@ -180,6 +182,7 @@ async def _relay(
     letters = LetterMaker(
         store, bodies, clock, hostname="us.test", domain="us.test", bounce_domain="bounce.us.test", secret=SECRET
     )
+    shaper = Shaper(settings, clock)
     made = Relay(
         store=store,
         clock=clock,
@@ -196,8 +199,10 @@ async def _relay(
             node=NodeId("node"),
             stopping=stopping,
             brakes=brakes or BrakeLevels(),
+            shaper=shaper,
             poll=0.02,
         ),
+        shaper=shaper,
         stopping=stopping,
         resolver=resolver,
         sent=folder / "sent",

@@ -118,8 +118,7 @@ def ask(state: State, limits: Limits, *, used: int, now: float) -> tuple[State, 
         return state, Wait(state.paused_until - now, state.because, outcome=state.outcome)
     allowed = 1 if state.probing else min(state.allowed, limits.connections)
     if used >= allowed:
-        outcome = state.outcome if state.probing else None
-        return state, Wait(_ROOM, f"all connections are in use: {used} of {allowed}", room=True, outcome=outcome)
+        return state, Wait(_ROOM, f"all connections are in use: {used} of {allowed}", room=True)
     rate = rate_of(state, limits)
     if not rate:
         return state, Go(limits.messages)
