@@ -236,7 +236,7 @@ async def remote(
             with suppress(ConnectionError, ssl.SSLError, TimeoutError):
                 writer.close()
                 # On Python 3.11 a writer whose handshake failed is never told that it is closed.
-                async with asyncio.timeout(0.2):
+                async with asyncio.timeout(0.05):
                     await writer.wait_closed()
 
     server = await asyncio.start_server(serve, host, port, ssl=certificate if implicit else None, limit=2**20, family=2)
