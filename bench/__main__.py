@@ -218,6 +218,7 @@ def _beside_postfix(options: argparse.Namespace) -> None:
                         "connections_per_destination": options.sessions,
                     },
                     "log": {"level": "warning"},
+                    "submission": {"quotas": False},
                 }
                 with daemon(folder / name, settings) as relay:
                     _compare(kinds[name](relay, options), server, options)

@@ -196,6 +196,7 @@ class Relay:
                 "longest_retry": 1.0,
             },
             "dns": {"nameservers": [self.around.nameserver]},
+            "submission": {"quotas": False},
         }
         for section, values in self.settings.items():
             config[section] = {**config.get(section, {}), **values} if isinstance(values, dict) else values

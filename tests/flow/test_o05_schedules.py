@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from mailrelay.config.schema import ListenerKind
-from mailrelay.ids import DeliveryId, MessageId
+from mailrelay.ids import DeliveryId, MessageId, QueueId
 from mailrelay.model.absence import Absence
 from mailrelay.model.delivery import DeliveryState, Notice
 from mailrelay.model.organisation import Right
@@ -50,7 +50,7 @@ class Place:
         return answer.json
 
     async def states(self, queue_id: str) -> set[DeliveryState]:
-        return {one.state for one in await self.api.store.read(deliveries.of_queue_id, queue_id)}
+        return {one.state for one in await self.api.store.read(deliveries.of_queue_id, QueueId(queue_id))}
 
 
 @pytest.fixture
@@ -67,7 +67,8 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
                 (await factory.api_token(api.store, clock, org, *rights, on_behalf_of=who))[1]
                 for rights, who in (((Right.SEND, Right.READ), anna), ((Right.SEND, Right.READ), bob), ((), None))
             ]
-            yield Place(api, running, *(api.web.bearing(one) for one in tokens), Cli(api.server.unix_socket))
+            by_anna, by_bob, by_all = (api.web.bearing(one) for one in tokens)
+            yield Place(api, running, by_anna, by_bob, by_all, Cli(api.server.unix_socket))
 
 
 async def test_a_mail_is_scheduled_listed_and_shown(place: Place) -> None:
@@ -203,7 +204,9 @@ async def test_its_content_and_recipients_are_replaced_until_it_goes(place: Plac
     wrong = await place.anna.put(path, json={**given, "from": "bob@example.com"})
     assert wrong.status == 403
     assert (await place.anna.get(path)).json["subject"] == "Whole"
-    types = [one.type for one in await place.api.store.read(events.after, place.edge.organisation.id, 0, limit=100)]
+    types = [
+        str(one.type) for one in await place.api.store.read(events.after, place.edge.organisation.id, 0, limit=100)
+    ]
     assert types.count("delivery.edited") == 2
     assert types.count("delivery.cancelled") == 3
 

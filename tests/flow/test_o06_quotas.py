@@ -53,7 +53,7 @@ class Place:
 
     async def queued(self) -> int:
         def count(tx: Tx) -> int:
-            return tx.execute(select(func.count()).select_from(delivery)).scalar_one()
+            return int(tx.execute(select(func.count()).select_from(delivery)).scalar_one())
 
         return await self.api.store.read(count)
 

@@ -36,7 +36,7 @@ async def used(store: Store, *, kind: QuotaKind = SINGLE, day: date = DAY) -> in
     return await store.read(quotas.used, ORG, kind, day)
 
 
-async def test_a12_fifty_at_once_take_just_what_is_there(store: Store) -> None:
+async def test_fault_a12_fifty_at_once_take_just_what_is_there(store: Store) -> None:
     took = await asyncio.gather(*(spend(store, limit=33) for _ in range(50)))
     assert took.count(True) == 33
     assert await used(store) == 33
@@ -120,7 +120,7 @@ async def used_of(us: Relay, kind: QuotaKind = SINGLE) -> int:
     return await us.store.read(read)
 
 
-async def test_a12_fifty_submissions_at_once_never_go_one_over(
+async def test_fault_a12_fifty_submissions_at_once_never_go_one_over(
     store: AnyStore, clock: FakeClock, tmp_path: Path
 ) -> None:
     async with relay(tmp_path, store=store, clock=clock) as us:
@@ -216,7 +216,7 @@ BERLIN_DAYS = [
 
 
 @pytest.mark.parametrize(("begins", "hours"), BERLIN_DAYS)
-async def test_a12_the_day_is_the_organisations_to_the_microsecond(
+async def test_fault_a12_the_day_is_the_organisations_to_the_microsecond(
     store: AnyStore, tmp_path: Path, begins: datetime, hours: int
 ) -> None:
     clock = FakeClock(begins - timedelta(microseconds=1))

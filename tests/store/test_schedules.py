@@ -1,4 +1,4 @@
-"""Scheduled mail on both databases: changed by its author until it is claimed, and never both (O5, I25, M11, Q02)."""
+"""Scheduled mail on both databases: changed by its author until it is claimed, and never both (O5, I25, Q01, Q02)."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ async def test_what_is_claimed_cannot_be_changed(store: AnyStore, clock: FakeClo
 
 
 @pytest.mark.parametrize("kind", ["cancel", "move", "edit"])
-async def test_m11_a_change_that_races_with_the_claim_wins_or_is_refused(
+async def test_a_change_that_races_with_the_claim_wins_or_is_refused(
     store: AnyStore, clock: FakeClock, tmp_path: Path, kind: str
 ) -> None:
     """What was changed is never sent as it was, and what is sent was not changed."""
@@ -491,7 +491,7 @@ async def test_i25_a_claim_that_was_lost_is_not_parked(store: AnyStore, clock: F
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=-2), timedelta(minutes=30)])
-async def test_m11_a_clock_that_is_set_sends_nothing_twice_and_nothing_early_by_its_own_time(
+async def test_fault_q01_a_clock_that_is_set_sends_nothing_twice_and_nothing_early_by_its_own_time(
     store: AnyStore, clock: FakeClock, tmp_path: Path, jump: timedelta
 ) -> None:
     async with relay(tmp_path, store=store, clock=clock) as us:

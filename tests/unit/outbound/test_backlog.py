@@ -64,16 +64,16 @@ def test_ways_come_first_in_turn_and_not_while_paused():
 def test_destinations_left_outside_are_asked_for_when_the_line_is_short_those_that_wait_longest_first():
     backlog = Backlog()
     backlog.put(B, some(ROOM))
-    assert backlog.note(B, ["x.test", "y.test"])
-    assert backlog.hungry(5) == []
+    assert backlog.note(B, {"x.test": 10, "y.test": 40})
+    assert backlog.hungry(50) == []
     backlog.take(B, ROOM - 5)
-    assert backlog.hungry(1) == ["x.test"]
-    assert backlog.hungry(5) == ["y.test"]
-    assert backlog.hungry(5) == []
+    assert backlog.hungry(10) == ["x.test"]
+    assert backlog.hungry(50) == ["y.test"]
+    assert backlog.hungry(50) == []
     assert len(backlog.clear()) == 5
 
 
 def test_what_is_left_outside_is_bounded():
     backlog = Backlog()
-    assert backlog.note(B, [f"d{n}.test" for n in range(1_000)])
-    assert not backlog.note(B, ["one-more.test"])
+    assert backlog.note(B, {f"d{n}.test": 1 for n in range(1_000)})
+    assert not backlog.note(B, {"one-more.test": 1})

@@ -98,7 +98,7 @@ def quota(used: int, *, day: date = date(2026, 11, 22)) -> Quota:
     return Quota(kind=QuotaKind.SINGLE, day=day, limit=300, used=used, resets_at=resets)
 
 
-def test_a12_the_sentence_says_the_limit_what_is_used_and_when_it_begins_anew() -> None:
+def test_fault_a12_the_sentence_says_the_limit_what_is_used_and_when_it_begins_anew() -> None:
     spent = refusal(quota(295), asked=10, now=NOW)
     assert str(spent) == (
         "The quota of 300 recipients of single mail a day has 5 left (295 are used), and this mail has 10 recipients; "
