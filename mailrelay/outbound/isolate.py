@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
 import pickle
 import resource
 import signal
 import sys
+import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ from mailrelay.model.delivery import Refused
 from mailrelay.outbound.prepare import Prepared
 
 _OUT_OF_MEMORY = 77
+_START = 30.0
+"""Seconds for an interpreter to begin, on a machine that is busy."""
+_BEGUN = b"!"
 _MEGABYTE = 1_000_000
 _MAX_TRACE = 20_000
 _PAGES = Path("/proc/self/statm")
@@ -54,7 +59,7 @@ class Failed(Exception):
 async def run(make: partial[Prepared | Refused], *, bounds: Bounds = BOUNDS) -> Prepared | Refused:
     """What `make` returns, a call of `prepare.prepare`, or of another function of a module; it takes half a second more.
 
-    Raises Failed whatever goes wrong with it, OSError when there can be no process.
+    Raises Failed whatever goes wrong with it, OSError (TimeoutError among them) when there is no process for it.
     """
     request = pickle.dumps((bounds, make))
     process = await asyncio.create_subprocess_exec(
@@ -67,16 +72,31 @@ async def run(make: partial[Prepared | Refused], *, bounds: Bounds = BOUNDS) -> 
         env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONUTF8": "1"},
     )
     try:
-        async with asyncio.timeout(bounds.seconds):
-            answer, _ = await process.communicate(request)
-    except TimeoutError:
-        raise Failed(_too_long(bounds)) from None
+        answer = await _talk(process, request, bounds)
+        await process.wait()
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
     return _read(answer, process.returncode or 0, bounds)
+
+
+async def _talk(process: asyncio.subprocess.Process, request: bytes, bounds: Bounds) -> bytes:
+    """The answer. Raises Failed when it comes too late, TimeoutError when the process does not even begin."""
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("the process has no pipes")
+    async with asyncio.timeout(_START):
+        with suppress(ConnectionError):  # it died; its status says of what
+            process.stdin.write(request)
+            await process.stdin.drain()
+        process.stdin.close()
+        began = await process.stdout.read(len(_BEGUN))
+    try:
+        async with asyncio.timeout(bounds.seconds):
+            return await process.stdout.read() if began else b""
+    except TimeoutError:
+        raise Failed(_too_long(bounds)) from None
 
 
 def _too_long(bounds: Bounds) -> str:
@@ -115,6 +135,7 @@ def main() -> None:
     try:
         bounds, make = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own words)
         _limit(bounds)
+        os.write(out, _BEGUN)
         answer = _answer(make())
     except MemoryError:
         os._exit(_OUT_OF_MEMORY)
@@ -138,7 +159,8 @@ def _answer(made: Prepared | Refused) -> dict[str, Any]:
 def _limit(bounds: Bounds) -> None:
     needed = int(_PAGES.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (needed + bounds.memory,) * 2)
-    seconds = max(1, round(bounds.seconds))
+    # Whole seconds, and not before who waits gives up.
+    seconds = math.ceil(time.process_time() + bounds.seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -46,8 +47,13 @@ class LetterMaker:
         domain: str,
         bounce_domain: str,
         secret: bytes,
+        make: Callable[..., Prepared | Refused] = prepare,
+        bounds: isolate.Bounds = isolate.BOUNDS,
     ) -> None:
-        """`domain` is the installation's own, which mail of unproved domains leaves as; `secret` signs return paths."""
+        """`domain` is the installation's own, which mail of unproved domains leaves as; `secret` signs return paths.
+
+        `make` is a function of a module, which may be called in another process; `bounds` are what one call of it may take.
+        """
         self._bodies = bodies
         self._clock = clock
         self._hostname = hostname
@@ -56,6 +62,8 @@ class LetterMaker:
         self._secret = secret
         self._leaves = Together(store, one_by_one(self._leave))
         self._kept: OrderedDict[_Variant, Prepared | Refused] = OrderedDict()
+        self._make = make
+        self._bounds = bounds
         self._traces: OrderedDict[DeliveryId, str] = OrderedDict()
 
     def parcel(self, delivery: Delivery) -> Parcel:
@@ -135,7 +143,7 @@ class LetterMaker:
             return known
         trace = Trace(hostname=self._hostname, queue_id=first.queue_id, channel=first.channel, at=first.created_at)
         make = partial(
-            prepare,
+            self._make,
             raw,
             leave=leave,
             trace=trace,
@@ -145,7 +153,10 @@ class LetterMaker:
             date=first.scheduled_for,
         )
         # Q03: what failed once may be poison.
-        prepared = await (isolate.run(make) if first.faults else within(isolate.BOUNDS.seconds, make))
+        if first.faults:
+            prepared = await isolate.run(make, bounds=self._bounds)
+        else:
+            prepared = await within(self._bounds.seconds, make)
         if isinstance(prepared, Refused) or len(prepared.content) <= _LARGEST_KEPT:
             self._kept[variant] = prepared
             if len(self._kept) > _KEPT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,15 +140,19 @@ async def relay(
     store: Store | None = None,
     clock: FakeClock | None = None,
     brakes: BrakeLevels | None = None,
+    letters: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Relay]:
-    """A relay over a new embedded store in `folder`, or over `store`; `settings` are those of `delivery`."""
+    """A relay over a new embedded store in `folder`, or over `store`; `settings` are those of `delivery`, `letters` of LetterMaker."""
     clock = clock or FakeClock()
     if store is not None:
-        async with _relay(folder, store, clock, answers, settings, brakes) as made:
+        async with _relay(folder, store, clock, answers, settings, brakes, letters or {}) as made:
             yield made
         return
-    async with factory.open_store(folder) as opened, _relay(folder, opened, clock, answers, settings, brakes) as made:
+    async with (
+        factory.open_store(folder) as opened,
+        _relay(folder, opened, clock, answers, settings, brakes, letters or {}) as made,
+    ):
         yield made
 
 
@@ -160,6 +164,7 @@ async def _relay(
     answers: Callable[[Question], Answer],
     given: dict[str, Any],
     brakes: BrakeLevels | None,
+    more: Mapping[str, Any],
 ) -> AsyncIterator[Relay]:
     settings = DeliverySettings(**{"allow_private": True, "idle": 0.2, **given})
     org = await factory.org(store, clock, domains=("acme.test",))
@@ -180,7 +185,14 @@ async def _relay(
         shut_out=NextHops(store, clock).shut_out,
     )
     letters = LetterMaker(
-        store, bodies, clock, hostname="us.test", domain="us.test", bounce_domain="bounce.us.test", secret=SECRET
+        store,
+        bodies,
+        clock,
+        hostname="us.test",
+        domain="us.test",
+        bounce_domain="bounce.us.test",
+        secret=SECRET,
+        **more,
     )
     shaper = Shaper(settings, clock)
     made = Relay(

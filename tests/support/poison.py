@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from typing import Any
 
+from mailrelay.mail.headers import HeaderBlock
 from mailrelay.model.delivery import Refused
 from mailrelay.outbound.prepare import Prepared, prepare
 
@@ -45,3 +47,11 @@ def prints(raw: bytes, **call: Any) -> Prepared | Refused:
 
 def tells(raw: bytes, **call: Any) -> Prepared:
     return Prepared(repr(dict(os.environ)).encode(), utf8=False)
+
+
+def as_told(raw: bytes, **call: Any) -> Prepared | Refused:
+    """What the subject says; mails without such a subject are prepared."""
+    subject = HeaderBlock.parse(raw).get("Subject") or ""
+    if subject == "eats" and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        raise MemoryError("as where a machine has no more")  # not the memory of whoever runs the tests
+    return {"raises": raises, "loops": loops, "eats": eats, "dies": dies}.get(subject, prepare)(raw, **call)
