@@ -25,6 +25,7 @@ PACKAGES = {
     "smtp-sink": "postfix",
     "smtp-source": "postfix",
     "swaks": "swaks",
+    "unbound": "unbound",
 }
 """Tool → the Debian package that brings it."""
 

@@ -177,7 +177,13 @@ async def _open(server: DnsServer) -> tuple[asyncio.DatagramTransport, asyncio.S
 @asynccontextmanager
 async def dns_server(zone_text: str = "", *, negative_ttl: int = 60) -> AsyncIterator[DnsServer]:
     """A running server of `zone_text`: `async with dns_server("a.test. 300 IN A 192.0.2.1") as server: server.port`."""
-    server = DnsServer(zone_text, negative_ttl=negative_ttl)
+    async with opened(DnsServer(zone_text, negative_ttl=negative_ttl)) as server:
+        yield server
+
+
+@asynccontextmanager
+async def opened(server: DnsServer) -> AsyncIterator[DnsServer]:
+    """The server, listening."""
     udp, tcp, writers = await _open(server)
     try:
         yield server
