@@ -453,10 +453,17 @@ class Connection:
         if not self.proof.verified:
             raise Failed(_deferred("4.7.0", "credentials are never sent without verified TLS", Stage.AUTH))
         refused = await authenticate(
-            self._command, self.offers.auth, credentials, host=self.hop.host, port=self.hop.port
+            self._secretly, self.offers.auth, credentials, host=self.hop.host, port=self.hop.port
         )
         if refused is not None:
             raise Failed(refused)
+
+    async def _secretly(self, line: str) -> Reply:
+        """A line of an AUTH dialogue, of which a tap is told the mechanism alone."""
+        words = line.split(" ")
+        if words[0] != "AUTH":
+            return await self._command(line, shown="***")
+        return await self._command(line, shown=" ".join([*words[:2], *("***" for _ in words[2:])]))
 
     async def _command(self, line: str, *, shown: str = "") -> Reply:
         told = f"{shown}\r\n".encode() if shown else b""

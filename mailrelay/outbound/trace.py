@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -39,6 +39,7 @@ _logger = log.get()
 _SECONDS = 180.0
 """How long a trace may take in all."""
 _STEP_SECONDS = 60.0
+_LOOK = 0.5
 _MOST_LINES = 2_000
 _LONGEST_LINE = 1_000
 _AT_ONCE = 4
@@ -99,16 +100,29 @@ class Tracer:
         if self._running >= _AT_ONCE:
             raise Conflict(f"{_AT_ONCE} traces run already; wait until one ends")
 
-    async def trace(self, wanted: Wanted) -> AsyncGenerator[Line, None]:
-        """The lines as they come; the last is a note that says how it ended. Closing the iterator ends the dialogue."""
+    async def trace(
+        self, wanted: Wanted, *, gone: Callable[[], Awaitable[bool]] | None = None
+    ) -> AsyncGenerator[Line, None]:
+        """The lines as they come; the last is a note that says how it ended. Closing the iterator ends the dialogue.
+
+        `gone` is asked now and then whether nobody looks on any more.
+        """
         self.check(wanted)
         record = _Record(self._kit.clock)
         task = asyncio.create_task(self._run(wanted, record), name="trace")
         self._running += 1
         try:
-            while (line := await record.lines.get()) is not None:
+            while True:
+                try:
+                    async with asyncio.timeout(_LOOK):
+                        line = await record.lines.get()
+                except TimeoutError:
+                    if gone is not None and await gone():
+                        return
+                    continue
+                if line is None:
+                    return
                 yield line
-            await task
         finally:
             self._running -= 1
             task.cancel()

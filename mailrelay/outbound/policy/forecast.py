@@ -171,10 +171,11 @@ def _over(hop: HopFacts) -> str:
     if hop.tls in ("required", "implicit"):
         return "over verified TLS, or not at all"
     if demand.binding:
-        if demand.mode is DemandMode.DANE:
-            kind = "TLS proved by DANE" if demand.tlsa else "encrypted, though none of its TLSA records can be used"
-            return f"over {kind}, or not at all" if demand.tlsa else f"{kind}, or not at all"
-        return "over verified TLS, or not at all (MTA-STS)"
+        if demand.mode is DemandMode.STS:
+            return "over verified TLS, or not at all (MTA-STS)"
+        if demand.tlsa:
+            return "over TLS proved by DANE, or not at all"
+        return "encrypted, or not at all (DANE, though none of its TLSA records can be used)"
     if hop.last is None:
         return "over TLS if it can"
     if hop.last.level is TlsLevel.VERIFIED:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from mailrelay.errors import Invalid
@@ -37,6 +38,7 @@ class ShownTraceLine(Shown):
 )
 async def trace(
     app: App,
+    request: Request,
     caller: Reader,
     destination: Annotated[
         str, Query(max_length=255, description="A recipient domain: its hosts, as mail goes there.")
@@ -68,11 +70,11 @@ async def trace(
         source=source,
     )
     app.tracer.check(wanted)
-    return StreamingResponse(_lines(app, wanted), media_type="application/x-ndjson")
+    return StreamingResponse(_lines(app, request, wanted), media_type="application/x-ndjson")
 
 
-async def _lines(app: Application, wanted: Wanted) -> AsyncIterator[str]:
-    async with contextlib.aclosing(app.tracer.trace(wanted)) as lines:
+async def _lines(app: Application, request: Request, wanted: Wanted) -> AsyncIterator[str]:
+    async with contextlib.aclosing(app.tracer.trace(wanted, gone=request.is_disconnected)) as lines:
         async for line in lines:
             yield ShownTraceLine.model_validate(line).model_dump_json() + "\n"
 
