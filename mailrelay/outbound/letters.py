@@ -150,7 +150,8 @@ class LetterMaker:
             eight_bit=variant[2],
             smtputf8=variant[3],
             now=self._clock.now(),
-            date=first.scheduled_for,
+            # What somebody hastened goes before its time, and is not of the future.
+            date=first.scheduled_for and min(first.scheduled_for, self._clock.now()),
         )
         # Q03: what failed once may be poison.
         if first.faults:

@@ -118,15 +118,6 @@ def taken(tx: Tx, change: Change, *, whole: bool = False) -> tuple[Schedule, lis
     return known, waiting
 
 
-def give_back(tx: Tx, cancelled: Sequence[Delivery]) -> None:
-    """Give the quota of scheduled deliveries back that somebody else than their author cancels."""
-    for queue_id in sorted({one.queue_id for one in cancelled if one.state is DeliveryState.SCHEDULED}):
-        known = schedules.of_queue_id(tx, queue_id)
-        if known is not None:
-            number = sum(one.queue_id == queue_id and one.state is DeliveryState.SCHEDULED for one in cancelled)
-            quotas.give_back(tx, known.org, QuotaKind.MASS, known.day, number)
-
-
 def park_absent(tx: Tx, held: Sequence[Delivery], now: datetime) -> list[Delivery]:
     """Give claimed deliveries back that were scheduled and whose recipient is away, until they are there again (I25); which.
 

@@ -18,7 +18,7 @@ from mailrelay.ids import DeliveryId
 from mailrelay.model.delivery import HELD_BY_HAND, POISON, UNCONFIRMED, Delivery, DeliveryState, Notice
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Category, Fault
-from mailrelay.store import destinations, events, ledger
+from mailrelay.store import destinations, events, ledger, schedules
 from mailrelay.store.base import Bell, Tx
 from mailrelay.store.tables import attempt, delivery
 
@@ -104,6 +104,7 @@ def _end(
 ) -> None:
     values = {"state": state, "ended_at": to_micros(at), "last_reply": reply, "notice": notice, "held_by": ""}
     _change(tx, ours, **values, held_at=None, **_FREE, **more)
+    schedules.give_back(tx, ours)
     _count(tx, ours)
 
 

@@ -6,6 +6,7 @@ those that are locked. So a change comes before the claim, or finds the mail on 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -18,8 +19,9 @@ from mailrelay.errors import Unknown
 from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.delivery import Delivery, DeliveryState
 from mailrelay.model.event import EventType
+from mailrelay.model.quota import QuotaKind
 from mailrelay.model.schedule import Preset, Schedule
-from mailrelay.store import deliveries, events, ledger
+from mailrelay.store import deliveries, events, ledger, quotas
 from mailrelay.store.base import Bell, Tx
 from mailrelay.store.destinations import wake
 from mailrelay.store.tables import delivery, parking, schedule
@@ -138,6 +140,15 @@ def cancel(tx: Tx, held: Sequence[Delivery], *, reason: str, at: datetime) -> No
     )
     for one in held:
         ledger.count_ended(tx, one.channel, ledger.Thing.DELIVERY)
+
+
+def give_back(tx: Tx, ended: Sequence[Delivery]) -> None:
+    """Give the quota of scheduled deliveries back, locked ones, that are ended unsent; of others nothing."""
+    never_tried = Counter(one.queue_id for one in ended if one.scheduled_for is not None and not one.attempts)
+    for queue_id, number in sorted(never_tried.items()):
+        known = of_queue_id(tx, queue_id)
+        if known is not None:
+            quotas.give_back(tx, known.org, QuotaKind.MASS, known.day, number)
 
 
 def tell(tx: Tx, held: Sequence[Delivery], type: EventType, *, at: datetime, data: dict[str, str]) -> None:  # noqa: A002

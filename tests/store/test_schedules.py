@@ -22,7 +22,7 @@ from mailrelay.model.schedule import Preset, Wish
 from mailrelay.outbound import scheduled
 from mailrelay.outbound.scheduled import Change
 from mailrelay.outbound.submit import Submitted
-from mailrelay.store import absences, deliveries, events, ledger, queue, quotas, schedules
+from mailrelay.store import absences, controls, deliveries, events, ledger, queue, quotas, schedules
 from tests.store.explain import AnyStore, watched
 from tests.support.clock import FakeClock
 from tests.support.outbound import Relay, relay
@@ -311,8 +311,8 @@ async def test_a_recipient_who_was_cancelled_by_hand_does_not_keep_the_rest_from
     async with relay(tmp_path, store=store, clock=clock) as us:
         made = await schedule(us, "a@b.test", "c@d.test", after=DAY)
         one = await us.delivery(made.deliveries[0])
-        await store.write(scheduled.give_back, [one])
-        await store.write(deliveries.change, one.id, {"state": DeliveryState.CANCELLED, "ended_at": clock.now()})
+        because = {"by": "operator", "reason": "", "operation": ""}
+        await store.write(controls.cancel, [one], at=clock.now(), because=because)
         assert await mass(us, 1) == 1
         await move(us, made, Wish(at=clock.now() + HOUR))
         assert (await mass(us), await mass(us, 1)) == (1, 0)
