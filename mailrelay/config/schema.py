@@ -367,6 +367,9 @@ class Delivery(Section):
         15.0, description="Seconds without a sign of life until the work of a process is taken up by others."
     )
     batch: Annotated[int, Field(ge=1, le=1000)] = Field(50, description="Deliveries claimed in one transaction.")
+    max_faults: Annotated[int, Field(ge=1)] = Field(
+        3, description="Attempts in a row that our own code may fail or die in before a delivery is set aside."
+    )
     first_retry: Seconds = Field(300.0, description="Seconds before the second attempt.")
     longest_retry: Seconds = Field(14_400.0, description="Longest pause between attempts in seconds.")
     lifetime: Seconds = Field(432_000.0, description="Seconds until a delivery expires: 5 days.")

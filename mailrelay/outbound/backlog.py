@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mailrelay.model.delivery import Delivery
@@ -17,8 +17,8 @@ _MOST_NAMES = 1_000
 @dataclass
 class _Line:
     waiting: deque[Delivery] = field(default_factory=deque)
-    outside: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    """Destinations that have more in the queue, those that wait longest first."""
+    outside: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    """Destinations that have more in the queue, and how much at least; those that wait longest first."""
     not_before: float = 0.0
 
 
@@ -40,13 +40,13 @@ class Backlog:
         line.waiting.extend(claimed[:room])
         return claimed[room:]
 
-    def note(self, way: Way, names: Iterable[str]) -> bool:
-        """These destinations have more for the way; False when too many are noted already, so that they must be looked for."""
+    def note(self, way: Way, names: Mapping[str, int]) -> bool:
+        """These destinations have so much more for the way; False when too many are noted already: those must be looked for."""
         line = self._lines.setdefault(way, _Line())
-        for name in names:
+        for name, number in names.items():
             if name not in line.outside and len(line.outside) >= _MOST_NAMES:
                 return False
-            line.outside[name] = None
+            line.outside[name] = max(number, line.outside.get(name, 0))
         return True
 
     def ready(self, now: float) -> Sequence[Way]:
@@ -87,15 +87,19 @@ class Backlog:
             self._lines[way].not_before = until
 
     def hungry(self, most: int) -> Sequence[str]:
-        """Destinations that have more for ways whose lines have become short; they are forgotten here."""
+        """Destinations that have more for ways whose lines have become short, for about `most` deliveries; they are forgotten here."""
         names: list[str] = []
         for way in list(self._lines):
             line = self._lines[way]
+            if len(line.waiting) > ROOM // 2 or most <= 0:
+                continue
             # Enough at once that the line is full again, and not so much that it overflows.
-            want = min(most - len(names), (ROOM // 2 - len(line.waiting)) // 5)
+            want = min(most, ROOM - len(line.waiting))
             while line.outside and want > 0:
-                names.append(line.outside.popitem(last=False)[0])
-                want -= 1
+                name, number = line.outside.popitem(last=False)
+                names.append(name)
+                want -= number
+                most -= number
             self._drop_if_empty(way)
         return names
 

@@ -8,8 +8,8 @@ delays nobody else. Whatever our own code raises ends as a deferral, a log line 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -38,6 +38,8 @@ CHUNK = 10
 """Deliveries that one connection carries before another destination gets its turn."""
 _MOST_RESOLVING = 200
 """Chunks whose way is being looked up; they take no connection."""
+_ECHOED = 50
+"""Deliveries for somebody who is not there that are put off in one transaction; the mail of others waits for it."""
 _MOST_SUSPECTS = 20
 _SHORT = 5.0
 """Seconds of a pause that claimed deliveries wait for; for a longer one they are given back."""
@@ -110,6 +112,10 @@ class Dispatcher:
         """Chunks that are being asked for their way, by destination."""
         self._lookups: set[asyncio.Task[None]] = set()
         self._backlog = Backlog()
+        self._echoing: set[str] = set()
+        """Destinations of which all that is due is being put off, since nobody is there."""
+        self._over: dict[Way, list[Delivery]] = {}
+        """Claimed, and no room for it."""
         self._suspects: deque[Delivery] = deque()
         """Deliveries that our own code failed on: one at a time, alone, so that it is known which one it is (Q03)."""
         self._suspect: asyncio.Task[None] | None = None
@@ -163,17 +169,25 @@ class Dispatcher:
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
             return False
+        while self._over:
+            way, over = self._over.popitem()
+            self._spawn(
+                self._park(way, over, _ROOM_PARKED, f"there is no room on the way to {way}", again=True), f"park {way}"
+            )
         claimed = 0
-        if names := self._backlog.hungry(most=5):
-            claimed += await self._take(limit=10 * len(names), only=names)
+        if names := self._backlog.hungry(most=5 * CHUNK):
+            claimed += await self._take(limit=CHUNK * len(names), only=names)
         if len(self._resolving) < _MOST_RESOLVING:
-            claimed += await self._take(limit=self._settings.batch, skip=tuple(self._resolving))
+            busy = (*self._resolving, *self._echoing)
+            claimed += await self._take(limit=self._settings.batch, skip=busy)
         return claimed > 0
 
-    async def _take(self, *, limit: int, skip: Sequence[str] = (), only: Sequence[str] = ()) -> int:
+    async def _claim_some(
+        self, *, limit: int, chunk: int = CHUNK, skip: Sequence[str] = (), only: Sequence[str] = ()
+    ) -> list[Delivery]:
         room = min(limit, self._most_held - len(self._held))
         if room <= 0:
-            return 0
+            return []
         try:
             claimed = await self._store.write(
                 queue.claim,
@@ -181,16 +195,21 @@ class Dispatcher:
                 now=self._steady.now(),
                 lease=self._lease,
                 limit=room,
-                chunk=CHUNK,
+                chunk=max(1, chunk),
                 skip=skip,
                 only=only,
             )
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
-            return 0
+            return []
+        self._held.update((one.id, one) for one in claimed)
+        return claimed
+
+    async def _take(self, *, limit: int, skip: Sequence[str] = (), only: Sequence[str] = ()) -> int:
+        """Claim, and find out the ways of what was claimed; how much it was."""
+        claimed = await self._claim_some(limit=limit, skip=skip, only=only)
         by_name: dict[str, list[Delivery]] = {}
         for one in claimed:
-            self._held[one.id] = one
             if one.faults:
                 self._suspects.append(one)
             else:
@@ -219,9 +238,9 @@ class Dispatcher:
         for way, claimed in lines.items():
             over = self._backlog.put(way, claimed)
             if over:
-                await self._park(way, over, _ROOM_PARKED, f"there is no room on the way to {way}", again=True)
+                self._over.setdefault(way, []).extend(over)
             elif more:
-                self._backlog.note(way, [name])
+                self._backlog.note(way, {name: CHUNK})
 
     async def _way(self, one: Delivery) -> Way:
         try:
@@ -276,7 +295,39 @@ class Dispatcher:
             self._done_with(chunk)
 
     async def _echo(self, way: Way, waiting: list[Delivery], outcome: Outcome) -> None:
-        """Nobody is there, which one connection found out for all: what waits is put off with its answer, many at a time."""
+        """Nobody is there, which one connection found out for all: what waits is put off with its answer, many at a time.
+
+        Others have the store for as long as this has it.
+        """
+        loop = asyncio.get_running_loop()
+        names = {one.address.domain for one in waiting} - self._echoing
+        self._echoing |= names
+        try:
+            while waiting:
+                began = loop.time()
+                await self._put_off(way, waiting, outcome)
+                await asyncio.sleep(loop.time() - began)
+                waiting = [] if self._stopping.is_set() else await self._more_of(way, names)
+        finally:
+            self._echoing -= names
+
+    async def _more_of(self, way: Way, names: Collection[str]) -> list[Delivery]:
+        """What these destinations have more for the same way; what goes another way goes there."""
+        if not names:
+            return []
+        claimed = await self._claim_some(limit=_ECHOED, chunk=_ECHOED // len(names), only=sorted(names)[:_ECHOED])
+        same: list[Delivery] = []
+        for one in claimed:
+            if one.faults:
+                self._suspects.append(one)
+            elif await self._way(one) == way:
+                same.append(one)
+            else:
+                self._resolving.setdefault(one.address.domain, []).append(one)
+                self._lookups.add(self._spawn(self._resolve(one.address.domain, [one], more=False), "find the way"))
+        return same
+
+    async def _put_off(self, way: Way, waiting: list[Delivery], outcome: Outcome) -> None:
         try:
             await self._batches.echo(way, waiting, outcome)
         except Unavailable as error:
@@ -308,15 +359,17 @@ class Dispatcher:
             self._running += 1
             await self._deliver(way, [one])
         elif asked.outcome is not None:
-            await self._echo(way, [one], asked.outcome)
+            await self._put_off(way, [one], asked.outcome)
         else:
             await self._give_back([one], after=timedelta(seconds=max(_SHORT, asked.seconds)))
 
     def _unbegun(self) -> list[Delivery]:
         """Take all that was claimed and that no attempt was begun for."""
-        taken = [*self._backlog.clear(), *self._suspects, *(one for chunk in self._resolving.values() for one in chunk)]
+        chunks = (*self._resolving.values(), *self._over.values())
+        taken = [*self._backlog.clear(), *self._suspects, *(one for chunk in chunks for one in chunk)]
         self._suspects.clear()
         self._resolving.clear()
+        self._over.clear()
         return taken
 
     # --- tasks ---
@@ -410,7 +463,7 @@ class Dispatcher:
         self, way: Way, deliveries: Sequence[Delivery], seconds: float, because: str, *, again: bool = False
     ) -> None:
         """Give back, and let nobody look at their destinations for so long; `again`: but we, once there is room on the way."""
-        names = {one.address.domain for one in deliveries}
+        names = Counter(one.address.domain for one in deliveries)
         until = self._steady.now() + timedelta(seconds=seconds)
         try:
             await self._store.write(queue.park, deliveries, until=until, site=way.site, because=because)
@@ -444,9 +497,10 @@ class Dispatcher:
 
     async def _sweep(self, *, first: bool) -> None:
         after: str | None = ""
+        loop = asyncio.get_running_loop()
         longest = timedelta(seconds=self._settings.longest_retry * 1.2)
         while after is not None:
-            began = self._clock.monotonic()
+            began = loop.time()
             found = await self._store.read(destinations.look, after=after, now=self._steady.now(), longest=longest)
             if found.wrong:
                 asleep, late = await self._store.write(
@@ -454,7 +508,7 @@ class Dispatcher:
                 )
                 self._tell_of(asleep, late, first=first)
             after = found.last
-            await asyncio.sleep(max(_SWEEP_PAUSE, 3 * (self._clock.monotonic() - began)))
+            await asyncio.sleep(max(_SWEEP_PAUSE, 3 * (loop.time() - began)))
 
     def _tell_of(self, asleep: int, late: int, *, first: bool) -> None:
         if late:

@@ -37,11 +37,12 @@ class Silence:
 class Leases:
     """The signs of life of this process, and its eye on the others."""
 
-    def __init__(self, store: Store, clock: Clock, *, node: NodeId, span: float) -> None:
+    def __init__(self, store: Store, clock: Clock, *, node: NodeId, span: float, max_faults: int) -> None:
         self._store = store
         self._clock = clock
         self._node = node
         self._span = span
+        self._max_faults = max_faults
         self._silence = Silence(span)
         self._beaten = clock.monotonic()
 
@@ -75,7 +76,7 @@ class Leases:
 
     async def _take_over(self, name: NodeId) -> None:
         number = 0
-        while step := await self._store.write(queue.recover, name, now=self._clock.now()):
+        while step := await self._store.write(queue.recover, name, now=self._clock.now(), max_faults=self._max_faults):
             number += step
         if number:
             metrics.recovered.inc(number)

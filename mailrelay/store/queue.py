@@ -46,12 +46,10 @@ CUT_SHORT = Interrupted(
     stage=Stage.DATA, detail="the process ended during the attempt, before the message was complete"
 )
 """… when its final dot had not gone out, which is known of mass mail."""
-MOST_FAULTS = 3
-"""Attempts that our own code may fail in, one after the other, before a delivery is set aside (Q03)."""
 DIED = "The process ended without a word during an attempt of this delivery."
 WHY = {
     HELD_BY_HAND: "somebody holds it",
-    POISON: f"our own code failed on it {MOST_FAULTS} times",
+    POISON: "our own code failed on it again and again",
     UNCONFIRMED: "it was cut off when the next hop may have taken it already, and mass mail never goes out twice",
 }
 """What holds a delivery other than a suspension, in words."""
@@ -352,10 +350,11 @@ def lost(tx: Tx, held: Sequence[Delivery]) -> list[DeliveryId]:
     return [one.id for one in held if one.id not in mine]
 
 
-def recover(tx: Tx, node: NodeId, *, now: datetime, limit: int = 500) -> int:
+def recover(tx: Tx, node: NodeId, *, now: datetime, max_faults: int = 3, limit: int = 500) -> int:
     """Put back what a process of this name had taken, `limit` of it; how many, 0 when nothing is left. It must be dead.
 
-    An attempt that it had begun is closed: it stays counted, and counts as a fault, since it may be what the process died of (Q03).
+    An attempt that it had begun is closed: it stays counted, and counts as a fault, since it may be what the process died of: at `max_faults`
+    in a row the delivery is set aside (Q03).
     Mass mail whose final dot may have gone out is held as unconfirmed: nobody gets it twice (D11, M09).
     """
     found = tx.execute(
@@ -375,11 +374,11 @@ def recover(tx: Tx, node: NodeId, *, now: datetime, limit: int = 500) -> int:
     ).all()
     taken = [(deliveries.from_row(row._mapping), row.number is not None, bool(row.dotted)) for row in found]
     if taken:
-        _put_back(tx, taken, now)
+        _put_back(tx, taken, now, max_faults)
     return len(taken)
 
 
-def _put_back(tx: Tx, taken: Sequence[tuple[Delivery, bool, bool]], now: datetime) -> None:
+def _put_back(tx: Tx, taken: Sequence[tuple[Delivery, bool, bool]], now: datetime, max_faults: int) -> None:
     """Each with whether it has an open attempt, and whether that was dotted."""
     at = to_micros(now)
     changes: list[dict[str, Any]] = []
@@ -390,7 +389,7 @@ def _put_back(tx: Tx, taken: Sequence[tuple[Delivery, bool, bool]], now: datetim
         faults = one.faults + begun
         if begun and one.job and dotted:
             state, by = DeliveryState.HELD, UNCONFIRMED
-        elif begun and faults >= MOST_FAULTS:
+        elif begun and faults >= max_faults:
             state, by = DeliveryState.HELD, POISON
         trace = one.trace if not begun else DIED if not one.trace else one.trace
         changes.append(
