@@ -48,9 +48,9 @@ class StsPolicies:
 
     async def of(self, domain: str) -> KeptPolicy | None:
         """The policy that holds for `domain` now; None when there is none, or none that could be had."""
-        kept = await self._kept(domain)
         answer = await self._resolver.resolve(Question(RecordType.TXT, f"_mta-sts.{domain}"))
         announced = read_record(answer.strings)
+        kept = await self._kept(domain)
         if announced is None or not self._may_fetch(domain):
             return kept  # RFC 8461 §5.1: what was fetched holds until its end, whatever DNS says now
         if kept is None or kept.id != announced:
@@ -74,7 +74,9 @@ class StsPolicies:
 
     async def _kept(self, domain: str) -> KeptPolicy | None:
         if domain not in self._known:
-            self._remember(domain, await self._store.read(sts_policies.get, domain))
+            found = await self._store.read(sts_policies.get, domain)
+            if domain not in self._known:  # else somebody fetched it meanwhile
+                self._remember(domain, found)
         self._known.move_to_end(domain)
         kept = self._known[domain]
         if kept is None or self._clock.now() < kept.expires_at:

@@ -42,7 +42,8 @@ class TlsMemory:
                     found = await self._store.read(tls_memory.get, *place)
                 except Unavailable:
                     return None
-            self._keep(place, found)
+            if place not in self._known:  # else somebody noted it meanwhile
+                self._keep(place, found)
         self._known.move_to_end(place)
         return self._known[place]
 

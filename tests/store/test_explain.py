@@ -11,8 +11,10 @@ from sqlalchemy import select
 
 from mailrelay.ids import DeliveryId, DropboxId, OrgId, TokenId, UserId
 from mailrelay.model.organisation import Exclusion, ExclusionKind
-from mailrelay.model.sending import Scope, Sending
+from mailrelay.model.sending import EVERYBODY, Scope, Sending
+from mailrelay.model.sts import KeptPolicy, Mode, Policy
 from mailrelay.model.suppression import SuppressionReason
+from mailrelay.model.tls import HostTls, TlsLevel
 from mailrelay.smtp.address import parse_address
 from mailrelay.store import (
     deliveries,
@@ -24,9 +26,11 @@ from mailrelay.store import (
     organisations,
     people,
     records,
+    sts_policies,
     suppressions,
     suspensions,
     tallies,
+    tls_memory,
     tokens,
     warnings,
 )
@@ -36,7 +40,22 @@ from tests.support import factory
 from tests.support.clock import START, FakeClock
 
 JOB, DOMAIN = Sending(Scope.JOB, "spring"), Sending(Scope.DOMAIN, "a.test")
+DESTINATION, SOURCE = Sending(Scope.DESTINATION, "b.test"), Sending(Scope.SOURCE, "one")
 ORG, USER, KEYS = OrgId("O"), UserId("U"), ["a@x.test", "b@x.test"]
+HOST_TLS = HostTls(
+    host="mx.b.test",
+    ip="192.0.2.1",
+    port=25,
+    level=TlsLevel.CLEAR,
+    protocol="",
+    reason="",
+    since=START,
+    seen_at=START,
+    look_at=None,
+)
+STS_POLICY = KeptPolicy(
+    domain="b.test", id="1", policy=Policy(mode=Mode.NONE, max_age=timedelta(1), mx=()), fetched_at=START
+)
 REFS = [factory.ref("contact/1"), factory.ref("contact/2"), factory.ref("account/1")]
 
 Statement = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -84,6 +103,9 @@ READS: tuple[Statement, ...] = (
     call(suspensions.counted, ORG, JOB, last=None, at=START),
     call(suspensions.counted, ORG, DOMAIN, last=None, at=START),
     call(suspensions.left_behind),
+    call(suspensions.list_standing, EVERYBODY, after=DESTINATION),
+    call(suspensions.count_held, ORG, DESTINATION),
+    call(suspensions.count_held, EVERYBODY, DESTINATION),
     call(tallies.began, ORG, [JOB, DOMAIN]),
     call(tallies.list_sendings, ORG, domains_since=20_000, after=JOB),
     call(deliveries.to_address, ORG, "a@x.test", before=DeliveryId("D")),
@@ -91,6 +113,10 @@ READS: tuple[Statement, ...] = (
     call(dkim_keys.active, "a.example", now=START),
     call(events.of_message, ORG, "M"),
     call(events.after, ORG, 0, limit=10),
+    call(sts_policies.get, "b.test"),
+    call(tls_memory.get, "mx.b.test", "192.0.2.1", 25),
+    call(tls_memory.of_hosts, ["mx.b.test"]),
+    call(tls_memory.list_all, after=("mx.b.test", "192.0.2.1", 25), limit=10),
 )
 """What runs for a message, a login or a page; whoever adds a store function adds it here or watches it in their own test."""
 
@@ -103,13 +129,22 @@ WRITES: tuple[Statement, ...] = (
     call(suppressions.lift, ORG, "a@x.test", by="U", now=START + timedelta(days=1)),
     call(suspensions.suspend, org=ORG, sending=JOB, reason="", evidence="", by="", at=START),
     call(suspensions.suspend, org=ORG, sending=DOMAIN, reason="", evidence="", by="", at=START),
-    call(suspensions.covering, ORG, [JOB, DOMAIN]),
+    call(suspensions.suspend, org=ORG, sending=DESTINATION, reason="", evidence="", by="", at=START),
+    call(suspensions.suspend, org=EVERYBODY, sending=DESTINATION, reason="", evidence="", by="", at=START),
+    call(suspensions.suspend, org=EVERYBODY, sending=SOURCE, reason="", evidence="", by="", at=START),
+    call(suspensions.covering, ORG, [JOB, DOMAIN, DESTINATION, SOURCE]),
+    call(suspensions.resume, ORG, DESTINATION, by="U", at=START),
+    call(suspensions.resume, EVERYBODY, DESTINATION, by="U", at=START),
+    call(suspensions.release, ORG, DESTINATION, at=START),
     call(suspensions.resume, ORG, JOB, by="U", at=START),
     call(suspensions.resume, ORG, DOMAIN, by="U", at=START),
     call(suspensions.release, ORG, JOB, at=START),
     call(warnings.first_today, ORG, JOB, "bounces", day=20_000),
     call(deliveries.locked, DeliveryId("D")),
     call(deliveries.noticed, [DeliveryId("D")]),
+    call(tls_memory.put, [HOST_TLS], now=START),
+    call(tls_memory.forget, "mx.b.test"),
+    call(sts_policies.put, STS_POLICY, now=START),
 )
 
 
