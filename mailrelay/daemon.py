@@ -312,7 +312,12 @@ def _listeners(parts: _Parts, submitter: Submitter, certificate: Certificate) ->
         space=lambda: space_of(parts.folder.path),
     )
     submission = SubmissionDoor(
-        settings=config.submission, store=parts.store, clock=parts.clock, submitter=submitter, memory=parts.memory
+        settings=config.submission,
+        store=parts.store,
+        clock=parts.clock,
+        submitter=submitter,
+        memory=parts.memory,
+        spool=parts.folder.blobs / "incoming",
     )
     return Listeners(
         config.listeners,

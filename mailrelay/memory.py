@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SHARE = 0.75
+_ALMOST_ALL = 0.93
+_IDLE = 1.3
+"""So many times what it used at the start, the process is as small as it will be."""
 _FRESH_SECONDS = 0.05
 _UNLIMITED = 1 << 60
 _PAGE = 4096
@@ -36,6 +39,7 @@ class Memory:
         self._look = look or _system()
         self._seen = self._look()
         self._at = time.monotonic()
+        self._idle = self._seen.used
         self._allowance = max(0, int(self._seen.limit * _SHARE) - self._seen.used) // 2
         self._taken = 0
         self._lock = threading.Lock()
@@ -47,14 +51,17 @@ class Memory:
             self._seen, self._at = self._look(), now
         return self._seen.used >= self._seen.limit * _SHARE
 
-    def take(self, size: int, *, had: int = 0) -> bool:
+    def take(self, size: int) -> bool:
         """Take room for so many bytes, to be given back; False when others have it.
 
-        `had` is what the caller holds already. Who is alone always gets it, or a mail that is larger than the room would wait for
-        ever.
+        Who is alone gets more than the allowance, or a large mail would wait for ever: as soon as it fits below the limit, or
+        nothing else is left that could make room.
         """
         with self._lock:
-            if self._taken > had and (self._taken + size > self._allowance or self.short()):
+            if self.short() or (self._taken and self._taken + size > self._allowance):
+                return False
+            fits = self._seen.used + size <= self._seen.limit * _ALMOST_ALL
+            if not self._taken and not fits and self._seen.used > self._idle * _IDLE:
                 return False
             self._taken += size
             return True

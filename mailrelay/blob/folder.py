@@ -14,6 +14,8 @@ from mailrelay.errors import DiskFull, MailrelayError, StoreDamaged
 from mailrelay.ids import Digest
 from mailrelay.model.message import BlobRef
 
+_MOST_UNSYNCED = 16_000_000
+"""Bytes of all blobs under way, together, that the disk may not have yet."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -35,10 +37,11 @@ class FolderBlobs:
             left_over.unlink()  # of a process that died while writing: nothing names it
         sync_folder(folder.parent)
         self._durable: set[Path] = set()
+        self._open: set[BlobWriter] = set()
 
     def writer(self) -> BlobWriter:
         """A new blob, to be written in pieces."""
-        return BlobWriter(self._folder, self._incoming / secrets.token_hex(16), self._durable)
+        return BlobWriter(self._folder, self._incoming / secrets.token_hex(16), self._durable, self._open)
 
     def put(self, data: bytes) -> BlobRef:
         """Keep bytes; durable on return."""
@@ -68,17 +71,20 @@ class FolderBlobs:
 class BlobWriter:
     """One blob under way. After `commit` or `discard` it is done with."""
 
-    def __init__(self, folder: Path, temporary: Path, durable: set[Path]) -> None:
-        """`durable` are the folders known to be there after a power cut; it is added to."""
+    def __init__(self, folder: Path, temporary: Path, durable: set[Path], others: set[BlobWriter]) -> None:
+        """`durable` are the folders known to be there after a power cut, `others` the writers under way; both are kept up to date."""
         self._folder = folder
         self._temporary = temporary
         self._durable = durable
         self._hash = hashlib.sha256()
         self._size = 0
+        self._synced = 0
+        self._others = others
         try:
             self._file: BinaryIO = temporary.open("xb", buffering=0)
         except OSError as error:
             raise _translated(error) from error
+        others.add(self)
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append bytes."""
@@ -88,6 +94,10 @@ class BlobWriter:
             view = memoryview(piece)
             while view:
                 view = view[self._file.write(view) :]
+            if (self._size - self._synced) * len(self._others) > _MOST_UNSYNCED:
+                # D07: what is not on the disk yet cannot be dropped from memory, and counts in a memory cgroup.
+                os.fdatasync(self._file.fileno())
+                self._synced = self._size
         except OSError as error:
             raise _translated(error) from error
 
@@ -98,6 +108,7 @@ class BlobWriter:
         try:
             os.fsync(self._file.fileno())
             self._file.close()
+            self._others.discard(self)
             if target.parent not in self._durable:
                 # D01: that it exists is not enough; another thread, or a process that died, may have made it and not synced it.
                 target.parent.mkdir(exist_ok=True)
@@ -112,6 +123,7 @@ class BlobWriter:
 
     def discard(self) -> None:
         """Leave nothing behind."""
+        self._others.discard(self)
         self._file.close()
         self._temporary.unlink(missing_ok=True)
 

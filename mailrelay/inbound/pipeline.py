@@ -39,7 +39,7 @@ _TRIES = 12
 """How often a decision may be overtaken by other workers before the arrival is put back."""
 _THREADED_BYTES = 65_536
 """A mail from this size on is taken apart on a worker thread."""
-_COPIES = 3
+_COPIES = 4
 """How often the bytes of a mail may be in memory while it is taken apart."""
 _LOOSE_TIMEOUT = 5.0
 """Seconds for verdicts that nothing depends on."""

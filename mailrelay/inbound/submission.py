@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from mailrelay import log
 from mailrelay.clock import Clock
 from mailrelay.config import schema
-from mailrelay.errors import Invalid, NotPermitted, Overloaded, Refusal
+from mailrelay.errors import DiskFull, Invalid, NotPermitted, Refusal
 from mailrelay.ids import OrgId, UserId
 from mailrelay.inbound import passwords, sasl
 from mailrelay.inbound.door import Reception
@@ -42,7 +45,7 @@ _SLOWEST = 5.0
 _LONGEST_HOLD = 999_999_999  # RFC 4865 §4: nine digits
 _UTC = ZoneInfo("UTC")
 _LARGE = 65_536
-_COPIES = 4
+_COPIES = 3
 """How often the bytes of a mail may be in memory on their way into the queue."""
 
 logger = log.get()
@@ -69,12 +72,15 @@ class SubmissionDoor:
         clock: Clock,
         submitter: Submits,
         memory: Memory | None = None,
+        spool: Path | None = None,
     ) -> None:
+        """Large submissions are kept in the folder `spool` until their end has come."""
         self._settings = settings
         self._store = store
         self._clock = clock
         self._submitter = submitter
         self._memory = memory or Memory()
+        self._spool = spool
         self._facts = Together(store, one_by_one(_sender_facts))
         self._failures = Failures()
         self._trying: Counter[str] = Counter()
@@ -166,7 +172,7 @@ class SubmissionDoor:
             except Invalid as invalid:
                 return reply(501, "5.5.4", invalid.because)
         params = replace(params, hold_for=None, hold_until=None)
-        return _Sending(self._submitter, self._memory, peer, user, mail_from, params, wish)
+        return _Sending(self._submitter, self._memory, self._spool, peer, user, mail_from, params, wish)
 
     async def _authenticate(self, credentials: Credentials) -> User | None:
         """Who has this name and password. It takes as long when nobody has the name."""
@@ -195,12 +201,13 @@ class SubmissionDoor:
 
 
 class _Sending:
-    """One submission under way. It is held in memory, as far as there is room: `max_size` bounds one, `Memory` all of them (D07)."""
+    """One submission under way: on disk once it is large, and in memory only when there is room for it (D07)."""
 
     def __init__(
         self,
         submitter: Submits,
         memory: Memory,
+        spool: Path | None,
         peer: Peer,
         user: User,
         mail_from: ReversePath,
@@ -210,14 +217,12 @@ class _Sending:
         self._wish = wish
         self._submitter = submitter
         self._memory = memory
-        self._size = 0
-        self._taken = 0
+        self._content = SpooledTemporaryFile[bytes](max_size=_LARGE, dir=None if spool is None else str(spool))
         self._peer = peer
         self._user = user
         self._mail_from = mail_from
         self._params = params
         self._recipients: dict[Address, EnvelopeRecipient] = {}
-        self._pieces: list[bytes] = []
 
     async def add(self, recipient: EnvelopeRecipient) -> Reply:
         """See `Reception`. What speaks against a recipient (O10) is said after the content, with the sentence for the author.
@@ -228,25 +233,28 @@ class _Sending:
         return codes.RECIPIENT_OK
 
     def write(self, piece: bytes) -> None:
-        """See `Reception`. Raises Overloaded when others have the room that it needs."""
-        self._size += len(piece)
-        if self._size > _LARGE:
-            size = self._size * _COPIES - self._taken
-            if not self._memory.take(size, had=self._taken):
-                raise Overloaded("memory is short")
-            self._taken += size
-        self._pieces.append(piece)
+        """See `Reception`. Raises DiskFull."""
+        if self._content.closed:
+            return  # discarded
+        try:
+            self._content.write(piece)
+        except OSError as error:
+            raise DiskFull("The disk is full; try again later") from error
 
     def discard(self) -> None:
         """See `Reception`."""
-        self._pieces.clear()
-        self._memory.give_back(self._taken)
-        self._taken = 0
+        self._content.close()
 
     async def finish(self) -> Reply:
         """See `Reception`."""
-        raw = b"".join(self._pieces)
-        self._pieces.clear()
+        size = self._content.tell()
+        async with self._memory.room(size * _COPIES) if size > _LARGE else nullcontext():
+            self._content.seek(0)
+            raw = self._content.read() if size <= _LARGE else await asyncio.to_thread(self._content.read)
+            self._content.close()
+            return await self._submit(raw)
+
+    async def _submit(self, raw: bytes) -> Reply:
         try:
             raw, key = take_key(raw)
             raw, job = take_job(raw)

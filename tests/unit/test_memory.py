@@ -78,10 +78,3 @@ async def test_large_pieces_wait_for_each_other_and_one_alone_always_goes() -> N
     await asyncio.gather(*(hold(number) for number in range(3)))
     assert len(entered) == 3
     assert memory.take(50 * _MB)
-
-
-async def test_who_grows_alone_goes_on_and_who_comes_later_does_not() -> None:
-    memory = Memory(lambda: Use(200 * _MB, 50 * _MB))
-    assert memory.take(40 * _MB)
-    assert memory.take(40 * _MB, had=40 * _MB)
-    assert not memory.take(1)
