@@ -158,9 +158,9 @@ async def show(
     ] = "",
     job: Annotated[str, Query(max_length=LONGEST_JOB, description="The job that it would be part of.")] = "",
 ) -> ShownRoute:
-    """What would happen to a mail to `address` now: where it would go, over what, and what stands in its way.
+    """What would happen to a mail to an address now, and why.
 
-    It asks DNS and policy hosts as an attempt would, and changes nothing. Without `from` nothing is said of what depends on the author:
+    Where it would go, over what, and what stands in its way. It asks DNS and policy hosts as an attempt would, and changes nothing. Without `from` nothing is said of what depends on the author:
     their domain's suspension, their own smart host, the source chosen for their domain.
     """
     recipient = given_address(address)

@@ -49,9 +49,10 @@ async def trace(
     sender: Annotated[str, Query(alias="from", max_length=320, description="MAIL FROM with it; empty: <>.")] = "",
     source: Annotated[str, Query(max_length=64, description="Leave by this egress source.")] = "",
 ) -> StreamingResponse:
-    """Talk to one destination and show the dialogue while it happens: DNS, TLS with the certificate's facts, EHLO, the recipient, QUIT.
+    """Talk to one destination, and show the dialogue while it happens.
 
-    No mail is sent, and secrets are not shown. Answers NDJSON.
+    DNS, connection, TLS with what the certificate says, EHLO, the recipient, QUIT: no mail is sent, and secrets are not shown. Answers
+    NDJSON, the last line a note that begins with `done` or `failed`.
     """
     recipient = given_address(rcpt) if rcpt else None
     if host and destination:
