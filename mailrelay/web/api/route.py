@@ -160,8 +160,8 @@ async def show(
 ) -> ShownRoute:
     """What would happen to a mail to an address now, and why.
 
-    Where it would go, over what, and what stands in its way. It asks DNS and policy hosts as an attempt would, and changes nothing. Without `from` nothing is said of what depends on the author:
-    their domain's suspension, their own smart host, the source chosen for their domain.
+    Where it would go, over what, and what stands in its way. It asks DNS and policy hosts as an attempt would, and changes nothing.
+    Without `from` nothing is said of what depends on the author: their domain's suspension, their own smart host, their source.
     """
     recipient = given_address(address)
     author, user = await app.store.read(_author, caller.org, sender) if sender else (None, None)
