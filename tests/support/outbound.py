@@ -141,17 +141,21 @@ async def relay(
     clock: FakeClock | None = None,
     brakes: BrakeLevels | None = None,
     letters: Mapping[str, Any] | None = None,
+    kit: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Relay]:
-    """A relay over a new embedded store in `folder`, or over `store`; `settings` are those of `delivery`, `letters` of LetterMaker."""
+    """A relay over a new embedded store in `folder`, or over `store`.
+
+    `settings` are those of `delivery`, `letters` of LetterMaker, `kit` of the courier's Kit.
+    """
     clock = clock or FakeClock()
     if store is not None:
-        async with _relay(folder, store, clock, answers, settings, brakes, letters or {}) as made:
+        async with _relay(folder, store, clock, answers, settings, brakes, letters or {}, kit or {}) as made:
             yield made
         return
     async with (
         factory.open_store(folder) as opened,
-        _relay(folder, opened, clock, answers, settings, brakes, letters or {}) as made,
+        _relay(folder, opened, clock, answers, settings, brakes, letters or {}, kit or {}) as made,
     ):
         yield made
 
@@ -165,6 +169,7 @@ async def _relay(
     given: dict[str, Any],
     brakes: BrakeLevels | None,
     more: Mapping[str, Any],
+    parts: Mapping[str, Any],
 ) -> AsyncIterator[Relay]:
     settings = DeliverySettings(**{"allow_private": True, "idle": 0.2, **given})
     org = await factory.org(store, clock, domains=("acme.test",))
@@ -173,17 +178,18 @@ async def _relay(
     bodies = Bodies(store, FolderBlobs(folder / "blobs"), small_body=65_536)
     stopping = Stopping()
     resolver = ZoneResolver(answers)
-    kit = Kit(
-        settings=settings,
-        hostname="us.test",
-        own_names=frozenset({"us.test"}),
-        own_addresses=frozenset(),
-        sent=folder / "sent",
-        resolver=resolver,
-        clock=clock,
-        suspended_sources=SuspendedSources(store, clock).of,
-        shut_out=NextHops(store, clock).shut_out,
-    )
+    fields: dict[str, Any] = {
+        "settings": settings,
+        "hostname": "us.test",
+        "own_names": frozenset({"us.test"}),
+        "own_addresses": frozenset(),
+        "sent": folder / "sent",
+        "resolver": resolver,
+        "clock": clock,
+        "suspended_sources": SuspendedSources(store, clock).of,
+        "shut_out": NextHops(store, clock).shut_out,
+    }
+    kit = Kit(**{**fields, **parts})
     letters = LetterMaker(
         store,
         bodies,
