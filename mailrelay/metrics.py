@@ -185,7 +185,7 @@ answers = _counter(
 ways = _gauge(
     "mailrelay_shaping_ways",
     "Sites that mail has gone to, by how they stand; shut ones refuse us until somebody mends it",
-    condition=("flows", "slowed", "dead", "shut"),
+    state=("flows", "slowed", "dead", "shut"),
 )
 next_hops_paused = _counter(
     "mailrelay_smart_hosts_shut_total",
@@ -194,7 +194,7 @@ next_hops_paused = _counter(
 way_pauses = _counter(
     "mailrelay_shaping_pauses_total",
     "Times that nothing went to a site for a while, by why",
-    condition=("slowed", "dead", "shut"),
+    state=("slowed", "dead", "shut"),
 )
 queue_length = _gauge(
     "mailrelay_queue_deliveries", "Deliveries in flight", state=("scheduled", "held", "queued", "sending")

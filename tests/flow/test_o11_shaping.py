@@ -178,5 +178,5 @@ async def test_o11_the_operator_sees_it(tmp_path: Path):
             assert "b.test" in shown
             assert "google.com" not in shown
             text = (await api.ops.get("/metrics")).body.decode()
-            assert 'mailrelay_shaping_ways{condition="slowed"} 1.0' in text
-            assert 'mailrelay_shaping_ways{condition="flows"} 1.0' in text
+            assert 'mailrelay_shaping_ways{state="slowed"} 1.0' in text
+            assert 'mailrelay_shaping_ways{state="flows"} 1.0' in text
