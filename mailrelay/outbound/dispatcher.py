@@ -429,7 +429,7 @@ class Dispatcher:
             self._forget(await self._store.write(queue.lost, list(self._held.values())))
             self._store.bells.ring({Bell.QUEUE})
         await self._leases.watch()
-        step = self._steady.look()
+        step = self._steady.stepped()
         if step:
             _logger.warning("clock.stepped", seconds=step.total_seconds())
             self._sweep_now.set()

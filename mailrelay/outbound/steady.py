@@ -40,28 +40,39 @@ class Steady:
         self._clock = clock
         self._wall = clock.now()
         self._monotonic = clock.monotonic()
-        self._ahead = timedelta()
+        self._own = self._wall
+        """Where the clock would be if nobody had set it."""
+        self._stepped = timedelta()
         self._skipped: list[Skipped] = []
 
-    def look(self) -> timedelta:
-        """How far the clock was set since the last look, backwards negative; nought for what a clock does anyway."""
+    def stepped(self) -> timedelta:
+        """How far the clock was set since this was asked last, backwards negative; nought for what a clock does anyway."""
+        self._look()
+        stepped, self._stepped = self._stepped, timedelta()
+        return stepped
+
+    def now(self) -> datetime:
+        """The time that the queue goes by."""
+        self._look()
+        return max(self._wall, self._own)
+
+    def _look(self) -> None:
         wall, monotonic = self._clock.now(), self._clock.monotonic()
         span = timedelta(seconds=monotonic - self._monotonic)
         expected = self._wall + span
         step = wall - expected
         self._wall, self._monotonic = wall, monotonic
-        self._ahead = max(timedelta(), self._ahead - span * _SLOWER)
+        self._own += span
+        if self._own > wall:
+            self._own = max(wall, self._own - span * _SLOWER)
         if abs(step) < _STEP:
-            return timedelta()
+            self._own += step
+            return
+        self._stepped += step
+        # What was skipped and is still to come after all was not skipped.
+        self._skipped = [one for one in self._skipped if one.after <= wall]
         if step > timedelta():
             self._skipped = [*self._skipped, Skipped(expected, wall)][-_MOST_STEPS:]
-        self._ahead = max(timedelta(), self._ahead - step)
-        return step
-
-    def now(self) -> datetime:
-        """The time that the queue goes by."""
-        self.look()
-        return self._wall + self._ahead
 
     def expires(self, at: datetime, *, lifetime: timedelta) -> datetime:
         """When something that was to expire at `at` does, after all steps of the clock."""
