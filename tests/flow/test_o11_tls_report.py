@@ -17,13 +17,17 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.config.schema import TlsReports
 from mailrelay.errors import StoreBusy
 from mailrelay.ids import IdFactory
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
 from mailrelay.model.tls_report import PolicyType, ReportState, ResultType, TlsPolicy, TlsReport, TlsResult
 from mailrelay.outbound import courier
+from mailrelay.outbound.connection import Failed, Hop
 from mailrelay.outbound.courier.base import Kit
+from mailrelay.outbound.dial import Dialler
+from mailrelay.outbound.policy.tls import Demand, DemandMode
 from mailrelay.outbound.tls_report import TlsReporter, due_at
 from mailrelay.outbound.tls_tally import TlsTally
 from mailrelay.store import deliveries, tls_reports
@@ -300,6 +304,34 @@ async def test_strangers_words_are_kept_short_and_harmless(tmp_path: Path) -> No
         assert len(counted.result.detail) == 200
         assert counted.result.helo == "a\\x0d\\x0ab"
         assert await one.us.store.read(tls_reports.destinations, day) == ["b.test"]
+
+
+async def test_fault_a04_a_session_that_is_stripped_of_starttls_is_counted_for_the_report(tmp_path: Path) -> None:
+    async with remote() as sink, reporting(tmp_path, sink, BY_MAIL) as one:
+        policy = TlsPolicy(type=PolicyType.STS, domain="b.test", strings=("version: STSv1", "mode: enforce"))
+        demand = Demand(mode=DemandMode.STS, destination="b.test", policy=policy)
+        dialler = Dialler(DeliverySettings(), helo="us.test", clock=one.us.clock, witness=one.tally)
+        hop = Hop(host="mx.b.test", ip="127.0.0.1", port=sink.port, demand=demand)
+        with pytest.raises(Failed):
+            await dialler.dial(hop, last=True)
+        assert "MAIL" not in sink.verbs()
+        await one.tally.flush()
+        day = tls_reports.day_of(one.us.clock.now())
+        (counted,) = await one.us.store.read(tls_reports.counts, day, "b.test")
+        assert (counted.result.result, counted.sessions) == (ResultType.STARTTLS_NOT_SUPPORTED, 1)
+        assert (counted.result.policy, counted.result.mx_host) == (policy, "mx.b.test")
+
+
+async def test_the_session_that_brings_a_report_is_not_counted(tmp_path: Path) -> None:
+    async with remote() as sink, reporting(tmp_path, sink, BY_MAIL) as one:
+        one.tally.saw(result())
+        await one.tally.flush()
+        one.a_day_later()
+        await one.reporter.look()
+        await one.tally.flush()
+        assert len(sink.messages) == 1
+        day = tls_reports.day_of(one.us.clock.now())
+        assert await one.us.store.read(tls_reports.destinations, day) == []
 
 
 async def test_the_service_writes_down_at_its_stop_what_was_counted(tmp_path: Path) -> None:

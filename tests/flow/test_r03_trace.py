@@ -90,7 +90,7 @@ async def test_r03_one_host_is_talked_to_by_name_and_port(tmp_path: Path) -> Non
         assert lines[-1]["text"] == "done: the host takes connections"
 
 
-async def test_r03_hostile_bytes_are_shown_harmless_and_bounded(tmp_path: Path) -> None:
+async def test_fault_n05_hostile_bytes_are_shown_harmless_and_bounded(tmp_path: Path) -> None:
     async with remote() as sink, serving(tmp_path, **by_mx(tmp_path, sink)) as api:
         await factory.org(api.store, api.clock)
         sink.say("CONNECT", b"220 \x1b[2J\xe2\x80\xae\xff hello\r\n")
