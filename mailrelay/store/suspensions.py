@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, case, false, func, or_, select, text, tuple_, update
+from sqlalchemy import Row, Select, case, func, or_, select, text, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
@@ -62,13 +62,7 @@ def suspend(
             by=by,
         )
     )
-    # Once, whatever a planner makes of it: as a subquery beside other conditions PostgreSQL may run it for each row.
-    waiting = _waiting(org, sending).with_for_update(skip_locked=True).cte("waiting")
-    held = tx.execute(
-        update(delivery)
-        .where(delivery.c.id.in_(select(waiting.c.id)), *_held_of(org))
-        .values(state=DeliveryState.HELD, held_by=str(sending), held_at=to_micros(at))
-    ).rowcount
+    held = _hold(tx, org, sending, at)
     data = {"reason": reason, "evidence": evidence, "by": by, "held": str(held)}
     _tell(tx, org, sending, EventType.SENDING_SUSPENDED, at, data)
     return Suspension(
@@ -246,12 +240,13 @@ def count(tx: Tx) -> dict[Scope, int]:
 
 
 def _release(tx: Tx, org: OrgId, sending: Sending, *, at: datetime) -> int:
-    held = select(delivery.c.id).where(delivery.c.org == org, _HELD, delivery.c.held_by == str(sending)).limit(_AT_ONCE)
+    some = select(delivery.c.id).where(delivery.c.org == org, _HELD, delivery.c.held_by == str(sending)).limit(_AT_ONCE)
+    held = some.with_for_update(skip_locked=True).cte("held")
     now = to_micros(at)
     waited = case((delivery.c.held_at < now, now - delivery.c.held_at), else_=0)
     released = tx.execute(
         update(delivery)
-        .where(delivery.c.id.in_(held.with_for_update(skip_locked=True).scalar_subquery()))
+        .where(delivery.c.id.in_(select(held.c.id)))
         .values(state=DeliveryState.QUEUED, held_by="", held_at=None, expires_at=delivery.c.expires_at + waited)
         .returning(delivery.c.destination, delivery.c.due_at)
     ).all()
@@ -274,8 +269,21 @@ def _is(org: OrgId, sending: Sending) -> tuple[Any, ...]:
     return (suspension.c.org == org, suspension.c.scope == sending.scope, suspension.c.name == sending.name)
 
 
-def _waiting(org: OrgId, sending: Sending) -> Select[str]:
-    """Some of what waits of it, found in bounded time; `job <> ''` is what the index over jobs is taken for."""
+def _hold(tx: Tx, org: OrgId, sending: Sending, at: datetime) -> int:
+    """Hold some of what waits of it, found in bounded time; how many."""
+    some = _waiting(org, sending)
+    if some is None:
+        return 0
+    # Found once, whatever a planner makes of it: as a subquery beside other conditions PostgreSQL may look for it again and again.
+    waiting = some.with_for_update(skip_locked=True).cte("waiting")
+    held = update(delivery).where(delivery.c.id.in_(select(waiting.c.id)), _QUEUED)
+    if org:
+        held = held.where(delivery.c.org == org)
+    return tx.execute(held.values(state=DeliveryState.HELD, held_by=str(sending), held_at=to_micros(at))).rowcount
+
+
+def _waiting(org: OrgId, sending: Sending) -> Select[str] | None:
+    """`job <> ''` is what the index over jobs is taken for; None where nobody knows before an attempt."""
     some = select(delivery.c.id).limit(_AT_ONCE)
     match sending.scope:
         case Scope.JOB:
@@ -286,11 +294,7 @@ def _waiting(org: OrgId, sending: Sending) -> Select[str]:
             # Of all organisations, so that those of one are not looked for among a million.
             return some.where(DELIVERIES_WAITING, delivery.c.destination == sending.name).order_by(delivery.c.due_at)
         case Scope.SOURCE:
-            return some.where(false())
-
-
-def _held_of(org: OrgId) -> tuple[Any, ...]:
-    return (_QUEUED, delivery.c.org == org) if org else (_QUEUED,)
+            return None
 
 
 def _tell(tx: Tx, org: OrgId, sending: Sending, type: EventType, at: datetime, data: dict[str, str]) -> None:  # noqa: A002

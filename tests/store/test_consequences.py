@@ -36,6 +36,7 @@ from mailrelay.model.reply import Reply, reply
 from mailrelay.model.sending import Counts, Scope, Sending
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.suppression import SuppressionReason
+from mailrelay.model.way import Way as Route
 from mailrelay.outbound import batch, consequences
 from mailrelay.outbound.consequences import Answered
 from mailrelay.outbound.courier.base import OUR_FAULT
@@ -63,6 +64,7 @@ from tests.support.delivery import a_delivery
 from tests.support.filing import mail
 
 LEVELS = BrakeLevels()
+ANY = Route("mx.test")
 JOB, DOMAIN = Sending(Scope.JOB, "spring"), Sending(Scope.DOMAIN, "a.test")
 YES = Accepted(reply=reply(250, "2.0.0", "Ok: queued as 4Xb1Yz0Qk3z9rTq1"))
 DEAD = Refused(reply=reply(550, "5.1.1", "No such user here"), stage=Stage.RCPT)
@@ -106,7 +108,7 @@ class Way:
         held = await self.store.write(
             queue.claim, node=NodeId("here"), now=self.clock.now(), lease=timedelta(minutes=5), limit=limit
         )
-        begun, _ = await self.store.write(batch._begin, held, host="mx", now=self.clock.now())
+        begun, _ = await self.store.write(batch._begin, held, way=ANY, host="mx", now=self.clock.now())
         return begun
 
     async def settle(self, held: Sequence[Delivery], outcome: Outcome, state: DeliveryState | None = None, **more: Any):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from mailrelay.config.schema import BounceBrake, BrakeLevels
+from mailrelay.errors import Unknown
 from mailrelay.model.delivery import Delivery, DeliveryState
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Category, Fault
-from mailrelay.model.sending import Counts, Scope, Sending
+from mailrelay.model.sending import EVERYBODY, Counts, Scope, Sending
+from mailrelay.model.way import Way as Route
 from mailrelay.outbound import brake, consequences
 from mailrelay.outbound.release import Releaser
 from mailrelay.service import Stopping
@@ -291,3 +294,108 @@ async def test_what_is_put_off_while_it_is_suspended_is_held_from_then_on(way: W
     way.clock.advance(timedelta(hours=1))
     await resume(way, JOB)
     assert (await way.now(one)).expires_at == one.expires_at + timedelta(hours=1)
+
+
+# --- destinations and sources ---
+
+DESTINATION = Sending(Scope.DESTINATION, "b.test")
+
+
+async def everybodys(way: Way, sending: Sending = DESTINATION) -> None:
+    await way.store.write(
+        suspensions.suspend, org=EVERYBODY, sending=sending, reason="r", evidence="e", by="operator", at=way.clock.now()
+    )
+
+
+async def go(way: Way, sending: Sending = DESTINATION) -> None:
+    await way.store.write(suspensions.resume, EVERYBODY, sending, by="operator", at=way.clock.now())
+
+
+async def test_a_destination_of_one_organisation_is_held_among_the_mail_of_others(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspensions, "_AT_ONCE", 20)
+    other = await factory.org(way.store, way.clock, name="Other")
+    await way.queued(30, recipient="bob@b.test", org=other.id)
+    way.clock.advance(timedelta(seconds=1))
+    (mine,) = await way.queued(recipient="bob@b.test")
+    (elsewhere,) = await way.queued(recipient="bob@c.test")
+    async with watched(way.store) as watch:
+        await suspend(way, DESTINATION)
+    watch.check()
+    # One transaction looks at no more than so many of all organisations; the others are held at their attempt.
+    assert (await way.now(mine)).state is DeliveryState.QUEUED
+    begun = [one.id for one in await way.begun()]
+    assert len(begun) == 31
+    assert (await way.now(mine)).held_by == "destination:b.test"
+    assert elsewhere.id in begun
+    await resume(way, DESTINATION)
+    assert (await way.now(mine)).state is DeliveryState.QUEUED
+    assert await way.balanced()
+
+
+async def test_what_is_suspended_for_all_is_held_and_let_go_for_each(way: Way) -> None:
+    other = await factory.org(way.store, way.clock, name="Other")
+    (mine,) = await way.queued(recipient="bob@b.test")
+    (theirs,) = await way.queued(recipient="bob@b.test", org=other.id)
+    await everybodys(way)
+    both = Way(way.store, way.clock, other.id)
+    assert ((await way.now(mine)).held_by, (await both.now(theirs)).held_by) == ("destination:b.test",) * 2
+    assert await way.store.read(suspensions.count_held, EVERYBODY, DESTINATION) == 2
+    assert await way.store.read(suspensions.count_held, way.org, DESTINATION) == 1
+    await everybodys(way)  # a second time changes nothing
+    assert len(await way.store.read(suspensions.history, EVERYBODY, DESTINATION)) == 1
+    way.clock.advance(timedelta(days=9))
+    await suspend(way, DESTINATION)
+    await go(way)
+    await releaser(way).look()
+    assert (await way.now(mine)).state is DeliveryState.HELD
+    freed = await both.now(theirs)
+    assert (freed.state, freed.expires_at) == (DeliveryState.QUEUED, theirs.expires_at + timedelta(days=9))
+    await resume(way, DESTINATION)
+    assert (await way.now(mine)).state is DeliveryState.QUEUED
+    with pytest.raises(Unknown, match="is not suspended for the whole installation"):
+        await go(way)
+
+
+async def test_no_tally_is_begun_for_what_is_not_counted(way: Way) -> None:
+    await suspend(way, DESTINATION)
+    await resume(way, DESTINATION)
+    await everybodys(way, Sending(Scope.SOURCE, "one"))
+    await go(way, Sending(Scope.SOURCE, "one"))
+    assert await way.store.read(lambda tx: tx.execute(select(func.count()).select_from(tally)).scalar()) == 0
+
+
+async def test_the_site_and_the_source_of_a_way_are_looked_at(way: Way) -> None:
+    site, source = Sending(Scope.DESTINATION, "provider.test"), Sending(Scope.SOURCE, "default")
+    (one,) = await way.queued(recipient="bob@b.test")
+
+    async def suspended(**more: Any) -> Sending | None:
+        return (await way.store.write(brake.suspended_by, [one], **more)).get(one.id)
+
+    await suspend(way, site)
+    assert await suspended() is None
+    assert await suspended(way=Route("provider.test", "two")) == site
+    await resume(way, site)
+    await everybodys(way, source)
+    assert await suspended(way=Route("provider.test", "two")) is None
+    assert await suspended(way=Route("provider.test")) == source
+
+
+async def test_two_that_suspend_at_once_do_it_once(way: Way) -> None:
+    made = await asyncio.gather(
+        *(
+            way.store.write(
+                suspensions.suspend,
+                org=org,
+                sending=DESTINATION,
+                reason="",
+                evidence="",
+                by="",
+                at=way.clock.now(),
+            )
+            for org in (way.org, EVERYBODY)
+            for _ in range(5)
+        )
+    )
+    assert sum(one is not None for one in made) == 2
