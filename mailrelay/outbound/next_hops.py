@@ -32,7 +32,7 @@ class NextHops:
             return
         self._told.update((org, host) for org in new)
         metrics.next_hops_paused.inc()
-        _logger.warning("smart_host.shut", host=host, organisations=len(new), reason=because)
+        _logger.warning("smart-host.shut", host=host, organisations=len(new), reason=because)
         await self._store.write(_tell, new, host, because, at=self._clock.now())
 
 

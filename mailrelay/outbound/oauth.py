@@ -115,7 +115,7 @@ class Tokens:
         try:
             await self._keep(host, secrets)
         except Unavailable as error:  # the old one mostly holds for a while, and the token that came with it is good
-            _logger.warning("smart_host.unsaved", smart_host=host.id, reason=str(error))
+            _logger.warning("smart-host.unsaved", smart_host=host.id, reason=str(error))
 
     def _remember(self, id_: SmartHostId, kept: _Kept) -> None:
         self._kept[id_] = kept

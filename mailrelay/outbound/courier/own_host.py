@@ -160,7 +160,7 @@ class OwnHosts:
         if because:
             if await self._store.write(smart_hosts.refuses, host, because, at=self._kit.clock.now()):
                 metrics.next_hops_paused.inc()
-                _logger.warning("smart_host.shut", org=host.org, smart_host=host.id, host=host.host, reason=because)
+                _logger.warning("smart-host.shut", org=host.org, smart_host=host.id, host=host.host, reason=because)
         elif host.trouble and any(isinstance(one, Accepted) for one in said):
             await self._store.write(smart_hosts.works, host.id)
 

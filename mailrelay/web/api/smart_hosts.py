@@ -103,7 +103,7 @@ async def add(app: App, caller: Reader, given: GivenSmartHost) -> SmartHost:
     new = _checked(app, caller, given, whose=await app.store.read(_whose, caller, given))
     await _reachable(app, new.host)
     await app.store.write(smart_hosts.add, new)
-    _logger.info("smart_host.added", org=new.org, smart_host=new.id, of=new.whose, host=new.host, by=caller.by)
+    _logger.info("smart-host.added", org=new.org, smart_host=new.id, of=new.whose, host=new.host, by=caller.by)
     return new
 
 
@@ -126,7 +126,7 @@ async def remove(app: App, caller: Reader, smart_host: str) -> None:
     """Use it no more, and forget its credentials; mail that waits for it goes the way that it would have gone without."""
     host = await app.store.read(_mine, caller, smart_host)
     await app.store.write(smart_hosts.remove, caller.org, host.id, at=app.clock.now())
-    _logger.info("smart_host.removed", org=host.org, smart_host=host.id, of=host.whose, by=caller.by)
+    _logger.info("smart-host.removed", org=host.org, smart_host=host.id, of=host.whose, by=caller.by)
 
 
 def _get(tx: Tx, caller: Caller, id_: str) -> SmartHost:
