@@ -8,10 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import load_der_x509_certificate
-
 from mailrelay.outbound.connection import Unproved
 from mailrelay.outbound.policy.tls import Tlsa, bears
 
@@ -109,13 +105,7 @@ def proved_by(record: Tlsa) -> str:
 
 
 def _matches(record: Tlsa, der: bytes) -> bool:
-    selected = der
-    if record.selector == 1:
-        try:
-            key = load_der_x509_certificate(der).public_key()
-        except (ValueError, UnsupportedAlgorithm):
-            return False
-        selected = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    selected = public_key_info(der) if record.selector == 1 else der
     match record.matching:
         case 0:
             return record.data == selected
@@ -123,6 +113,41 @@ def _matches(record: Tlsa, der: bytes) -> bool:
             return record.data == hashlib.sha256(selected).digest()
         case _:
             return record.data == hashlib.sha512(selected).digest()
+
+
+def public_key_info(der: bytes) -> bytes:
+    """The SubjectPublicKeyInfo of a certificate (RFC 5280 §4.1), octet for octet: a library would write it anew.
+
+    b"" where there is none to be found.
+    """
+    tag, at, _ = _element(der, 0)  # Certificate
+    if tag == 0x30:
+        tag, at, _ = _element(der, at)  # tbsCertificate
+    skipped = 0
+    while 0 <= at < len(der):
+        tag, _, end = _element(der, at)
+        if end <= at or end > len(der):
+            return b""
+        if tag != 0xA0:  # the version may be left out
+            if skipped == 5:  # serialNumber, signature, issuer, validity, subject
+                return der[at:end]
+            skipped += 1
+        at = end
+    return b""
+
+
+def _element(der: bytes, at: int) -> tuple[int, int, int]:
+    """Tag, begin of the value and end of the DER element at `at`; an end of 0 when there is none."""
+    head = der[at : at + 6]
+    if len(head) < 2:
+        return 0, len(der), 0
+    size, length = 0, head[1]
+    if length >= 0x80:
+        size = length - 0x80
+        length = int.from_bytes(head[2 : 2 + size])
+        if not 1 <= size <= 4:
+            return 0, len(der), 0
+    return head[0], at + 2 + size, at + 2 + size + length
 
 
 def _der(certificate: Any) -> bytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery
-from mailrelay.model.delivery import Deferred, Stage
+from mailrelay.model.delivery import Deferred, Interrupted, Stage
 from mailrelay.model.reply import reply
 from mailrelay.model.tls import TlsLevel
 from mailrelay.model.tls_report import ResultType, TlsResult, TlsWitness, Unseen
@@ -183,7 +183,7 @@ class Dialler:
                     raise
                 attempt.fall(failed)
                 rung = _Rung.UNVERIFIED if failed.certificate and rung is _Rung.VERIFIED else _Rung.CLEAR
-                why, fell = failed.reason, True
+                why, fell = _why(failed), True
 
     async def _noted(self, attempt: _Attempt, guard: Guard, *, fell: bool = False) -> Connection:
         """An open connection, once it is remembered what it has. Raises Failed."""
@@ -261,6 +261,15 @@ class _Attempt:
     def fall(self, failed: Failed) -> None:
         """Note the first failure: it is the one to be mended."""
         self.fell_short = self.fell_short or failed
+
+
+def _why(failed: Failed) -> str:
+    """Why better TLS was not to be had, in words that are kept."""
+    if isinstance(failed.outcome, Interrupted):
+        return failed.reason
+    if failed.result is ResultType.STARTTLS_NOT_SUPPORTED:
+        return f"it offers STARTTLS and answers {failed.outcome.reply}"
+    return failed.outcome.reply.text
 
 
 def _place(hop: Hop) -> tuple[str, str, int]:
