@@ -25,6 +25,7 @@ from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.next_hops import NextHops
 from mailrelay.outbound.shaper import Shaper
+from mailrelay.outbound.stops import Stops
 from mailrelay.outbound.submit import Submission, Submitted, Submitter
 from mailrelay.outbound.suspended_sources import SuspendedSources
 from mailrelay.outbound.vault import Vault
@@ -62,6 +63,7 @@ class Relay:
     submitter: Submitter
     dispatcher: Dispatcher
     shaper: Shaper
+    stops: Stops
     stopping: Stopping
     resolver: ZoneResolver
     sent: Path
@@ -201,6 +203,7 @@ async def _relay(
         **more,
     )
     shaper = Shaper(settings, clock)
+    stops = Stops()
     made = Relay(
         store=store,
         clock=clock,
@@ -218,9 +221,11 @@ async def _relay(
             stopping=stopping,
             brakes=brakes or BrakeLevels(),
             shaper=shaper,
+            stops=stops,
             poll=0.02,
         ),
         shaper=shaper,
+        stops=stops,
         stopping=stopping,
         resolver=resolver,
         sent=folder / "sent",
