@@ -188,6 +188,7 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
     stack.push_async_callback(resolver.close)
     ids = IdFactory(clock.now)
     witness = TlsTally(store, clock)
+    stack.push_async_callback(witness.flush)  # also of sessions that ended during the stop
     tls_memory = TlsMemory(clock, store)
     stack.push_async_callback(tls_memory.close)
     return _Parts(

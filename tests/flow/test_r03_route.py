@@ -19,12 +19,13 @@ from mailrelay.model.suppression import SuppressionReason
 from mailrelay.model.tls import TlsLevel
 from mailrelay.model.way import Way
 from mailrelay.outbound.shaper import Go
-from mailrelay.store import suppressions, suspensions
+from mailrelay.store import suppressions, suspensions, waiting
 from tests.support import factory
 from tests.support.answers import FAILED, Zone
 from tests.support.cli import Cli
 from tests.support.filing import DOMAIN
 from tests.support.http import Api, ZoneResolver, serving
+from tests.support.outbound import relay
 
 MX = Answer(LookupStatus.FOUND, mx=(MxRecord(20, "mx2.b.test"), MxRecord(10, "mx1.b.test")))
 ZONE = Zone(
@@ -177,6 +178,16 @@ async def test_r03_what_the_host_had_last_time_is_told_with_its_reason(tmp_path:
         assert found["sentence"] == "would go to mx1.b.test now over unverified TLS (it has expired)"
         assert (found["hops"][0]["last"], found["hops"][0]["last_reason"]) == ("unverified", "it has expired")
         assert found["hops"][1]["last"] is None
+
+
+async def test_r03_what_waits_for_the_destination_is_counted(tmp_path: Path) -> None:
+    async with relay(tmp_path, route="mx") as us:
+        assert await us.store.read(waiting.of, "b.test") == waiting.Waiting(deliveries=0, next_due=None)
+        due = us.clock.now()
+        await us.submit("bob@b.test", "eve@b.test", "carl@c.test")
+        us.clock.advance(timedelta(minutes=1))
+        await us.submit("dora@b.test")
+        assert await us.store.read(waiting.of, "b.test") == waiting.Waiting(deliveries=3, next_due=due)
 
 
 async def test_r03_by_the_catch_all_nothing_leaves(tmp_path: Path) -> None:
