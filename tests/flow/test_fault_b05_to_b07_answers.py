@@ -20,13 +20,14 @@ from mailrelay.mail import automatic
 from mailrelay.mail.message import ParsedMessage, parse
 from mailrelay.model.delivery import Delivery, Notice
 from mailrelay.model.envelope import ArrivalState, Channel, Notify
-from mailrelay.model.settings import OrganisationSettings
+from mailrelay.model.quota import QuotaKind
+from mailrelay.model.settings import OrganisationSettings, Plan
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound.answer import Answerer, AnswerRequest, Sent
 from mailrelay.outbound.policy.answer import NoAnswer, Withheld
 from mailrelay.outbound.submit import Submitter
 from mailrelay.smtp.address import parse_address
-from mailrelay.store import deliveries, suppressions
+from mailrelay.store import deliveries, quotas, suppressions
 from tests.support.cli import Cli
 from tests.support.filing import BOUNCES, DOMAIN, Desk, mail, office
 from tests.support.http import serving
@@ -265,6 +266,20 @@ async def test_fault_b07_an_organisation_answers_so_many_an_hour(tmp_path: Path)
         assert became.reason is NoAnswer.TOO_MANY
         anna.desk.clock.advance(timedelta(hours=1))
         assert isinstance(await anna.get(from_bob(), mail_from="bob3@customer.test"), Sent)
+
+
+async def test_an_answer_that_the_quota_has_nothing_left_for_is_withheld(tmp_path: Path) -> None:
+    async with responder(tmp_path / "here", plan=Plan.FREE) as anna:
+        desk = anna.desk
+        day = desk.clock.now().date()
+        assert await desk.store.write(quotas.spend, desk.org.id, QuotaKind.MASS, day, 250, limit=250)
+        became = await anna.get(from_bob())
+        assert isinstance(became, Withheld)
+        assert became.reason is NoAnswer.TOO_MANY
+        assert "mass mail a day has 0 left" in became.because
+        # Nobody was answered, so tomorrow Bob can be.
+        desk.clock.advance(timedelta(days=1))
+        assert isinstance(await anna.get(from_bob()), Sent)
 
 
 # --- asked for wrongly ---

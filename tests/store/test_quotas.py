@@ -252,3 +252,12 @@ async def test_fault_q01_a_clock_that_jumps_gives_nothing_anew(
         clock.advance(timedelta(days=365))
         with pytest.raises(QuotaSpent):
             await us.submit("one@b.test")
+
+
+async def test_an_installation_may_hold_nobody_to_a_quota(store: AnyStore, clock: FakeClock, tmp_path: Path) -> None:
+    async with relay(tmp_path, store=store, clock=clock) as us:
+        await limit_to(us, plan=Plan.FREE)
+        us.submitter.terms = replace(us.submitter.terms, quotas=False)
+        await us.submit(*(f"r{number}@b.test" for number in range(300)))
+        await us.submit(*(f"r{number}@b.test" for number in range(300)), job="spring")
+        assert await used_of(us) == 0
