@@ -196,6 +196,8 @@ class Tracer:
             way = replace(way, source=wanted.source)
         hops = await self._router.hops(probe, way)
         found = () if isinstance(hops, route.NoRoute) else hops
+        if way.source:
+            record.note(f"from the egress source {way.source}")
         if way.relay:
             record.note(f"mail for {wanted.domain} goes to the smart host {way.site}")
         elif found or isinstance(hops, route.NoRoute):
@@ -205,8 +207,6 @@ class Tracer:
             record.note(f"failed: {hops.reply}")
         elif not found:
             record.note("failed: nothing leaves this machine by the route of the configuration, which is catch_all")
-        if way.source:
-            record.note(f"from the egress source {way.source}")
         return found
 
     async def _to_host(self, wanted: Wanted, record: _Record) -> Sequence[Hop]:
@@ -226,8 +226,12 @@ class Tracer:
             name: min(getattr(settings, name), _STEP_SECONDS)
             for name in ("connect_timeout", "command_timeout", "tls_timeout")
         }
+        relay = settings.smart_host
         return Dialler(
-            settings.model_copy(update=short), helo=self._kit.helo, clock=self._kit.clock, ca_file=settings.ca_file
+            settings.model_copy(update=short),
+            helo=self._kit.helo,
+            clock=self._kit.clock,
+            ca_file=(relay.ca_file if relay is not None else None) or settings.ca_file,
         )
 
 

@@ -129,9 +129,7 @@ async def test_r03_credentials_are_never_shown(tmp_path: Path) -> None:
             "password": Secret("password", "open sesame"),
             "ca_file": leaf.authority,
         }
-        config = Config(
-            data=tmp_path, delivery=DeliverySettings(route="smart_host", smart_host=host, ca_file=leaf.authority)
-        )
+        config = Config(data=tmp_path, delivery=DeliverySettings(route="smart_host", smart_host=host))
         async with serving(tmp_path, config=config, resolver=ZoneResolver(ZONE)) as api:
             await factory.org(api.store, api.clock)
             answer = await api.local.post("/api/v1/smtp/trace", params={"destination": "b.test"})
