@@ -106,6 +106,7 @@ def test_metrics_have_names_help_and_closed_labels() -> None:
             "reason",
             "scope",
             "measure",
+            "control",
             "service",
             "version",
         }
