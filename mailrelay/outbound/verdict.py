@@ -16,6 +16,8 @@ from mailrelay.store.queue import Settlement
 
 _MAX_SAID = 500
 _NOTHING_CAME = Verdict(Category.TIMEOUT, hard=False, fault=Fault.NEITHER)
+# Said by us of a host that does not meet its own policy: 4.7.5 from somebody else would blame the sender.
+_UNPROVED = Verdict(Category.POLICY, hard=False, fault=Fault.NEITHER)
 _OURS = Verdict(Category.SYSTEM, hard=False, fault=Fault.SENDER)
 # What a relay may call a mail: Postfix's long queue ids, the ids of Amazon SES and other services; no word of a sentence.
 _RELAY_ID = re.compile(r"[A-Za-z0-9._-]{16,255}")
@@ -50,6 +52,8 @@ def judged(one: Settlement, *, relayed: bool = False) -> Settlement:
     match one.outcome:
         case Deferred() if one.outcome == OUR_FAULT:
             verdict = _OURS
+        case Deferred(stage=Stage.TLS):
+            verdict = _UNPROVED
         case Deferred(reply=reply, stage=stage):
             verdict = of_outcome(reply, stage=stage)
         case Refused(reply=reply, stage=stage, by_us=by_us):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailrelay.model.delivery import DeliveryState
+from mailrelay.model.feedback import Fault
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord, Question, RecordType
 from mailrelay.model.sts import Mode, Policy
 from mailrelay.model.tls import TlsLevel
@@ -59,6 +60,7 @@ async def test_mail_waits_for_a_host_that_does_not_meet_the_policy_and_says_why(
             (one,) = await at.until(submitted, DeliveryState.QUEUED, attempts=1)
             assert "MTA-STS: the policy of b.test demands" in one.last_reply
             assert one.last_reply.startswith("451 4.7.5")
+            assert one.fault is not Fault.SENDER  # it is their certificate
             assert sink.messages == []
             # What its author would rather have arrive than encrypted goes, and says so still (RFC 8689 §5).
             raw = at.mail(header=b"TLS-Required: No\r\n")
