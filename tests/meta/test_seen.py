@@ -107,6 +107,8 @@ def test_metrics_have_names_help_and_closed_labels() -> None:
             "scope",
             "measure",
             "control",
+            "policy",
+            "result",
             "service",
             "version",
         }
