@@ -281,8 +281,8 @@ class _Sending:
 def _wish(params: MailParams, now: datetime) -> Wish | None:
     """When the client wants it sent, None for at once; an interval counts from MAIL."""
     if params.hold_until is not None:
-        return Wish(at=params.hold_until)
-    return Wish(at=now + timedelta(seconds=params.hold_for)) if params.hold_for else None
+        return Wish(at=params.hold_until, said_at=now)
+    return Wish(hold=timedelta(seconds=params.hold_for), said_at=now) if params.hold_for else None
 
 
 def take_key(raw: bytes) -> tuple[bytes, str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -21,18 +21,21 @@ class Preset(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """When somebody wants a mail to go: at a time or by a preset, one of them.
+    """When somebody wants a mail to go: at a time, by a preset, or so long after it was said; one of them.
 
     `at` with an offset is that moment; without one it is what the clocks show in `zone`, by default where the author is.
     """
 
     at: datetime | None = None
     preset: Preset | None = None
+    hold: timedelta | None = None
     zone: ZoneInfo | None = None
+    said_at: datetime | None = None
+    """When it was said, if that is not now: what was to come then is not over (RFC 4865: at MAIL, the content comes later)."""
 
     def __str__(self) -> str:
         """The wish as it was said, which the same request says again (O19)."""
-        return f"{self.preset or self.at} {self.zone.key if self.zone else ''}".rstrip()
+        return f"{self.preset or self.at or self.hold} {self.zone.key if self.zone else ''}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

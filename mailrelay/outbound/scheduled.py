@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from mailrelay.errors import Conflict, NotPermitted, Outdated
 from mailrelay.ids import OrgId, UserId
-from mailrelay.model.delivery import Delivery, DeliveryState
+from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES, Delivery, DeliveryState
 from mailrelay.model.event import EventType
 from mailrelay.model.organisation import User
 from mailrelay.model.quota import QuotaKind
@@ -110,7 +110,8 @@ def taken(tx: Tx, change: Change, *, whole: bool = False) -> tuple[Schedule, lis
     known = _permitted(tx, schedules.locked(tx, change.org, change.id), change)
     all_of_it = schedules.locked_deliveries(tx, known.queue_id)
     waiting = [one for one in all_of_it if one.state is DeliveryState.SCHEDULED]
-    gone = [one for one in all_of_it if one.state not in (DeliveryState.SCHEDULED, DeliveryState.CANCELLED)]
+    # What somebody ended before it was tried has not gone.
+    gone = [one for one in all_of_it if one not in waiting and (one.state in IN_FLIGHT_DELIVERIES or one.attempts)]
     if not waiting:
         raise Conflict(_why_not(gone))
     if gone and (whole or len(schedules.parked(tx, [one.id for one in waiting])) < len(waiting)):
@@ -169,7 +170,7 @@ def _why_not(gone: Sequence[Delivery]) -> str:
         return "It is held by somebody who looks after the queue, and cannot be changed"
     if states & {DeliveryState.QUEUED, DeliveryState.SENDING}:
         return "It is going out, and cannot be changed any more"
-    return "It has gone out, and cannot be changed any more" if states else "It was cancelled"
+    return "It has gone out, and cannot be changed any more" if states else "It has ended unsent, and cannot be changed"
 
 
 def _changed(

@@ -216,7 +216,7 @@ async def test_it_is_sent_now_or_cancelled_once(place: Place) -> None:
     assert (await place.anna.post(f"{V1}/schedules/{now}/now")).status == 200
     assert await place.states(now) == {DeliveryState.QUEUED}
     assert (await place.anna.post(f"{V1}/schedules/{never}/cancel")).status == 200
-    for path, because in ((f"{now}/now", "It is going out"), (f"{never}/now", "It was cancelled")):
+    for path, because in ((f"{now}/now", "It is going out"), (f"{never}/now", "It has ended unsent")):
         late = await place.anna.post(f"{V1}/schedules/{path}")
         assert (late.status, because in late.json["detail"]) == (409, True)
     assert (await place.anna.get(f"{V1}/schedules")).json["items"] == []
@@ -311,6 +311,14 @@ async def test_rfc4865_what_cannot_be_held_so_long_is_refused_at_mail(
     assert (answer.code, str(answer.status)) == (code, "5.5.4")
     assert (await client.mail("bob@customer.test", MAIL, params=" HOLDFOR=0")).code == 250
     assert (await place.anna.get(f"{V1}/schedules")).json["items"] == []
+
+
+async def test_rfc4865_a_mail_that_comes_again_under_its_key_is_one(place: Place, client: SmtpClient) -> None:
+    keyed = b"X-Mailrelay-Idempotency-Key: k\r\n" + MAIL
+    first = await client.mail("bob@customer.test", keyed, params=" HOLDFOR=3600")
+    place.api.clock.advance(timedelta(minutes=5))
+    assert str(await client.mail("bob@customer.test", keyed, params=" HOLDFOR=3600")) == str(first)
+    assert (await _only(place))["due_at"] == "2026-11-02T10:30:00Z"
 
 
 async def test_rfc4865_is_offered_on_submission_only(place: Place, client: SmtpClient) -> None:

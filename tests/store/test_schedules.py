@@ -172,7 +172,7 @@ async def test_cancelled_it_ends_with_its_reason_and_gives_its_day_back(
         found = await store.read(deliveries.of_queue_id, made.queue_id)
         assert {one.last_reply for one in found} == {"cancelled by its author before it went"}
         assert len(await told(us, made, EventType.DELIVERY_CANCELLED)) == 2
-        with pytest.raises(Conflict, match="It was cancelled"):
+        with pytest.raises(Conflict, match="It has ended unsent"):
             await cancel(us, made)
         assert await mass(us, -1) == 0
         await check_books(us)
@@ -212,6 +212,8 @@ async def test_an_edit_is_checked_like_a_new_mail_and_changes_nothing_when_it_fa
             await edit(us, made, "a@b.test", raw=b"\r\nno header\r\n")
         assert await states(us, made) == [DeliveryState.SCHEDULED]
         assert await mass(us) == 249
+        assert await told(us, made, EventType.DELIVERY_CANCELLED) == []
+        await check_books(us)
         await edit(us, made, "x@b.test", "y@b.test")
         assert await mass(us) == 250
 

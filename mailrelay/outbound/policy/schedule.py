@@ -75,6 +75,7 @@ def resolve(wish: Wish, *, zone: ZoneInfo, now: datetime, ahead: timedelta) -> P
     Raises Invalid for one that is over, too far ahead, or in no calendar.
     """
     zone = wish.zone or zone
+    said_at = wish.said_at or now
     if wish.preset is not None:
         due_at = _of_preset(wish.preset, zone, now)
         if due_at <= now:
@@ -82,11 +83,13 @@ def resolve(wish: Wish, *, zone: ZoneInfo, now: datetime, ahead: timedelta) -> P
                 "schedule.preset",
                 f"{_spoken(wish.preset)} was at {_clock(due_at, zone)}; take another preset, or a time",
             )
+    elif wish.hold is not None:
+        due_at = said_at + wish.hold
     elif wish.at is None:
         raise Invalid("schedule", "needs a time, at, or a preset")
     else:
         due_at = _instant(wish.at, zone)
-    if due_at < now - PAST:
+    if due_at < said_at - PAST:
         raise Invalid("schedule.at", f"{_clock(due_at, zone)} is over; it is {_clock(now, zone)} now")
     if due_at > now + ahead:
         raise Invalid(

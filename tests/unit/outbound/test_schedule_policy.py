@@ -179,6 +179,15 @@ def test_the_ends_of_the_calendar_are_refused_not_a_fault(at: datetime) -> None:
             resolve(Wish(at=at), zone=ZoneInfo(zone), now=NOW, ahead=YEAR)
 
 
+def test_what_was_to_come_when_it_was_said_is_not_over_when_its_content_is_here() -> None:
+    said = NOW - timedelta(minutes=5)
+    for wish in (Wish(at=said + timedelta(seconds=10), said_at=said), Wish(hold=timedelta(seconds=10), said_at=said)):
+        assert resolve(wish, zone=BERLIN, now=NOW, ahead=YEAR).due_at == NOW
+    later = Wish(hold=timedelta(hours=1), said_at=said)
+    assert resolve(later, zone=BERLIN, now=NOW, ahead=YEAR).due_at == NOW + timedelta(minutes=55)
+    assert str(later) == str(Wish(hold=timedelta(hours=1), said_at=NOW))  # the same request again
+
+
 def test_a_wish_for_nothing_is_refused() -> None:
     with pytest.raises(Invalid, match="needs a time"):
         resolve(Wish(), zone=BERLIN, now=NOW, ahead=YEAR)
