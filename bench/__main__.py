@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import bounces, control, load
+from bench import bounces, control, load, queue
 from tests.support.daemon import Daemon, daemon, until
 from tests.support.peers import need
 from tests.support.postfix import Postfix, free_port, postfix
@@ -181,13 +181,13 @@ def main() -> None:
     """Run the benchmarks and keep their raw data."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "what", nargs="*", choices=["accept", "submit", "bounces", "control", []], help="the first three when not said"
+        "what", nargs="*", choices=["accept", "submit", "bounces", "control", "queue", []], help="the first three when not said"
     )
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--mails", type=int, default=1000)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--size", type=int, default=2000)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="control: deliveries in the queue")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="control, queue: deliveries in the queue")
     parser.add_argument("--corpus", type=Path, help="bounces: the mails in this folder, in place of our own")
     options = parser.parse_args()
     if "bounces" in options.what or not options.what:
@@ -198,6 +198,10 @@ def main() -> None:
         for record in control.run(options):
             print(record)
             _keep("control.ndjson", record)
+    if "queue" in options.what:
+        for record in queue.run(options):
+            print(record)
+            _keep("queue.ndjson", record)
     beside = [name for name in options.what if name in ("accept", "submit")] if options.what else ["accept", "submit"]
     if beside:
         options.what = beside

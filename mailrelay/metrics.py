@@ -208,7 +208,7 @@ queue_status_age = _gauge(
 queue_held = _gauge(
     "mailrelay_queue_held",
     "Deliveries that are held, by what holds them; only a person ends any but a suspension's",
-    by=("suspension", "hand", "poison", "unconfirmed"),
+    reason=("suspension", "hand", "poison", "unconfirmed"),
 )
 queue_destinations = _gauge(
     "mailrelay_queue_destinations",
@@ -218,7 +218,7 @@ queue_destinations = _gauge(
 set_aside = _counter(
     "mailrelay_delivery_set_aside_total",
     "Deliveries that wait for a person: our own code failed on them, or they may have gone out already",
-    by=("poison", "unconfirmed"),
+    reason=("poison", "unconfirmed"),
 )
 recovered = _counter(
     "mailrelay_lease_recovered_total", "Deliveries put back into the queue because the process that had them died"

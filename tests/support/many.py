@@ -31,7 +31,7 @@ def multiply(tx: Tx, original: DeliveryId, number: int, *, domains: int = 1, fir
     names = [column.name for column in delivery.c]
     insert = (
         f"INSERT INTO delivery ({', '.join(names)})"
-        " WITH RECURSIVE n(i) AS (SELECT :low UNION ALL SELECT i + 1 FROM n WHERE i < :high)"
+        " WITH RECURSIVE n(i) AS (SELECT CAST(:low AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < :high)"
         f" SELECT {', '.join(values.get(name, f'delivery.{name}') for name in names)} FROM n, delivery WHERE delivery.id = :id"
     )
     for low in range(first, first + number, _STEP):
