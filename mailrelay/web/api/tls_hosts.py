@@ -59,7 +59,7 @@ async def show(app: App, host: str) -> tuple[HostTls, ...]:
 
 @router.post("/tls/hosts/{host}/forget")
 async def forget(app: App, host: str) -> ShownForgotten:
-    """Forget a host, so that the next connection tries the best again at once, such as after its owner mended it."""
+    """Forget a host, so that the next connection tries the best again: such as after its owner mended it."""
     return ShownForgotten(host=host.lower(), forgotten=await app.tls_memory.forget(host.lower()))
 
 
