@@ -96,9 +96,9 @@ async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 1
 
 @router.post("/smart-hosts", response_model=ShownSmartHost, status_code=201)
 async def add(app: App, caller: Reader, given: GivenSmartHost) -> SmartHost:
-    """Send all mail of a user, or of a sender domain, through a server of theirs; a user's goes before a domain's.
+    """Send all mail of a user, or of a sender domain, through a server of theirs.
 
-    A user may do so for themselves, an administrator for anybody. Mail that waits goes there too.
+    A user may do so for themselves, an administrator for anybody; a user's goes before a domain's. Mail that waits goes there too.
     """
     new = _checked(app, caller, given, whose=await app.store.read(_whose, caller, given))
     await _reachable(app, new.host)
@@ -123,7 +123,10 @@ async def test(app: App, caller: Reader, smart_host: str) -> TriedSmartHost:
 
 @router.delete("/smart-hosts/{smart_host}", status_code=204)
 async def remove(app: App, caller: Reader, smart_host: str) -> None:
-    """Use it no more, and forget its credentials; mail that waits for it goes the way that it would have gone without."""
+    """Use it no more, and forget its credentials.
+
+    Mail that waits for it goes the way that it would have gone without.
+    """
     host = await app.store.read(_mine, caller, smart_host)
     await app.store.write(smart_hosts.remove, caller.org, host.id, at=app.clock.now())
     _logger.info("smart-host.removed", org=host.org, smart_host=host.id, of=host.whose, by=caller.by)
