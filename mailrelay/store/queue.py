@@ -436,20 +436,6 @@ def dot(tx: Tx, held: Sequence[Delivery]) -> None:
     )
 
 
-def confirm(tx: Tx, one: Delivery, *, by: str, at: datetime) -> bool:
-    """Somebody says that an unconfirmed delivery was taken: it is SENT. False when it is not held as unconfirmed any more."""
-    changed = tx.execute(
-        update(delivery)
-        .where(delivery.c.id == one.id, delivery.c.state == DeliveryState.HELD, delivery.c.held_by == UNCONFIRMED)
-        .values(state=DeliveryState.SENT, held_by="", held_at=None, ended_at=to_micros(at))
-    )
-    if changed.rowcount != 1:
-        return False
-    ledger.count_ended(tx, one.channel, ledger.Thing.DELIVERY, 1)
-    _tell(tx, one, EventType.DELIVERY_SENT, at, {"confirmed_by": by, "reply": one.last_reply})
-    return True
-
-
 def tell_held(tx: Tx, one: Delivery, by: str, *, at: datetime, data: Mapping[str, str] | None = None) -> None:
     """Tell the journal that a delivery is held by something else than a suspension, and why."""
     _tell(tx, one, EventType.DELIVERY_HELD, at, {"held_by": by, "why": WHY[by], **(data or {})})
