@@ -16,8 +16,7 @@ from pathlib import Path
 
 _SHARE = 0.75
 _ALMOST_ALL = 0.93
-_IDLE = 1.3
-"""So many times what it used at the start, the process is as small as it will be."""
+_PATIENCE = 5.0
 _FRESH_SECONDS = 0.05
 _UNLIMITED = 1 << 60
 _PAGE = 4096
@@ -39,7 +38,6 @@ class Memory:
         self._look = look or _system()
         self._seen = self._look()
         self._at = time.monotonic()
-        self._idle = self._seen.used
         self._allowance = max(0, int(self._seen.limit * _SHARE) - self._seen.used) // 2
         self._taken = 0
         self._lock = threading.Lock()
@@ -51,17 +49,17 @@ class Memory:
             self._seen, self._at = self._look(), now
         return self._seen.used >= self._seen.limit * _SHARE
 
-    def take(self, size: int) -> bool:
+    def take(self, size: int, *, waited: float = 0.0) -> bool:
         """Take room for so many bytes, to be given back; False when others have it.
 
         Who is alone gets more than the allowance, or a large mail would wait for ever: as soon as it fits below the limit, or
-        nothing else is left that could make room.
+        when it has `waited` so long that nothing is left that could make room.
         """
         with self._lock:
-            if self.short() or (self._taken and self._taken + size > self._allowance):
-                return False
-            fits = self._seen.used + size <= self._seen.limit * _ALMOST_ALL
-            if not self._taken and not fits and self._seen.used > self._idle * _IDLE:
+            if self._taken:
+                if self.short() or self._taken + size > self._allowance:
+                    return False
+            elif waited < _PATIENCE and (self.short() or self._seen.used + size > self._seen.limit * _ALMOST_ALL):
                 return False
             self._taken += size
             return True
@@ -74,7 +72,8 @@ class Memory:
     @asynccontextmanager
     async def room(self, size: int) -> AsyncIterator[None]:
         """Hold room for so many bytes as long as the block runs; waits for it."""
-        while not self.take(size):  # noqa: ASYNC110 (whether memory is short is nobody's event)
+        began = time.monotonic()
+        while not self.take(size, waited=time.monotonic() - began):  # noqa: ASYNC110 (it is nobody's event)
             await asyncio.sleep(_FRESH_SECONDS)
         try:
             yield

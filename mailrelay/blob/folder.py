@@ -29,12 +29,13 @@ class FolderBlobs:
     All methods block; call them off the event loop. Without space they raise DiskFull and leave nothing behind.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, clean: bool = True) -> None:
+        """`clean` takes away what a process left that died while writing; not beside a daemon that runs."""
         self._folder = folder
         self._incoming = folder / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
-        for left_over in self._incoming.iterdir():
-            left_over.unlink()  # of a process that died while writing: nothing names it
+        for left_over in self._incoming.iterdir() if clean else ():
+            left_over.unlink()  # nothing names it
         sync_folder(folder.parent)
         self._durable: set[Path] = set()
         self._open: set[BlobWriter] = set()

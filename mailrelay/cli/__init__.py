@@ -13,6 +13,7 @@ _COMMANDS = {
     "absence": "Who is away until when, or gone.",
     "address": "What is known of an address: why somebody gets no mail.",
     "audit": "Compare what was accepted with what ended and what is in flight.",
+    "backup": "Copy everything to a new folder while the daemon runs.",
     "check": "Check a configuration file, or whether the daemon is ready.",
     "domain": "Mail domains, their DKIM keys and the lines to publish.",
     "dropbox": "Users' secret addresses.",

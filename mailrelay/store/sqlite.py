@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -25,6 +25,8 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from mailrelay import metrics
 from mailrelay.errors import DiskFull, Fatal, StoreBusy, StoreDamaged
+from mailrelay.ids import Digest
+from mailrelay.store import ledger
 from mailrelay.store.base import Bell, Bells, Tx
 
 try:  # architecture §5: a SQLite older than 3.51.3 can corrupt a WAL; the wheel brings a newer one
@@ -62,6 +64,33 @@ def translate(error: Exception) -> Exception:
         # D04: after a failed fsync nothing that the page cache says may be believed; stop and recover from the log.
         return StoreDamaged(f"The database cannot be trusted any more: {text}")
     return error
+
+
+def copy_online(source: Path, to: Path) -> None:
+    """Copy a database that may be in use, as it is at one instant, durably, and check the copy. Blocks. Raises StoreDamaged."""
+    with (
+        closing(driver.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as old,
+        closing(driver.connect(to)) as new,
+    ):
+        try:
+            new.execute("PRAGMA synchronous = FULL")
+            old.backup(new)  # all pages within one read transaction
+            new.execute("PRAGMA journal_mode = DELETE")  # one file, until a daemon starts on it
+            (found,) = new.execute("PRAGMA quick_check(1)").fetchone()
+        except driver.DatabaseError as error:
+            raise StoreDamaged(f"{source} cannot be copied: {error}") from error
+    if found != "ok":
+        raise StoreDamaged(f"{source} is damaged: {found}")
+
+
+def blobs_of(database: Path) -> list[Digest]:
+    """The digests that rows of a database nobody uses name, and whose bytes it does not hold itself. Blocks."""
+    engine = _engine(database, pool_size=1)
+    try:
+        with engine.connect() as connection:
+            return sorted({Digest(row[2]) for row in ledger.bodies_elsewhere(Tx(connection))})
+    finally:
+        engine.dispose()
 
 
 class SqliteStore:

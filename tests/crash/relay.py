@@ -103,7 +103,7 @@ class Relay:
                 self.running = json.loads(file.read_text())
             return bool(self.running)
 
-        until(listening, "the daemon listens", seconds=30, pause=0.01)
+        until(listening, "the daemon listens", seconds=60, pause=0.01)
 
     def launch(self, wrapper: tuple[str, ...] = ()) -> None:
         """Start it, without waiting."""

@@ -15,12 +15,13 @@ from mailrelay.model.envelope import Channel
 from tests.crash.cgroup import memory_group
 from tests.crash.clients import Client
 from tests.crash.relay import relay
+from tests.support import smtp_client
 from tests.support.daemon import until
 from tests.support.ledger_oracle import Ledger, Said, check, read_books
 from tests.support.postfix import free_port
 from tests.support.sink import world
 
-SENDERS = 200 if "MAILRELAY_TEST_EVERY_WRITE" in os.environ else 80
+SENDERS = 200 if "MAILRELAY_TEST_EVERY_WRITE" in os.environ else 40
 _LARGE = 25_000_000
 
 
@@ -70,7 +71,10 @@ async def test_fault_d06_without_descriptors_it_says_421_does_not_spin_and_recov
 
 
 @pytest.mark.timeout(300)
-async def test_fault_d07_in_256_mb_many_large_mails_get_421_and_nothing_is_killed(tmp_path: Path) -> None:
+async def test_fault_d07_in_256_mb_many_large_mails_get_421_and_nothing_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp_client, "LATE", 90.0)
     ledger = Ledger()
     with memory_group(256_000_000) as group, world() as around:
         nowhere = dataclasses.replace(around, sink=dataclasses.replace(around.sink, port=free_port()))

@@ -1,0 +1,81 @@
+"""A backup of the data folder while a daemon runs on it, as a data folder that another daemon can start on (R5, D14).
+
+First the database, by SQLite's own online copy, which is of one instant; then every body that it names. Bodies never change under
+their name and are durable before a row names them, so that all of them are there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailrelay.blob import durable
+from mailrelay.blob.folder import BlobDamaged, FolderBlobs
+from mailrelay.errors import MailrelayError
+from mailrelay.ids import Digest
+from mailrelay.store.sqlite import blobs_of, copy_online
+from mailrelay.upkeep.folder import DataFolder
+
+_SMALL = ("secret", "self-signed.key", "self-signed.pem")
+"""Beside the database: what mail already sent was signed with. `node` stays behind, since the copy is another node."""
+
+
+class BackupFailed(MailrelayError):
+    """The backup is not whole, and nothing was kept of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What was kept."""
+
+    folder: Path
+    bodies: int
+    size: int
+
+
+def make(data: Path, to: Path) -> Backup:
+    """Copy the data folder `data` to the new folder `to`. Blocks; takes as long as it takes to read everything.
+
+    Raises BackupFailed when `to` is there already, or something in `data` is missing or damaged.
+    """
+    source, beside = DataFolder(data), to.with_name(f"{to.name}.new")
+    if to.exists():
+        raise BackupFailed(f"{to} is there already; name a new folder")
+    if not source.database.exists():
+        raise BackupFailed(
+            f"There is no database in {data}; a store on PostgreSQL is backed up by pg_dump, the folder after it"
+        )
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(mode=0o700, parents=True)
+        copy = DataFolder(beside)
+        copy_online(source.database, copy.database)
+        digests = blobs_of(copy.database)
+        bodies = _copy_bodies(FolderBlobs(source.blobs, clean=False), FolderBlobs(copy.blobs), digests)
+        for name in _SMALL:
+            if (data / name).exists():
+                durable.write(beside / name, (data / name).read_bytes())
+        beside.rename(to)
+        durable.sync_folder(to.parent)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise BackupFailed(f"{error.filename or to}: {error.strerror}") from error
+    except MailrelayError:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return Backup(to, len(digests), to.joinpath("mailrelay.db").stat().st_size + bodies)
+
+
+def _copy_bodies(source: FolderBlobs, copy: FolderBlobs, digests: list[Digest]) -> int:
+    size = 0
+    for digest in digests:
+        try:
+            body = source.get(digest)
+        except BlobDamaged as damaged:
+            raise BackupFailed(f"{damaged}; mailrelay audit names the mail") from damaged
+        if body is None:
+            raise BackupFailed(f"The body {digest} is missing; mailrelay audit names the mail")
+        copy.put(body)
+        size += len(body)
+    return size
