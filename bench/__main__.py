@@ -181,7 +181,10 @@ def main() -> None:
     """Run the benchmarks and keep their raw data."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "what", nargs="*", choices=["accept", "submit", "bounces", "control", "queue", []], help="the first three when not said"
+        "what",
+        nargs="*",
+        choices=["accept", "submit", "bounces", "control", "queue", []],
+        help="the first three when not said",
     )
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--mails", type=int, default=1000)
@@ -195,9 +198,7 @@ def main() -> None:
         if not options.corpus:  # what somebody else cannot repeat is no result
             _keep("bounces.ndjson", measured)
     if "control" in options.what:
-        for record in control.run(options):
-            print(record)
-            _keep("control.ndjson", record)
+        control.run(options, lambda record: _keep("control.ndjson", record))
     if "queue" in options.what:
         for record in queue.run(options):
             print(record)

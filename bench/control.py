@@ -200,21 +200,20 @@ async def inserts(make: Callable[[], Awaitable[AnyStore]], *, number: int = 30_0
     }
 
 
-def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The benchmark."""
-    return asyncio.run(_run(options))
+def run(options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> None:
+    """The benchmark; each record is kept as soon as it is there."""
+    asyncio.run(_run(options, keep))
 
 
-async def _run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+async def _run(options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> None:
     log.configure(level="error")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as databases:
         for database, fresh in (("sqlite", _sqlite(Path(folder))), ("postgresql", _postgres(Path(folder), databases))):
-            found.append({"database": database, **await inserts(fresh)})
+            keep({"database": database, **await inserts(fresh)})
             store = await fresh()
-            found += [{"database": database, **one} for one in await measure(store, options.rows)]
+            for one in await measure(store, options.rows):
+                keep({"database": database, "rows": options.rows, **one})
             await store.close()
-    return found
 
 
 def _sqlite(folder: Path) -> Callable[[], Awaitable[AnyStore]]:
