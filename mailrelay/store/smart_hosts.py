@@ -42,8 +42,9 @@ def add(tx: Tx, new: SmartHost) -> None:
             created_by=new.created_by,
         )
         .on_conflict_do_nothing()
+        .returning(smart_host.c.id)
     )
-    if made.rowcount != 1:
+    if made.first() is None:
         raise Conflict(f"The {new.whose} has a smart host already; remove it first")
 
 
@@ -81,9 +82,7 @@ def list_hosts(
 def remove(tx: Tx, org: OrgId, id: SmartHostId, *, at: datetime) -> SmartHost:  # noqa: A002
     """Take it out of use, and forget its secrets; what was removed. Raises Unknown."""
     found = get(tx, org, id)
-    tx.execute(
-        update(smart_host).where(smart_host.c.id == id, _STANDING).values(removed_at=to_micros(at), secret="")
-    )
+    tx.execute(update(smart_host).where(smart_host.c.id == id, _STANDING).values(removed_at=to_micros(at), secret=""))
     return found
 
 

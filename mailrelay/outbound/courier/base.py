@@ -62,7 +62,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryBatch:
-    """Deliveries to one destination (`Courier.destination`), those of one message together.
+    """Deliveries that take one way, those of one message together; of one destination unless the way leads to a relay.
 
     `report` is called once for each delivery, as soon as its outcome is known, so that it can be written down at once.
     """
@@ -80,10 +80,6 @@ class DeliveryBatch:
 
 class Courier(Protocol):
     """A way to deliver."""
-
-    def destination(self, delivery: Delivery) -> str:
-        """What shares connections and their limit: the recipient's domain, or the one host that gets all."""
-        ...
 
     async def way(self, delivery: Delivery) -> Way:
         """The way that it takes now. May ask DNS, and takes as long as that; where DNS gives no answer, the site is the destination."""

@@ -32,10 +32,6 @@ class CatchAllCourier:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def destination(self, delivery: Delivery) -> str:
-        """One for all."""
-        return _HOST
-
     async def way(self, delivery: Delivery) -> Way:
         """See `Courier.way`."""
         return Way(_HOST, relay=True)

@@ -49,10 +49,6 @@ class MxCourier:
         )
         self._exchange = Exchange(self._pool, kit.clock)
 
-    def destination(self, delivery: Delivery) -> str:
-        """The recipient's domain."""
-        return delivery.address.domain
-
     async def way(self, delivery: Delivery) -> Way:
         """See `Courier.way`."""
         suspended = await self._kit.suspended_sources(delivery.org) if self._sources else ()

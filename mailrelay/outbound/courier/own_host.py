@@ -46,7 +46,9 @@ class OwnHosts:
         self._kit = kit
         self._store = store
         self._vault = vault
-        self._dialler = Dialler(settings, helo=kit.helo, clock=kit.clock, ca_file=settings.ca_file)
+        self._dialler = Dialler(
+            settings, helo=kit.helo, clock=kit.clock, ca_file=settings.ca_file, memory=kit.tls_memory
+        )
         self._pool = Pool(self._dialler, idle=settings.idle, messages=settings.messages_per_connection)
         self._exchange = Exchange(self._pool, kit.clock, relayed=True)
         self._tokens = Tokens(

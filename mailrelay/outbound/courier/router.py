@@ -42,10 +42,6 @@ class Router:
         self._found: OrderedDict[_Whose, tuple[float, SmartHost | None]] = OrderedDict()
         self._asking = Together(store, one_by_one(_of))
 
-    def destination(self, delivery: Delivery) -> str:
-        """See `Courier.destination`."""
-        return self._inner.destination(delivery)
-
     async def way(self, delivery: Delivery) -> Way:
         """See `Courier.way`."""
         host = await self.smart_host((delivery.org, delivery.author, delivery.sender_domain))

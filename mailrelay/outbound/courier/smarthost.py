@@ -45,10 +45,6 @@ class SmartHostCourier:
         )
         self._exchange = Exchange(self._pool, kit.clock, relayed=True)
 
-    def destination(self, delivery: Delivery) -> str:
-        """The smart host, whoever the recipient is."""
-        return self._host.host
-
     async def way(self, delivery: Delivery) -> Way:
         """See `Courier.way`."""
         suspended = await self._kit.suspended_sources(delivery.org) if self._sources else ()
