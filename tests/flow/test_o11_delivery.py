@@ -16,6 +16,7 @@ from mailrelay.mail import return_path
 from mailrelay.model.delivery import Accepted, Deferred, DeliveryState, Interrupted, Refused, Stage
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
 from mailrelay.outbound import dispatcher, settle
+from mailrelay.outbound.prepare import prepare
 from mailrelay.store import events, ledger, queue
 from tests.support.answers import FAILED, Zone
 from tests.support.certs import certificate
@@ -110,13 +111,10 @@ async def test_connections_to_one_destination_are_limited_and_others_do_not_wait
                 assert (await us.delivery(one)).state is DeliveryState.QUEUED
 
 
-async def test_one_message_to_many_is_signed_once_for_each_kind_of_hop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from mailrelay.outbound import letters
-
+async def test_one_message_to_many_is_signed_once_for_each_kind_of_hop(tmp_path: Path):
     prepared = []
-    genuine = letters.prepare
-    monkeypatch.setattr(letters, "prepare", lambda *a, **k: prepared.append(1) or genuine(*a, **k))
-    async with remote() as sink, relay(tmp_path, **by_mx(sink, connections_per_destination=1)) as us:
+    noted = {"make": lambda *a, **k: prepared.append(1) or prepare(*a, **k)}
+    async with remote() as sink, relay(tmp_path, letters=noted, **by_mx(sink, connections_per_destination=1)) as us:
         submitted = await us.submit(*(f"r{n}@b.test" for n in range(20)))
         us.start()
         await us.until(submitted)
