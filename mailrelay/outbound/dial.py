@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from enum import IntEnum
 from functools import partial
 from math import inf
@@ -24,7 +25,7 @@ from mailrelay.model.tls_report import ResultType, TlsResult, TlsWitness, Unseen
 from mailrelay.outbound import dane
 from mailrelay.outbound.connection import Connection, Failed, Guard, Hop, Tap, TlsMode
 from mailrelay.outbound.policy.tls import Demand, DemandMode, Tlsa
-from mailrelay.outbound.tls_memory import TlsMemory
+from mailrelay.outbound.tls_memory import REMEMBERED, TlsMemory
 from mailrelay.outbound.transaction import Patience
 from mailrelay.smtp.escape import escape
 
@@ -206,9 +207,10 @@ class Dialler:
     async def _rung(self, hop: Hop) -> tuple[_Rung, str]:
         """Where to begin. What its owner tests is looked at each time, since each session is told of."""
         stood = await self._memory.recall(_place(hop))
-        if stood is None or stood.look_at is None or self._clock.now() >= stood.look_at:
+        if stood is None or stood.look_at is None or hop.demand.mode is not DemandMode.NONE:
             return _Rung.VERIFIED, ""
-        if hop.demand.mode is not DemandMode.NONE:
+        # A clock that was ahead for a while must not keep a host in clear until it is there again.
+        if not timedelta(0) < stood.look_at - self._clock.now() <= REMEMBERED:
             return _Rung.VERIFIED, ""
         return _RUNG[stood.level], stood.reason
 

@@ -55,7 +55,8 @@ class StsPolicies:
             return kept  # RFC 8461 §5.1: what was fetched holds until its end, whatever DNS says now
         if kept is None or kept.id != announced:
             return await asyncio.shield(self._fetch(domain, announced, kept))
-        if self._clock.now() - kept.fetched_at > min(_REFRESH, kept.policy.max_age / 2):
+        # Also one of the future, which a clock that was ahead has left.
+        if not timedelta(0) <= self._clock.now() - kept.fetched_at <= min(_REFRESH, kept.policy.max_age / 2):
             self._fetch(domain, announced, kept)  # nobody waits: the kept one holds
         return kept
 

@@ -173,3 +173,15 @@ async def test_postfix_takes_mail_under_an_enforced_policy(tmp_path: Path, peer:
     assert attempt.tls is not None
     assert attempt.tls.verified
     assert "TLS connection established" in peer.log
+
+
+async def test_a_clock_that_was_ahead_keeps_nobody_in_clear(tmp_path: Path):
+    async with remote(certificate=GOOD.context()) as sink:
+        made = dialler(tmp_path, trusts=GOOD)
+        place = (HOST, "127.0.0.1", sink.port)
+        made._memory._clock.advance(timedelta(days=365))
+        await made._memory.note(place, TlsLevel.CLEAR, protocol="", reason="it failed", fell=True)
+        made._memory._clock.advance(timedelta(days=-365))
+        connection = await made.dial(Hop(host=HOST, ip="127.0.0.1", port=sink.port), last=True)
+        await connection.quit()
+    assert connection.proof.verified
