@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -63,7 +64,29 @@ def test_fault_s16_auth_is_accepted(value: str) -> None:
     assert parse_mail_params(f"AUTH={value}").auth in ("<>", "ann@example.org")
 
 
-@pytest.mark.parametrize("text", ["X=1", "FOO", "XCLIENT=a", "BODY=BINARYMIME", "HOLDFOR=10", "NOTIFY=NEVER", "BY=1;R"])
+@given(st.text(st.characters(codec="ascii"), max_size=40))
+def test_rfc4865_any_hold_is_a_time_or_malformed(value: str) -> None:
+    for name in ("HOLDFOR", "HOLDUNTIL"):
+        try:
+            params = parse_mail_params(f"{name}={value}")
+        except BadParameter as bad:
+            assert bad.reply.code in (501, 555)  # noqa: PT017 (both ends are well)
+        else:
+            assert params.hold_until is None or params.hold_until.tzinfo is not None
+            assert params.hold_for is None or 0 <= params.hold_for <= 999_999_999
+
+
+def test_rfc4865_holds_are_read() -> None:
+    assert parse_mail_params("HOLDFOR=3600").hold_for == 3600
+    until = parse_mail_params("holduntil=2026-12-01t08:00:00.5+01:00").hold_until
+    assert until == datetime(2026, 12, 1, 7, 0, 0, 500_000, tzinfo=UTC)
+    assert parse_mail_params("HOLDUNTIL=2026-12-31T23:59:60Z").hold_until == datetime(2027, 1, 1, tzinfo=UTC)
+    assert not parse_mail_params("SIZE=10").held
+
+
+@pytest.mark.parametrize(
+    "text", ["X=1", "FOO", "XCLIENT=a", "BODY=BINARYMIME", "MT-PRIORITY=3", "NOTIFY=NEVER", "BY=1;R"]
+)
 def test_fault_s16_an_unknown_parameter_of_mail_is_555(text: str) -> None:
     with pytest.raises(BadParameter) as bad:
         parse_mail_params(text)
