@@ -208,14 +208,14 @@ def _slowed(state: State, limits: Limits, reading: Reading, now: float) -> State
 
 
 def _paused(state: State, condition: Condition, reading: Reading, pauses: tuple[float, float], now: float) -> State:
-    if now < state.paused_until and state.condition is condition:
-        return state
+    if now < state.paused_until and state.condition in (condition, Condition.SHUT):
+        return state  # of what had begun before
     falls = state.falls + 1 if state.condition is condition else 1
     return replace(
         state,
         condition=condition,
         because=reading.because,
-        paused_until=now + _pause(pauses, falls),
+        paused_until=max(state.paused_until, now + _pause(pauses, falls)),
         falls=falls,
         outcome=_for_all(reading.outcome),
         misses=0,

@@ -233,6 +233,16 @@ def test_fault_n11_who_shuts_us_out_is_left_alone_for_minutes_whatever_still_com
     assert after(state, FLOWS, now=1000.0).condition is Condition.FLOWS
 
 
+def test_a_pause_is_never_made_shorter_by_what_had_begun_before_it():
+    shut = after(shaping.fresh(LIMITS), SHUT, now=0.0)
+    assert after(shut, DEAD, now=1.0) == replace(shut, misses=1)
+    slowed = shaping.fresh(LIMITS)
+    for now in (0.0, 10.0, 40.0, 90.0, 150.0):
+        slowed = after(slowed, SLOW, now=now)
+    assert slowed.paused_until == 150.0 + 80
+    assert after(slowed, DEAD, now=151.0).paused_until == 150.0 + 80
+
+
 def test_fault_n11_no_other_mail_is_given_an_answer_that_ends_it_or_leaves_it_open():
     spent = answer(550, "5.4.5", "Daily user sending limit exceeded", Stage.DOT)
     state = after(shaping.fresh(LIMITS), signals.read([spent], relayed=True), now=0.0)
