@@ -40,6 +40,8 @@ _MOST_RESOLVING = 200
 """Chunks whose way is being looked up; they take no connection."""
 _ECHOED = 50
 """Deliveries for somebody who is not there that are put off in one transaction; the mail of others waits for it."""
+_ALONE_AFTER = 1
+"""Faults that a delivery may have and still go with others, prepared apart: one death of the process makes suspects of many."""
 _MOST_SUSPECTS = 20
 _SHORT = 5.0
 """Seconds of a pause that claimed deliveries wait for; for a longer one they are given back."""
@@ -210,7 +212,7 @@ class Dispatcher:
         claimed = await self._claim_some(limit=limit, skip=skip, only=only)
         by_name: dict[str, list[Delivery]] = {}
         for one in claimed:
-            if one.faults:
+            if one.faults > _ALONE_AFTER:
                 self._suspects.append(one)
             else:
                 by_name.setdefault(one.address.domain, []).append(one)
@@ -318,7 +320,7 @@ class Dispatcher:
         claimed = await self._claim_some(limit=_ECHOED, chunk=_ECHOED // len(names), only=sorted(names)[:_ECHOED])
         same: list[Delivery] = []
         for one in claimed:
-            if one.faults:
+            if one.faults > _ALONE_AFTER:
                 self._suspects.append(one)
             elif await self._way(one) == way:
                 same.append(one)
