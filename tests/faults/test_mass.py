@@ -6,7 +6,9 @@ import asyncio
 import os
 import random
 import signal
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,8 @@ from tests.support.daemon import until
 from tests.support.ledger_oracle import Ledger, read_books
 from tests.support.sink import world
 
-MAILS, RECIPIENTS, KILLS = 20, 100, 5
+# With MAILRELAY_TEST_EVERY_WRITE=1 some thousands.
+MAILS, RECIPIENTS, KILLS = (50 if "MAILRELAY_TEST_EVERY_WRITE" in os.environ else 10), 100, 5
 # Q03: what the process dies on three times is set aside. Here it is the test that ends it, more often.
 _SETTINGS = {"filing": {"max_attempts": 100}, "delivery": {"max_faults": 100}}
 _JOB = b"X-Mailrelay-Job: spring\r\n"
@@ -33,8 +36,10 @@ async def _submit(one: Relay, number: int, recipients: list[str]) -> None:
 
 
 def _waiting(one: Relay) -> int:
-    counted = one.metrics()
-    return int(sum(counted[f'mailrelay_queue_deliveries{{state="{state}"}}'] for state in ("queued", "sending")))
+    """Deliveries that nobody holds and that have not ended, as the store has them now."""
+    with closing(sqlite3.connect(f"file:{one.data_folder}/mailrelay.db?mode=ro", uri=True, timeout=10)) as store:
+        (number,) = store.execute("SELECT count(*) FROM delivery WHERE state IN ('queued', 'sending')").fetchone()
+    return int(number)
 
 
 async def test_fault_d11_a_mass_mail_cut_off_after_the_dot_is_held_and_never_sent_again(tmp_path: Path) -> None:
@@ -81,7 +86,6 @@ async def test_fault_m09_a_job_that_is_killed_over_and_over_reaches_each_recipie
             one.kill()
             one.start()
         around.sink.delay = 0
-        await asyncio.sleep(6)  # the gauge is of now
         await asyncio.to_thread(until, lambda: not _waiting(one), "nothing waits", seconds=150, pause=0.5)
         assert one.stop() == 0
         books = await read_books(one.data_folder)
