@@ -86,7 +86,7 @@ async def test_a_user_is_added_changed_and_shown(house: Cli) -> None:
     )
     assert changed["alternates"] == []
     assert not changed["active"]
-    assert changed["settings"] == {"modules": ["account", "contact"], "unknown": "contact"}
+    assert changed["settings"] == {"modules": ["account", "contact"], "unknown": "contact", "time_zone": ""}
     assert "become contact" in (await house("user", "show", made["id"])).out
     wrong = await house("user", "add", "--name", "X", "--address", "nobody")
     assert wrong.status == 65

@@ -153,7 +153,7 @@ async def test_without_the_store_it_lives_and_is_not_ready(house: House) -> None
     assert await until(house.well)
 
 
-@pytest.mark.parametrize(("table", "part"), [("arrival", "filing"), ("delivery", "dispatcher")])
+@pytest.mark.parametrize(("table", "part"), [("arrival", "filing"), ("destination", "dispatcher")])
 async def test_a_worker_that_failed_and_waits_for_its_restart_is_not_ready(house: House, table: str, part: str) -> None:
     assert await house.ready() == (200, {})
     house.sql(f"ALTER TABLE {table} RENAME TO gone")
