@@ -271,7 +271,8 @@ def _engine(path: Path, *, pool_size: int) -> Engine:
         # O1: NORMAL loses acknowledged rows in a power cut (standards §8).
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA cache_size = -65536")
+        # 16 MiB for each connection: the system's page cache holds the rest, and memory stays bounded however long the queue.
+        cursor.execute("PRAGMA cache_size = -16384")
         cursor.execute("PRAGMA temp_store = MEMORY")
         cursor.close()
 
