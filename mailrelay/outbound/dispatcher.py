@@ -42,12 +42,14 @@ _ECHOED = 50
 """Deliveries for somebody who is not there that are put off in one transaction; the mail of others waits for it."""
 _ALONE_AFTER = 1
 """Faults that a delivery may have and still go with others, prepared apart: one death of the process makes suspects of many."""
-_MOST_SUSPECTS = 20
+_MOST_SUSPECTS = 500
+"""Suspects that wait here for their turn: as many as one death makes, or it would be felt as a pause."""
 _SHORT = 5.0
 """Seconds of a pause that claimed deliveries wait for; for a longer one they are given back."""
 _ROOM_PARKED = 30.0
 """Seconds after which a destination is looked at again for which its way had no room, should nobody have come for it before."""
-_SUSPECT_PAUSE = timedelta(minutes=1)
+_SUSPECT_PAUSE = timedelta(seconds=5)
+"""After which those for which there was no room are looked at again."""
 _SWEEP = 3600.0
 _SWEEP_PAUSE = 0.05
 _LAST_WAIT = 5.0
@@ -299,7 +301,7 @@ class Dispatcher:
     async def _echo(self, way: Way, waiting: list[Delivery], outcome: Outcome) -> None:
         """Nobody is there, which one connection found out for all: what waits is put off with its answer, many at a time.
 
-        Others have the store for as long as this has it.
+        Until the way's pause is over: then the next one finds out. Others have the store for as long as this has it.
         """
         loop = asyncio.get_running_loop()
         names = {one.address.domain for one in waiting} - self._echoing
@@ -309,7 +311,11 @@ class Dispatcher:
                 began = loop.time()
                 await self._put_off(way, waiting, outcome)
                 await asyncio.sleep(loop.time() - began)
-                waiting = [] if self._stopping.is_set() else await self._more_of(way, names)
+                met = self._shaper.met(way)
+                if met is None or self._stopping.is_set():
+                    return
+                outcome = met
+                waiting = await self._more_of(way, names)
         finally:
             self._echoing -= names
 
@@ -468,7 +474,7 @@ class Dispatcher:
         names = Counter(one.address.domain for one in deliveries)
         until = self._steady.now() + timedelta(seconds=seconds)
         try:
-            await self._store.write(queue.park, deliveries, until=until, site=way.site, because=because)
+            await self._store.write(queue.park, deliveries, until=until, site=way.site, because=because, by=self._node)
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
         for one in deliveries:

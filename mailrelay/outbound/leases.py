@@ -1,7 +1,7 @@
 """Leases with heartbeats: a process gives signs of life, and takes over from those that give none (Q05).
 
-What a dead process had taken is put back within seconds of the lease's end; nothing of it is thrown away. Whoever watches measures
-the silence by its own monotonic clock.
+What a dead process had taken is put back within seconds of the lease's end; nothing of it is thrown away. What it knew of ways died
+with it, so what it had parked is looked at again. Whoever watches measures the silence by its own monotonic clock.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.ids import NodeId
-from mailrelay.store import nodes, queue
+from mailrelay.store import arrivals, destinations, nodes, queue
 from mailrelay.store.base import Store
 
 _logger = log.get()
@@ -68,10 +68,14 @@ class Leases:
         signs.pop(self._node, None)
         for name in self._silence.dead(signs, now=self._clock.monotonic()):
             await self._take_over(name)
+            # What it was filing is filed by others; should it live after all, its fence keeps what it does from counting.
+            if taken := await self._store.write(arrivals.recover, name, now=self._clock.now()):
+                _logger.warning("lease.ended", node=name, arrivals=taken)
             await self._store.write(nodes.leave, name)
 
     async def end(self) -> None:
-        """Nothing of ours is left."""
+        """Nothing of ours is left, and nobody heeds what we had parked."""
+        await self._unpark(self._node)
         await self._store.write(nodes.leave, self._node)
 
     async def _take_over(self, name: NodeId) -> None:
@@ -81,3 +85,8 @@ class Leases:
         if number:
             metrics.recovered.inc(number)
             _logger.warning("lease.ended", node=name, deliveries=number)
+        await self._unpark(name)
+
+    async def _unpark(self, name: NodeId) -> None:
+        while await self._store.write(destinations.unpark, name, now=self._clock.now()):
+            pass

@@ -100,6 +100,13 @@ class Shaper:
         if known.state.condition is not before.condition or known.state.falls > before.falls:
             self._tell(way, known, before)
 
+    def met(self, way: Way) -> Outcome | None:
+        """What an attempt would meet with now, on a way that is dead or shut and paused; None when one may be made, or must."""
+        known = self._known.get(way)
+        if known is None or self._clock.monotonic() >= known.state.paused_until:
+            return None
+        return known.state.outcome
+
     def state(self) -> Sequence[WayState]:
         """All ways that anything is known of, by site."""
         return [self._shown(way, known) for way, known in sorted(self._known.items(), key=lambda item: item[0])]

@@ -110,12 +110,13 @@ def claim(tx: Tx, *, node: NodeId, now: datetime, lease: timedelta, limit: int) 
 
 
 def recover(tx: Tx, node: NodeId, *, now: datetime) -> int:
-    """End at once the leases of a process of this name that no longer lives; how many there were. Called at its start."""
+    """End at once the leases of a process of this name that no longer lives; how many there were."""
     ended = tx.execute(
         update(arrival)
         .where(arrival.c.state == ArrivalState.WORKING, arrival.c.lease_node == node)
         .values(lease_until=to_micros(now))
     )
+    tx.ring(Bell.FILING)
     return ended.rowcount
 
 

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, Row, bindparam, case, func, select, update
+from sqlalchemy import Executable, Row, bindparam, case, func, select, text, update
 
 from mailrelay.clock import from_micros, to_micros
+from mailrelay.ids import NodeId
 from mailrelay.model.delivery import DeliveryState
-from mailrelay.store.base import InsertInto, Tx, for_both
+from mailrelay.store.base import Bell, InsertInto, Tx, for_both
 from mailrelay.store.tables import DELIVERIES_WAITING, delivery, destination
+
+_PARKED = text("parked_by <> ''")
 
 
 def wake(tx: Tx, due: Mapping[str, datetime]) -> None:
@@ -79,21 +82,30 @@ def get(tx: Tx, name: str) -> Destination | None:
     )
 
 
-def park(tx: Tx, names: Collection[str], *, until: datetime, site: str, because: str) -> None:
+def park(tx: Tx, names: Collection[str], *, until: datetime, site: str, because: str, by: NodeId) -> None:
     """Look at these destinations at `until` and no sooner, whatever wakes them: their way takes nothing before.
 
-    A claim that names them takes from them all the same.
+    A claim that names them takes from them all the same. What `by` knows of the way dies with it: see `unpark`.
     """
     at = to_micros(until)
-    tx.execute(
-        _PARK[tx.dialect],
-        [{"name": name, "site": site, "wake_at": at, "parked_until": at, "because": because} for name in sorted(names)],
-    )
+    said = {"site": site, "wake_at": at, "parked_until": at, "because": because, "parked_by": by}
+    tx.execute(_PARK[tx.dialect], [{"name": name, **said} for name in sorted(names)])
+
+
+def unpark(tx: Tx, by: NodeId, *, now: datetime, limit: int = 1_000) -> int:
+    """Look at once at destinations that this process parked, `limit` of them; how many, 0 when none is left. It must have ended."""
+    parked = select(destination.c.name).where(_PARKED, destination.c.parked_by == by)
+    names = tx.execute(parked.order_by(destination.c.name).limit(limit).with_for_update()).scalars().all()
+    if names:
+        free = {"wake_at": to_micros(now), "parked_until": 0, "because": "", "parked_by": ""}
+        tx.execute(update(destination).where(destination.c.name.in_(names)).values(free))
+        tx.ring(Bell.QUEUE)
+    return len(names)
 
 
 def _park(insert: InsertInto) -> Executable:
     row = insert(destination)
-    said = {name: row.excluded[name] for name in ("site", "wake_at", "parked_until", "because")}
+    said = {name: row.excluded[name] for name in ("site", "wake_at", "parked_until", "because", "parked_by")}
     return row.on_conflict_do_update(index_elements=["name"], set_=said)
 
 
@@ -146,7 +158,7 @@ def mend(tx: Tx, names: Collection[str], *, now: datetime, longest: timedelta) -
             asleep += not stuck
             due = tx.execute(_EARLIEST, {"b_name": name}).scalar_one()
             if due is not None:
-                tx.execute(update(destination).where(destination.c.name == name).values(parked_until=0))
+                tx.execute(update(destination).where(destination.c.name == name).values(parked_until=0, parked_by=""))
                 wake(tx, {name: from_micros(due)})
     return asleep, late
 

@@ -256,7 +256,7 @@ _NEXT_DUE = select(func.min(delivery.c.due_at)).where(*_WAITS)
 _WAKE_AT = (
     update(destination)
     .where(destination.c.name == bindparam("b_name"))
-    .values(wake_at=bindparam("b_wake_at"), parked_until=0, because="")
+    .values(wake_at=bindparam("b_wake_at"), parked_until=0, because="", parked_by="")
 )
 _KEEP_PARKED = (
     update(destination)
@@ -338,10 +338,10 @@ def release(tx: Tx, held: Sequence[Delivery], *, until: datetime | None = None) 
         tx.ring(Bell.QUEUE)
 
 
-def park(tx: Tx, held: Sequence[Delivery], *, until: datetime, site: str, because: str) -> None:
+def park(tx: Tx, held: Sequence[Delivery], *, until: datetime, site: str, because: str, by: NodeId) -> None:
     """Give claimed deliveries back, due as they were, and let nobody look at their destinations before `until`."""
     release(tx, held)
-    destinations.park(tx, {one.address.domain for one in held}, until=until, site=site, because=because)
+    destinations.park(tx, {one.address.domain for one in held}, until=until, site=site, because=because, by=by)
 
 
 def lost(tx: Tx, held: Sequence[Delivery]) -> list[DeliveryId]:

@@ -411,7 +411,9 @@ destination = Table(  # recipient domains that have something waiting (O11)
     Column("wake_at", BigInteger, nullable=False),  # when it is looked at next
     Column("parked_until", BigInteger, nullable=False, server_default="0"),  # its way takes nothing before that
     Column("because", Text, nullable=False, server_default=""),  # why it is parked
+    Column("parked_by", Text, nullable=False, server_default=""),  # the process that knows why
     Index("ix_destination_wake_at", "wake_at"),
+    _partial("ix_destination_parked", "parked_by", "name", where="parked_by <> ''"),
 )
 
 node = Table(  # processes that take work under a lease; `beat` grows while one lives

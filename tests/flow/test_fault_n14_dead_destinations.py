@@ -8,10 +8,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from mailrelay.model.delivery import DeliveryState, DeliveryStatus
 from mailrelay.model.lookup import Answer, Question
+from mailrelay.model.way import Way
 from mailrelay.outbound import backlog
 from mailrelay.store import deliveries, ledger
 from mailrelay.store.base import Tx
@@ -110,8 +112,32 @@ async def test_fault_n14_much_mail_for_a_dead_domain_delays_nobody_and_takes_few
     assert during < before + 0.4, (before, during)
 
 
+async def test_fault_n14_somebody_who_may_be_back_is_asked_though_much_is_still_being_put_off(tmp_path: Path):
+    async with (
+        remote() as sink,
+        nobody(sink.port, silent=False) as dead,
+        relay(tmp_path, route="mx", port=sink.port, answers=ZONE) as us,
+    ):
+        await queue_for(us, "bob@dead.test", MANY)
+        us.start()
+        way = Way("dead.test")
+        await until(lambda: us.shaper.met(way) is not None)
+        while await us.store.read(waiting_for_the_first_attempt) > MANY - 200:  # noqa: ASYNC110 (a row)
+            await asyncio.sleep(0.05)
+        asked = dead.calls
+        us.clock.advance(timedelta(seconds=31))
+        await until(lambda: dead.calls > asked)
+        assert await us.store.read(waiting_for_the_first_attempt) > MANY / 2
+        await us.stop()
+        assert all(one.unaccounted == 0 for one in await us.store.read(ledger.balance))
+
+
 async def test_fault_n14_hosts_that_say_nothing_take_their_share_of_connections_and_no_more(tmp_path: Path):
-    async with remote() as sink, nobody(sink.port, silent=True) as dead, relay(tmp_path, route="mx", port=sink.port, answers=ZONE) as us:
+    async with (
+        remote() as sink,
+        nobody(sink.port, silent=True) as dead,
+        relay(tmp_path, route="mx", port=sink.port, answers=ZONE) as us,
+    ):
         await queue_for(us, "bob@slow.test", 2_000)
         us.start()
         await until(lambda: dead.calls > 0)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import structlog
+from sqlalchemy import update
 
 from mailrelay.model.delivery import POISON, Deferred, DeliveryState
 from mailrelay.outbound.isolate import Bounds
 from mailrelay.outbound.submission import Submitted
 from mailrelay.store import ledger
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import delivery
 from tests.support import poison
 from tests.support.outbound import Relay, relay
 
@@ -67,3 +70,17 @@ async def test_fault_q03_a_mail_that_raises_loops_or_takes_2_gb_is_set_aside_and
             assert [isinstance(attempt.outcome, Deferred) for attempt in history] == [True] * 3
             assert all(one.unaccounted == 0 for one in await us.store.read(ledger.balance))
     assert "attempt.failed" in {line["event"] for line in logged}
+
+
+async def test_fault_q03_many_suspects_of_two_deaths_go_out_one_by_one_without_a_pause(tmp_path: Path):
+    """As many as one death leaves: none of them is put off for the others, and each is tried alone."""
+    async with relay(tmp_path) as us:
+        submitted = await us.submit(*(f"r{n}@b.test" for n in range(60)))
+
+        def suspect(tx: Tx) -> None:
+            tx.execute(update(delivery).values(faults=2))
+
+        await us.store.write(suspect)
+        us.start()
+        for found in await us.until(submitted, timeout=30):
+            assert (found.attempts, found.faults) == (1, 0)

@@ -76,11 +76,24 @@ async def test_those_with_more_go_behind_the_others_and_few_get_more(store: Stor
     assert len(await claim(store, clock, limit=50)) == 50  # nobody else waits
 
 
+async def test_what_a_process_parked_is_looked_at_once_it_has_ended(store: Store, clock: FakeClock):
+    there = NodeId("there")
+    for name, by in (("a.test", HERE), ("b.test", there), ("c.test", there)):
+        await store.write(queue.enqueue, make(clock, domain=name))
+        held = await claim(store, clock)
+        until = clock.now() + timedelta(minutes=15)
+        await store.write(queue.park, held, until=until, site=name, because="it is dead", by=by)
+    steps = [await store.write(destinations.unpark, there, now=clock.now(), limit=1) for _ in range(3)]
+    assert steps == [1, 1, 0]
+    assert [one.address.domain for one in await claim(store, clock)] == ["b.test", "c.test"]
+    assert await wakes(store, "a.test") == clock.now() + timedelta(minutes=15)
+
+
 async def test_what_is_parked_is_not_looked_at_unless_it_is_named(store: Store, clock: FakeClock):
     await store.write(queue.enqueue, make(clock, 20))
     held = await claim(store, clock, limit=5)
     until = clock.now() + timedelta(minutes=5)
-    await store.write(queue.park, held, until=until, site="mx.test", because="it is dead")
+    await store.write(queue.park, held, until=until, site="mx.test", because="it is dead", by=HERE)
     found = await store.read(destinations.get, "b.test")
     assert found is not None
     assert (found.wake_at, found.parked_until, found.site, found.because) == (until, until, "mx.test", "it is dead")

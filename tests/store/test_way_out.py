@@ -76,9 +76,15 @@ async def test_no_statement_of_the_way_out_reads_a_table_from_end_to_end(
         await store.write(queue.claim, node=NodeId("n"), now=clock.now(), lease=timedelta(minutes=5), limit=50)
         await store.write(queue.claim, node=NodeId("n"), now=clock.now(), lease=timedelta(), limit=5, only=["b.test"])
         await store.write(
-            destinations.park, ["b.test"], until=clock.now() + timedelta(minutes=1), site="b.test", because="it is dead"
+            destinations.park,
+            ["b.test"],
+            until=clock.now() + timedelta(minutes=1),
+            site="b.test",
+            because="it is dead",
+            by=NodeId("n"),
         )
         await store.read(destinations.look, after="", now=clock.now(), longest=timedelta(hours=4))
+        await store.write(destinations.unpark, NodeId("n"), now=clock.now())
         await store.write(destinations.mend, ["b.test"], now=clock.now(), longest=timedelta(hours=-4))
         await store.read(destinations.get, "b.test")
         await store.read(destinations.count, now=clock.now())

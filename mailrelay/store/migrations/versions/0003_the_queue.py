@@ -27,9 +27,11 @@ def upgrade() -> None:
         sa.Column("wake_at", sa.BigInteger(), nullable=False),
         sa.Column("parked_until", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("because", sa.Text(), server_default="", nullable=False),
+        sa.Column("parked_by", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_destination")),
     )
     op.create_index("ix_destination_wake_at", "destination", ["wake_at"])
+    _partial_index("ix_destination_parked", "destination", ["parked_by", "name"], "parked_by <> ''")
     op.create_table(
         "node",
         sa.Column("name", sa.Text(), nullable=False),
