@@ -68,6 +68,7 @@ from mailrelay.store.base import Store
 from mailrelay.store.schema import migrate
 from mailrelay.store.sqlite import SqliteStore, translate
 from mailrelay.upkeep import signing
+from mailrelay.upkeep.allocator import give_back_what_is_freed
 from mailrelay.upkeep.descriptors import descriptors
 from mailrelay.upkeep.folder import DataFolder
 from mailrelay.upkeep.ledger import LedgerKeeper
@@ -117,6 +118,7 @@ def main(config: Config, *, ready: Ready | None = None) -> int:
 async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping | None = None) -> None:
     """Start everything, run until `stopping` is set (a signal sets it), and stop in order. Raises Fatal."""
     metrics.build_info.labels(__version__).set(1)
+    give_back_what_is_freed()
     async with AsyncExitStack() as stack:
         parts = await _parts(config, stopping or Stopping(), stack)
         await _sign_as_installation(parts)

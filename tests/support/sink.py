@@ -104,7 +104,7 @@ def world() -> Iterator[World]:
 
     async def run() -> None:
         async with dns_server(ZONE) as dns:
-            server = await asyncio.start_server(sink.serve, "127.0.0.1", 0, limit=2**24)
+            server = await asyncio.start_server(sink.serve, "127.0.0.1", 0, limit=2**26)
             sink.port = server.sockets[0].getsockname()[1]
             found.append(World(sink, dns.address))
             ready.set()
