@@ -21,9 +21,15 @@ from tests.support.ledger_oracle import Ledger, read_books
 from tests.support.sink import world
 
 # With MAILRELAY_TEST_EVERY_WRITE=1 some thousands.
-MAILS, RECIPIENTS, KILLS = (50 if "MAILRELAY_TEST_EVERY_WRITE" in os.environ else 10), 100, 5
+MAILS, RECIPIENTS, KILLS = (50, 100, 5) if "MAILRELAY_TEST_EVERY_WRITE" in os.environ else (6, 100, 3)
+_CONNECTIONS = 5
+_UNCERTAIN = 2 * _CONNECTIONS
+"""What one death may leave unconfirmed: a mail behind its dot on each connection, and one whose answer is not written down yet."""
 # Q03: what the process dies on three times is set aside. Here it is the test that ends it, more often.
-_SETTINGS = {"filing": {"max_attempts": 100}, "delivery": {"max_faults": 100}}
+_SETTINGS = {
+    "filing": {"max_attempts": 100},
+    "delivery": {"max_faults": 100, "connections_per_destination": _CONNECTIONS},
+}
 _JOB = b"X-Mailrelay-Job: spring\r\n"
 
 
@@ -86,7 +92,15 @@ async def test_fault_m09_a_job_that_is_killed_over_and_over_reaches_each_recipie
             one.kill()
             one.start()
         around.sink.delay = 0
-        await asyncio.to_thread(until, lambda: not _waiting(one), "nothing waits", seconds=150, pause=0.5)
+        taken = around.sink.copies.total()
+        # Q05: our own death is nobody's pause.
+        await asyncio.to_thread(
+            until,
+            lambda: around.sink.copies.total() > taken or not _waiting(one),
+            "it goes on within seconds",
+            seconds=15,
+        )
+        await asyncio.to_thread(until, lambda: not _waiting(one), "nothing waits", seconds=90, pause=0.2)
         assert one.stop() == 0
         books = await read_books(one.data_folder)
     copies = around.sink.copies
@@ -96,6 +110,5 @@ async def test_fault_m09_a_job_that_is_killed_over_and_over_reaches_each_recipie
     states = Counter(books.states.values())
     assert set(states) <= {DeliveryState.SENT, DeliveryState.HELD}, states
     assert all(copies[place] == 1 for place, state in books.states.items() if state == DeliveryState.SENT)
-    assert states[DeliveryState.SENT] > len(addressed) / 2, states
+    assert states[DeliveryState.HELD] <= 2 * KILLS * _UNCERTAIN, states
     assert [one for one in books.audit.balances if one.unaccounted] == []
-    print(states)
