@@ -23,7 +23,7 @@ from mailrelay.outbound import brake, consequences
 from mailrelay.outbound.policy import notices
 from mailrelay.outbound.policy.control import UNDER_WAY, left_as
 from mailrelay.outbound.verdict import reported
-from mailrelay.store import controls, feedback, operations, schedules, selections
+from mailrelay.store import controls, feedback, operations, selections
 from mailrelay.store.base import Tx
 from mailrelay.store.selections import Counted
 
@@ -151,12 +151,10 @@ def _change(tx: Tx, one: Operation, ours: Sequence[Delivery], *, at: datetime, b
             controls.hasten(tx, ours, at=at, because=because)
         case Control.CANCEL:
             controls.cancel(tx, ours, at=at, because=because)
-            schedules.give_back(tx, ours)
             _told(tx, ours, DeliveryState.CANCELLED, one)
         case Control.BOUNCE:
             owed = [(each, notices.owed(each, DeliveryState.BOUNCED, now=at, delay_after=timedelta())) for each in ours]
             controls.bounce(tx, owed, at=at, reply=one.reason or _RETURNED, because=because)
-            schedules.give_back(tx, ours)
             _told(tx, ours, DeliveryState.BOUNCED, one)
         case Control.CONFIRM:
             controls.confirm(tx, ours, at=at, because=because)

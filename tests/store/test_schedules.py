@@ -12,17 +12,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from mailrelay.config.schema import BrakeLevels
 from mailrelay.errors import Conflict, Invalid, NotPermitted, Outdated, QuotaSpent, Unknown
-from mailrelay.ids import DeliveryId, MessageId, NodeId
+from mailrelay.ids import DeliveryId, IdFactory, MessageId, NodeId
 from mailrelay.model.absence import Absence
 from mailrelay.model.delivery import Delivery, DeliveryState
 from mailrelay.model.event import EventType
+from mailrelay.model.operation import Control, Selection
 from mailrelay.model.quota import QuotaKind
 from mailrelay.model.schedule import Preset, Wish
-from mailrelay.outbound import scheduled
+from mailrelay.outbound import control, scheduled
 from mailrelay.outbound.scheduled import Change
 from mailrelay.outbound.submit import Submitted
-from mailrelay.store import absences, controls, deliveries, events, ledger, queue, quotas, schedules
+from mailrelay.store import absences, controls, deliveries, events, ledger, operations, queue, quotas, schedules
+from mailrelay.store.base import Tx
 from tests.store.explain import AnyStore, watched
 from tests.support.clock import FakeClock
 from tests.support.outbound import Relay, relay
@@ -80,6 +83,26 @@ async def submission(us: Relay, *recipients: str) -> Any:
 
 async def claim(us: Relay, limit: int = 100) -> Sequence[Delivery]:
     return await us.store.write(queue.claim, node=NodeId("n"), now=us.clock.now(), lease=LEASE, limit=limit)
+
+
+async def end_by_hand(us: Relay, what: Control, *ids: DeliveryId) -> int:
+    """What `mailrelay queue` does; how many were changed."""
+
+    def done(tx: Tx) -> int:
+        one = operations.begin(
+            tx,
+            IdFactory(us.clock.now).operation(),
+            us.org.id,
+            what,
+            Selection(deliveries=ids),
+            reason="",
+            again=False,
+            by="olga",
+            at=us.clock.now(),
+        )
+        return control.step(tx, one, at=us.clock.now(), brakes=BrakeLevels()).changed
+
+    return await us.store.write(done)
 
 
 async def states(us: Relay, submitted: Submitted) -> list[DeliveryState]:
@@ -319,6 +342,33 @@ async def test_a_recipient_who_was_cancelled_by_hand_does_not_keep_the_rest_from
         await move(us, made, Wish(at=clock.now() + HOUR))
         assert (await mass(us), await mass(us, 1)) == (1, 0)
         assert await states(us, made) == [DeliveryState.CANCELLED, DeliveryState.SCHEDULED]
+
+
+@pytest.mark.parametrize("what", [Control.CANCEL, Control.BOUNCE])
+async def test_ended_by_who_looks_after_the_queue_each_gives_its_unit_back_once(
+    store: AnyStore, clock: FakeClock, tmp_path: Path, what: Control
+) -> None:
+    async with relay(tmp_path, store=store, clock=clock) as us:
+        made = await schedule(us, "a@b.test", "c@d.test", "e@f.test", after=DAY)
+        assert await end_by_hand(us, what, made.deliveries[0]) == 1
+        assert await mass(us, 1) == 2
+        assert await end_by_hand(us, what, made.deliveries[0]) == 0
+        assert await mass(us, 1) == 2
+        await cancel(us, made)
+        assert await mass(us, 1) == 0
+        await check_books(us)
+
+
+async def test_its_author_gives_what_is_cancelled_back_once(store: AnyStore, clock: FakeClock, tmp_path: Path) -> None:
+    async with relay(tmp_path, store=store, clock=clock) as us:
+        made = await schedule(us, "a@b.test", "c@d.test", after=DAY)
+        await schedule(us, "e@f.test", "g@h.test", "i@j.test", after=DAY)
+        await cancel(us, made)
+        assert await mass(us, 1) == 3
+        with pytest.raises(Conflict):
+            await cancel(us, made)
+        await end_by_hand(us, Control.CANCEL, *made.deliveries)
+        assert await mass(us, 1) == 3
 
 
 async def test_moving_to_a_full_day_is_refused_and_nothing_is_lost(
