@@ -38,7 +38,7 @@ async def test_the_steps_make_the_tables_word_for_word(tmp_path: Path) -> None:
 
 
 def test_a_step_that_is_cut_off_is_not_there_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = _at_the_first_step(tmp_path)
+    engine = _at_step(tmp_path)
 
     def cut(*_: object) -> None:
         raise KeyboardInterrupt
@@ -55,7 +55,7 @@ def test_a_step_that_is_cut_off_is_not_there_at_all(tmp_path: Path, monkeypatch:
 
 
 def test_what_waits_at_an_upgrade_can_be_suspended_like_what_comes(tmp_path: Path) -> None:
-    engine = _at_the_first_step(tmp_path)
+    engine = _at_step(tmp_path)
     waits = (
         "INSERT INTO delivery (id, org, message, queue_id, channel, mail_from, params, recipient, recipient_key, destination,"
         " state, digest, size, created_at, due_at, expires_at)"
@@ -71,6 +71,28 @@ def test_what_waits_at_an_upgrade_can_be_suspended_like_what_comes(tmp_path: Pat
     assert found == ["a.test", "b.test", ""]
 
 
+def test_mass_mail_that_an_earlier_release_left_under_way_may_have_been_taken(tmp_path: Path) -> None:
+    """It wrote nothing down before a final dot (D11, M09)."""
+    engine = _at_step(tmp_path, "0002")
+    delivery = (
+        "INSERT INTO delivery (id, org, message, queue_id, channel, mail_from, params, recipient, recipient_key, destination,"
+        " state, digest, size, created_at, due_at, expires_at, attempts, job, lease_node, lease_until, fence)"
+        " VALUES (:id, 'O', 'M', 'Q', 'api', 'anna@a.test', '{}', '{}', 'k', 'd', :state, '', 0, 0, 0, 0, 2, :job, 'old', 0, 1)"
+    )
+    attempt = "INSERT INTO attempt (delivery, number, began_at, host, outcome) VALUES (:id, :number, 0, 'h', :outcome)"
+    with engine.begin() as connection:
+        for id_, state, job in (("D1", "sending", "spring"), ("D2", "sending", ""), ("D3", "queued", "spring")):
+            connection.execute(text(delivery), {"id": id_, "state": state, "job": job})
+            connection.execute(text(attempt), {"id": id_, "number": 1, "outcome": '{"kind": "deferred"}'})
+        for id_ in ("D1", "D2"):
+            connection.execute(text(attempt), {"id": id_, "number": 2, "outcome": None})
+    schema.migrate(engine)
+    with engine.connect() as connection:
+        dotted = connection.execute(text("SELECT delivery, number FROM attempt WHERE dotted")).all()
+    engine.dispose()
+    assert [tuple(one) for one in dotted] == [("D1", 2)]
+
+
 async def test_a_sender_domain_is_what_follows_the_last_at_on_either_database(store: AnyStore) -> None:
     step = importlib.import_module("mailrelay.store.migrations.versions.0002_what_comes_back")
     asked = "SELECT " + step._SENDER_DOMAIN[store.engine.dialect.name].replace("mail_from", "'odd@name@b.test'")
@@ -78,13 +100,13 @@ async def test_a_sender_domain_is_what_follows_the_last_at_on_either_database(st
         assert connection.execute(text(asked)).scalar() == "b.test"
 
 
-def _at_the_first_step(folder: Path) -> Engine:
+def _at_step(folder: Path, step: str = "0001") -> Engine:
     engine = create_engine(f"sqlite:///{folder / 'old.db'}", connect_args={"isolation_level": None})
     config = Config()
     config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, step)
     return engine
 
 

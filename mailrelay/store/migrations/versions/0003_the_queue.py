@@ -20,6 +20,11 @@ def upgrade() -> None:
     op.add_column("delivery", sa.Column("trace", sa.Text(), server_default="", nullable=False))
     op.add_column("attempt", sa.Column("source", sa.Text(), server_default="", nullable=False))
     op.add_column("attempt", sa.Column("dotted", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    # An earlier release wrote nothing down before a final dot: mass mail that it left under way may have been taken (D11).
+    op.execute(
+        "UPDATE attempt SET dotted = true WHERE outcome IS NULL"
+        " AND delivery IN (SELECT id FROM delivery WHERE state = 'sending' AND job <> '')"
+    )
     op.create_table(
         "destination",
         sa.Column("name", sa.Text(), nullable=False),
