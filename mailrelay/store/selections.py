@@ -7,11 +7,23 @@ compared row by row, for a bounded number of rows at a time: a page may then be 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, Select, TextClause, and_, func, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    TextClause,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    union_all,
+)
 
 from mailrelay.ids import DeliveryId, OrgId, first_delivery
 from mailrelay.model.delivery import (
@@ -108,15 +120,15 @@ def ids(
     states = states_in(selection) & frozenset(within)
     behind = () if after is None else (delivery.c.id > after if oldest_first else delivery.c.id < after,)
     to = () if until is None else (delivery.c.id <= until,)
-    found: list[DeliveryId] = []
-    horizons: list[DeliveryId] = []
     _plan_for_values(tx)
-    for way in _ways(org, selection, states):
-        fits = _Fits(org, selection, states)
-        some, horizon = _look(tx, way, (*behind, *to), fits, oldest_first=oldest_first, limit=limit)
-        found += some
-        if horizon is not None:
-            horizons.append(horizon)
+    found, horizons = _look(
+        tx,
+        [*_ways(org, selection, states)],
+        (*behind, *to),
+        _Fits(org, selection, states),
+        oldest_first=oldest_first,
+        limit=limit,
+    )
     # What one of the ways has behind its horizon is not known, so the page ends at the nearest.
     end = (min if oldest_first else max)(horizons, default=None)
     page = sorted(found, reverse=not oldest_first)
@@ -176,26 +188,43 @@ def _plan_for_values(tx: Tx) -> None:
 
 
 def _look(
-    tx: Tx, way: _Way, span: tuple[_Condition, ...], fits: _Fits, *, oldest_first: bool, limit: int
-) -> tuple[list[DeliveryId], DeliveryId | None]:
-    """The next of one way, and how far it was looked at; None for to its end."""
+    tx: Tx, ways: Sequence[_Way], span: tuple[_Condition, ...], fits: _Fits, *, oldest_first: bool, limit: int
+) -> tuple[list[DeliveryId], list[DeliveryId]]:
+    """The next of each way, and how far those were looked at that have more.
+
+    In one statement: each of several would see another moment, and miss what goes from a way still to be looked at to one that was.
+    """
 
     def ordered(column: ColumnElement[Any]) -> ColumnElement[Any]:
         return column if oldest_first else column.desc()
 
-    first = way.select(delivery.c.id).where(*span).order_by(ordered(delivery.c.id))
-    if way.whole:
-        found = [DeliveryId(one) for one in tx.execute(first.limit(limit)).scalars()]
-        return found, found[-1] if len(found) == limit else None
-    compared = way.select(*_compared()).where(*span).order_by(ordered(delivery.c.id))
-    window = compared.limit(LOOKED_AT).subquery()
-    fitting = select(window.c.id).where(*fits.on(window)).order_by(ordered(window.c.id)).limit(limit)
-    found = [DeliveryId(one) for one in tx.execute(fitting).scalars()]
-    if len(found) == limit:
-        return found, found[-1]
-    seen = first.limit(LOOKED_AT).subquery().c
-    row = tx.execute(select(func.count(), func.max(seen.id) if oldest_first else func.min(seen.id))).one()
-    return found, DeliveryId(row[1]) if row[0] == LOOKED_AT else None
+    def some(number: int, rows: Select[*tuple[Any, ...]], *, fit: bool) -> Select[*tuple[Any, ...]]:
+        return select(
+            literal_column(str(number)).label("way"), literal_column(str(int(fit))).label("fit"), rows.subquery().c.id
+        )
+
+    looks = []
+    for number, way in enumerate(ways):
+        first = way.select(delivery.c.id).where(*span).order_by(ordered(delivery.c.id))
+        if way.whole:
+            looks.append(some(number, first.limit(limit), fit=True))
+            continue
+        compared = way.select(*_compared()).where(*span).order_by(ordered(delivery.c.id))
+        window = compared.limit(LOOKED_AT).subquery()
+        fitting = select(window.c.id).where(*fits.on(window)).order_by(ordered(window.c.id)).limit(limit)
+        looks += [
+            some(number, fitting, fit=True),
+            some(number, first.offset(LOOKED_AT - 1).limit(1), fit=False),
+        ]
+    if not looks:
+        return [], []
+    found: dict[int, list[DeliveryId]] = {number: [] for number in range(len(ways))}
+    horizons: list[DeliveryId] = []
+    for row in tx.execute(union_all(*looks)):
+        (found[row.way] if row.fit else horizons).append(DeliveryId(row.id))
+    furthest = max if oldest_first else min
+    horizons += [furthest(ours) for ours in found.values() if len(ours) == limit]
+    return [one for ours in found.values() for one in ours], horizons
 
 
 def _compared() -> Iterator[ColumnElement[Any]]:

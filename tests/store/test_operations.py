@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from concurrent.futures import Future, wait
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import Connection, event, text, update
 
 from mailrelay.clock import to_micros
 from mailrelay.errors import Conflict, Unknown
@@ -387,6 +389,47 @@ async def test_fault_q06_a_cancellation_among_attempts_is_exact(desk: Desk) -> N
     assert one.ended_at is not None
     assert one.changed == sum(state is S.CANCELLED for state in states.values())
     assert await desk.balanced()
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("moment", range(1, 9))
+async def test_fault_q06_an_attempt_that_ends_between_two_looks_is_not_missed(desk: Desk, moment: int) -> None:
+    """Each statement sees a moment of its own there: what goes from one state to another must be seen in one of them."""
+    made = await desk.queued(1)
+    begun = await desk.begun()
+    one = await desk.store.write(
+        operations.begin,
+        desk.ids.operation(),
+        desk.org,
+        Control.CANCEL,
+        Selection(),
+        reason="",
+        again=False,
+        by="anna",
+        at=desk.clock.now(),
+    )
+    loop, statements, settled = asyncio.get_running_loop(), itertools.count(1), list[Future[Any]]()
+
+    def first_step(tx: Tx) -> None:
+        def meanwhile(connection: Connection, *_: Any) -> None:
+            if connection is tx.connection and next(statements) == moment:
+                settled.append(asyncio.run_coroutine_threadsafe(desk.settle(begun, LATER), loop))
+                wait(settled, timeout=0.5)  # it has the row locked from some statement on
+
+        event.listen(desk.store.engine, "after_cursor_execute", meanwhile)
+        try:
+            advance(tx, one.id, at=desk.clock.now(), brakes=LEVELS)
+        finally:
+            event.remove(desk.store.engine, "after_cursor_execute", meanwhile)
+
+    await desk.store.write(first_step)
+    if not settled:
+        await desk.settle(begun, LATER)
+    await asyncio.gather(*map(asyncio.wrap_future, settled))
+    await desk.operator.look()
+    one = await desk.get(one)
+    assert ((await desk.now(made[0])).state, one.changed) == (S.CANCELLED, 1)
+    assert one.ended_at is not None
 
 
 # --- how it is found ---
