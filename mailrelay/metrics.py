@@ -1,7 +1,7 @@
 """Every Prometheus series, with its help and its closed set of labels (R2).
 
 Names are `mailrelay_<stage>_<thing>_<unit>`. Labels come from enumerations only and start at zero, so that the first one of
-anything is seen by an alert.
+anything is seen by an alert. What only a look into the store can say is not there before the first look.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from mailrelay.model.envelope import Channel
 from mailrelay.model.message import Kind
@@ -48,6 +50,35 @@ def _gauge(name: str, help_text: str, **labels: Iterable[str]) -> Gauge:
     series = Gauge(name, help_text, tuple(labels), registry=REGISTRY)
     _zero(series, labels)
     return series
+
+
+_looked_up_names: set[str] = set()
+
+
+def _looked_up(name: str, help_text: str, **labels: Iterable[str]) -> Gauge:
+    """A gauge that says how the store stands, and nothing before somebody has looked: a nought would be a lie."""
+    _looked_up_names.add(name)
+    return _gauge(name, help_text, **labels)
+
+
+class _Shown(Collector):
+    """REGISTRY without what nobody knows yet."""
+
+    looked = False
+
+    def collect(self) -> Iterable[Metric]:
+        return (one for one in REGISTRY.collect() if self.looked or one.name not in _looked_up_names)
+
+
+_shown = _Shown()
+SHOWN = CollectorRegistry()
+"""What is told to whoever asks."""
+SHOWN.register(_shown)
+
+
+def looked() -> None:
+    """The gauges of how the store stands have been set."""
+    _shown.looked = True
 
 
 LISTENERS = ("edge", "submission", "submissions")
@@ -164,7 +195,7 @@ suspensions = _counter(
     "Jobs and domains that suspended themselves",
     scope=tuple(str(one) for one in Scope),
 )
-suspended = _gauge(
+suspended = _looked_up(
     "mailrelay_suspension_standing",
     "Jobs, domains, destinations and sources suspended until somebody resumes them",
     scope=tuple(str(one) for one in Scope),
@@ -196,21 +227,21 @@ way_pauses = _counter(
     "Times that nothing went to a site for a while, by why",
     state=("slowed", "dead", "shut"),
 )
-queue_length = _gauge(
+queue_length = _looked_up(
     "mailrelay_queue_deliveries", "Deliveries in flight", state=("scheduled", "held", "queued", "sending")
 )
-queue_age = _gauge("mailrelay_queue_oldest_due_seconds", "How long the oldest due delivery has been waiting")
-queue_status_age = _gauge(
+queue_age = _looked_up("mailrelay_queue_oldest_due_seconds", "How long the oldest due delivery has been waiting")
+queue_status_age = _looked_up(
     "mailrelay_queue_status_oldest_seconds",
     "How long the oldest due delivery of each status has been waiting",
     status=("scheduled", "held", "queued", "deferred", "sending"),
 )
-queue_held = _gauge(
+queue_held = _looked_up(
     "mailrelay_queue_held",
     "Deliveries that are held, by what holds them; only a person ends any but a suspension's",
     reason=("suspension", "hand", "poison", "unconfirmed"),
 )
-queue_destinations = _gauge(
+queue_destinations = _looked_up(
     "mailrelay_queue_destinations",
     "Recipient domains that something waits for, and those of them whose way takes nothing now; counted up to 10,000",
     state=("waiting", "parked"),
@@ -227,12 +258,14 @@ asleep = _counter(
     "mailrelay_queue_asleep_total",
     "Destinations that nothing would have woken for their mail; anything but an upgrade's is a fault of ours",
 )
-arrivals_waiting = _gauge("mailrelay_filing_arrivals_waiting", "Arrivals not yet filed", state=("accepted", "working"))
-arrivals_age = _gauge(
+arrivals_waiting = _looked_up(
+    "mailrelay_filing_arrivals_waiting", "Arrivals not yet filed", state=("accepted", "working")
+)
+arrivals_age = _looked_up(
     "mailrelay_filing_oldest_waiting_seconds", "How long the oldest arrival has been waiting to be filed"
 )
-unresolved = _gauge("mailrelay_unresolved_entries", "Entries of the unresolved list")
-unaccounted = _gauge(
+unresolved = _looked_up("mailrelay_unresolved_entries", "Entries of the unresolved list")
+unaccounted = _looked_up(
     "mailrelay_unaccounted_messages",
     "Accepted minus ended minus in flight; anything but 0 is a fault",
     channel=CHANNELS,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,11 +44,6 @@ _STATUS = case(
     else_=delivery.c.state,
 )
 """`Delivery.status`, for the database."""
-_FLYING_STATUS = case(
-    (and_(delivery.c.state == DeliveryState.QUEUED, delivery.c.attempts > 0), DeliveryStatus.DEFERRED),
-    else_=delivery.c.state,
-)
-"""… of what is in flight: an index has all that it needs."""
 _ANSWERED = sorted({DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
 _ASIDE = frozenset({HELD_BY_HAND, POISON, UNCONFIRMED})
 _IN_FLIGHT = frozenset(map(str, IN_FLIGHT_DELIVERIES))
@@ -65,6 +61,16 @@ class StateCount:
     state: DeliveryState
     count: int
     oldest_due: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flying:
+    """Some of the deliveries of a channel and status that are in flight, and since when the oldest of them is due."""
+
+    channel: Channel
+    status: DeliveryStatus
+    count: int
+    oldest_due: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,25 +337,41 @@ def counts(tx: Tx) -> tuple[StateCount, ...]:
     )
 
 
+def flying(tx: Tx) -> tuple[Flying, ...]:
+    """What is in flight, counted. It reads all of an index, in its order: some tenths of a second for a million."""
+    columns = (delivery.c.channel, delivery.c.state, delivery.c.attempts)
+    found = tx.execute(
+        select(*columns, func.count().label("number"), func.min(delivery.c.due_at).label("oldest"))
+        .where(DELIVERIES_IN_FLIGHT)
+        .group_by(*columns)
+    )
+    return tuple(
+        Flying(
+            channel=Channel(row.channel),
+            status=delivery_status(DeliveryState(row.state), row.attempts, replied=False),
+            count=int(row.number),
+            oldest_due=from_micros(row.oldest),
+        )
+        for row in found
+    )
+
+
 def status_counts(tx: Tx) -> tuple[StatusCount, ...]:
     """What is in flight, for each status, nought included (K1: what waits for its first attempt, and what was put off)."""
-    found = {
-        row.status: (row.number, row.oldest)
-        for row in tx.execute(
-            select(
-                _FLYING_STATUS.label("status"),
-                func.count().label("number"),
-                func.min(delivery.c.due_at).label("oldest"),
-            )
-            .where(DELIVERIES_IN_FLIGHT)
-            .group_by("status")
-        )
-    }
+    return by_status(flying(tx))
+
+
+def by_status(found: Iterable[Flying]) -> tuple[StatusCount, ...]:
+    """`status_counts` of what was counted already."""
+    numbers: Counter[DeliveryStatus] = Counter()
+    oldest: dict[DeliveryStatus, datetime] = {}
+    for one in found:
+        numbers[one.status] += one.count
+        oldest[one.status] = min(one.oldest_due, oldest.get(one.status, one.oldest_due))
     return tuple(
-        StatusCount(status, number, None if oldest is None else from_micros(oldest))
+        StatusCount(status, numbers[status], oldest.get(status))
         for status in DeliveryStatus
         if status is DeliveryStatus.DEFERRED or status in _IN_FLIGHT
-        for number, oldest in [found.get(status, (0, None))]
     )
 
 

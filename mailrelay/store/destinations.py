@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, Row, bindparam, case, func, select, text, update
+from sqlalchemy import Case, Executable, Row, and_, bindparam, case, func, select, text, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import NodeId
@@ -21,6 +21,8 @@ from mailrelay.store.base import Bell, InsertInto, Tx, for_both
 from mailrelay.store.tables import DELIVERIES_WAITING, delivery, destination
 
 _PARKED = text("parked_by <> ''")
+_SLACK = timedelta(minutes=1)
+"""By which clocks of processes differ, and a look lasts: what wakes so late is not asleep."""
 
 
 def wake(tx: Tx, due: Mapping[str, datetime]) -> None:
@@ -132,16 +134,16 @@ class Looked:
 def look(tx: Tx, *, after: str, now: datetime, longest: timedelta, limit: int = 200) -> Looked:
     """Look through the destinations of what waits, `limit` of them behind `after`, for what should never be; `mend` it.
 
-    That is one without a row, or that sleeps past its mail; and no retry is further away than `longest`: a delivery that is has its
+    That is one without a row, or that sleeps past its mail, and not one that waits for its turn; and no retry is further away than `longest`: a delivery that is has its
     time from a clock that has gone back since (Q01).
     """
-    last, wrong = after, []
+    last, wrong = after, list[str]()
     for _ in range(limit):
         name = tx.execute(_NEXT_NAME, {"b_after": last}).scalar()
         if name is None:
             return Looked(None, tuple(wrong))
         last = name
-        if _is_asleep(tx, name, now + longest) or _late(tx, name, now + longest):
+        if _is_asleep(tx, name, now, now + longest) or _late(tx, name, now + longest):
             wrong.append(name)
     return Looked(last, tuple(wrong))
 
@@ -152,9 +154,9 @@ def mend(tx: Tx, names: Collection[str], *, now: datetime, longest: timedelta) -
     for name in sorted(names):
         stuck = _late(tx, name, now + longest, limit=10_000)
         if stuck:
-            tx.execute(update(delivery).where(delivery.c.id.in_(stuck)).values(due_at=to_micros(now)))
+            tx.execute(update(delivery).where(delivery.c.id.in_(stuck)).values(_as_it_should(now)))
             late += len(stuck)
-        if _is_asleep(tx, name, now + longest):
+        if _is_asleep(tx, name, now, now + longest):
             asleep += not stuck
             due = tx.execute(_EARLIEST, {"b_name": name}).scalar_one()
             if due is not None:
@@ -163,14 +165,25 @@ def mend(tx: Tx, names: Collection[str], *, now: datetime, longest: timedelta) -
     return asleep, late
 
 
-def _is_asleep(tx: Tx, name: str, furthest: datetime) -> bool:
+def _as_it_should(now: datetime) -> Mapping[str, Case[Any]]:
+    """Due now; but mail whose time is still to come was given back under a clock ahead of it, and is as it was."""
+    at = to_micros(now)
+    early = and_(delivery.c.scheduled_for > at, delivery.c.attempts == 0)
+    return {
+        "due_at": case((early, delivery.c.scheduled_for), else_=at),
+        "state": case((early, DeliveryState.SCHEDULED), else_=delivery.c.state),
+    }
+
+
+def _is_asleep(tx: Tx, name: str, now: datetime, furthest: datetime) -> bool:
     due = tx.execute(_EARLIEST, {"b_name": name}).scalar()
     if due is None:
         return False
     row = tx.execute(select(destination).where(destination.c.name == name)).first()
     if row is None:
         return True
-    return row.parked_until > to_micros(furthest) or row.wake_at > max(due, row.parked_until)
+    latest = max(due, row.parked_until, to_micros(now + _SLACK))
+    return bool(row.parked_until > to_micros(furthest) or row.wake_at > latest)
 
 
 def _late(tx: Tx, name: str, furthest: datetime, *, limit: int = 1) -> Sequence[str]:

@@ -8,11 +8,11 @@ with the rows one by one and names what is missing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Executable, and_, func, not_, or_, select, union_all
+from sqlalchemy import Executable, Table, TextClause, and_, func, not_, or_, select, union_all
 
 from mailrelay.model.decision import HoldReason
 from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES
@@ -102,15 +102,14 @@ def _count(insert: InsertInto) -> Executable:
 _COUNT = for_both(_count)
 
 
-def balance(tx: Tx) -> Sequence[Balance]:
-    """The sums of every channel that ever accepted anything, arrivals before deliveries."""
-    flying: dict[tuple[str, str], int] = {}
-    for thing, table, in_flight in (
-        (Thing.ARRIVAL, arrival, ARRIVALS_IN_FLIGHT),
-        (Thing.DELIVERY, delivery, DELIVERIES_IN_FLIGHT),
-    ):
-        counts = select(table.c.channel, func.count()).where(in_flight).group_by(table.c.channel)
-        flying.update({(channel, thing): count for channel, count in tx.execute(counts)})
+def balance(tx: Tx, *, deliveries: Mapping[Channel, int] | None = None) -> Sequence[Balance]:
+    """The sums of every channel that ever accepted anything, arrivals before deliveries.
+
+    `deliveries` are those in flight, by channel, if this transaction has counted them already.
+    """
+    counted: dict[Thing, Mapping[Channel, int]] = {Thing.ARRIVAL: _count_flying(tx, arrival, ARRIVALS_IN_FLIGHT)}
+    counted[Thing.DELIVERY] = _count_flying(tx, delivery, DELIVERIES_IN_FLIGHT) if deliveries is None else deliveries
+    flying = {(str(channel), str(thing)): number for thing, each in counted.items() for channel, number in each.items()}
     books = {(row.channel, row.thing): (row.accepted, row.ended) for row in tx.execute(select(ledger))}
     return [
         Balance(
@@ -122,6 +121,11 @@ def balance(tx: Tx) -> Sequence[Balance]:
         )
         for channel, thing in sorted(books.keys() | flying.keys(), key=lambda pair: (pair[1], pair[0]))
     ]
+
+
+def _count_flying(tx: Tx, table: Table, in_flight: TextClause) -> dict[Channel, int]:
+    counts = select(table.c.channel, func.count()).where(in_flight).group_by(table.c.channel)
+    return {Channel(channel): int(number) for channel, number in tx.execute(counts)}
 
 
 def audit(tx: Tx, *, limit: int = 1000) -> Sequence[Discrepancy]:

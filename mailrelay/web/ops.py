@@ -108,7 +108,7 @@ def build(probes: Mapping[str, Probe]) -> Starlette:
 
 
 async def _metrics(request: Request) -> Response:
-    return Response(generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return Response(generate_latest(metrics.SHOWN), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def _alive(request: Request) -> Response:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
+from prometheus_client import generate_latest
 from sqlalchemy import delete
 
 from mailrelay import metrics
@@ -89,3 +91,32 @@ async def test_the_service_looks_until_it_is_stopped(desk: Desk) -> None:
             await asyncio.sleep(0.01)
         stopping.set()
         await running
+
+
+async def test_looking_takes_a_fiftieth_of_the_time_however_much_waits(desk: Desk) -> None:
+    keeper = LedgerKeeper(desk.store, desk.clock, Stopping())
+    read = desk.store.read
+    took = [0.0]
+
+    async def slowly(*call: Any) -> Any:
+        desk.clock.advance(timedelta(seconds=took[0]))
+        return await read(*call)
+
+    desk.store.read = slowly  # type: ignore[method-assign, assignment]
+    for seconds, pause in ((0.01, 5.0), (0.5, 24.5), (3.0, 147.0), (60.0, 300.0)):
+        took[0] = seconds
+        await keeper.look()
+        assert keeper.pause == pytest.approx(pause)
+
+
+async def test_what_waits_is_not_said_to_be_nought_before_anybody_has_looked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics._shown, "looked", False)
+    await desk.accept(mail(to="eve@nowhere.test"))
+    known = 'mailrelay_filing_arrivals_waiting{state="accepted"}'
+    before = generate_latest(metrics.SHOWN).decode()
+    assert known not in before
+    assert "mailrelay_smtp_sessions_total" in before
+    await LedgerKeeper(desk.store, desk.clock, Stopping()).look()
+    assert f"{known} 1.0" in generate_latest(metrics.SHOWN).decode()
