@@ -429,6 +429,7 @@ def _dispatcher(parts: _Parts, router: Router) -> Dispatcher:
         domain=parts.signing_domain,
         bounce_domain=config.inbound.bounce_domain,
         secret=parts.secret,
+        memory=parts.memory,
     )
     return Dispatcher(
         parts.store,
@@ -462,7 +463,13 @@ def _notifier(parts: _Parts) -> Notifier:
 def _application(parts: _Parts, submitter: Submitter, router: Router) -> Application:
     kit = _kit(parts)
     explainer = Explainer(
-        parts.store, router, parts.shaper, parts.tls_memory, kit, dropbox_domains=parts.config.inbound.domains
+        parts.store,
+        router,
+        parts.shaper,
+        parts.tls_memory,
+        kit,
+        dropbox_domains=parts.config.inbound.domains,
+        quotas=parts.config.submission.quotas,
     )
     return Application(
         config=parts.config,
@@ -479,6 +486,7 @@ def _application(parts: _Parts, submitter: Submitter, router: Router) -> Applica
         tracer=Tracer(router, explainer, kit),
         router=router,
         vault=Vault(parts.secret),
+        memory=parts.memory,
     )
 
 

@@ -210,6 +210,13 @@ class StoreBusy(Unavailable):
     """The store did not take the transaction in time."""
 
 
+class MemoryShort(Unavailable):
+    """No memory to take more (D07)."""
+
+    code = 452
+    enhanced = "4.3.1"
+
+
 class DiskFull(Unavailable):
     """No space to make the mail durable (D05)."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import traceback
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -15,8 +19,10 @@ from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import DeliveryId, OrgId
 from mailrelay.mail import return_path
 from mailrelay.mail.bounce.returned import DELIVERY_FIELD
-from mailrelay.model.delivery import Deferred, Delivery, Refused
+from mailrelay.memory import Memory
+from mailrelay.model.delivery import Deferred, Delivery, Refused, Stage
 from mailrelay.model.envelope import Channel
+from mailrelay.model.reply import reply
 from mailrelay.outbound import isolate
 from mailrelay.outbound.bounded import within
 from mailrelay.outbound.courier.base import OUR_FAULT, Parcel
@@ -30,6 +36,15 @@ _logger = log.get()
 _KEPT = 64
 _LARGEST_KEPT = 1_000_000
 _MOST_TRACES = 1_000
+_LARGE = 262_144
+_COPIES = 4
+"""Of a mail: as it was kept, as it is prepared, signed, and with what one delivery has of its own."""
+_ROOM_SECONDS = 30.0
+_LOOK_SECONDS = 0.1
+NO_ROOM = Deferred(
+    reply=reply(451, "4.3.1", "memory is short on our side; the delivery will be tried again"), stage=Stage.RESOLVE
+)
+"""The outcome of a large mail for which there was no room in time."""
 
 _Variant = tuple[str, Leave, bool, bool]
 
@@ -49,6 +64,7 @@ class LetterMaker:
         secret: bytes,
         make: Callable[..., Prepared | Refused] = prepare,
         bounds: isolate.Bounds = isolate.BOUNDS,
+        memory: Memory | None = None,
     ) -> None:
         """`domain` is the installation's own, which mail of unproved domains leaves as; `secret` signs return paths.
 
@@ -64,6 +80,9 @@ class LetterMaker:
         self._kept: OrderedDict[_Variant, Prepared | Refused] = OrderedDict()
         self._make = make
         self._bounds = bounds
+        self._memory = memory or Memory()
+        self._leaving = 0
+        """Large letters that are made and not yet gone."""
         self._traces: OrderedDict[DeliveryId, str] = OrderedDict()
 
     def parcel(self, delivery: Delivery) -> Parcel:
@@ -75,8 +94,11 @@ class LetterMaker:
 
     async def letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused | Deferred:
         """See `courier.base.Letters`. Raises Fatal only."""
+        size = parcels[0].delivery.raw.size
         try:
-            return await self._letter(parcels, offers)
+            if size < _LARGE:
+                return await self._letter(parcels, offers)
+            return await self._large_letter(parcels, offers, size)
         except Fatal:
             raise
         except Exception as error:
@@ -95,6 +117,40 @@ class LetterMaker:
         self._traces.update((parcel.delivery.id, trace) for parcel in parcels)
         while len(self._traces) > _MOST_TRACES:
             self._traces.popitem(last=False)
+
+    async def _large_letter(
+        self, parcels: tuple[Parcel, ...], offers: Offers, size: int
+    ) -> Letter | Refused | Deferred:
+        """A letter in its turn (D07): made when there is room for it, and counted until nobody has it any more."""
+        async with self._room(size * _COPIES) as granted:
+            if not granted:
+                return NO_ROOM
+            letter = await self._letter(parcels, offers)
+        if isinstance(letter, Letter):
+            self._leaving += 1
+            weakref.finalize(letter, self._gone).atexit = False
+        return letter
+
+    def _gone(self) -> None:
+        self._leaving -= 1
+
+    @asynccontextmanager
+    async def _room(self, size: int) -> AsyncIterator[bool]:
+        """Room as long as the block runs; False when there is none in time.
+
+        Large letters that go out slowly hold memory that nobody can take back, so that one more is made only where it fits. When
+        none is on its way the next goes, however large.
+        """
+        began = time.monotonic()
+        while not self._memory.take(size, waited=0.0 if self._leaving else time.monotonic() - began):
+            if self._leaving and time.monotonic() - began > _ROOM_SECONDS:
+                yield False
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            yield True
+        finally:
+            self._memory.give_back(size)
 
     async def _letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
         first = parcels[0].delivery

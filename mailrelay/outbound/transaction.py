@@ -78,7 +78,7 @@ class Patience:
     """Bytes of content a second that the other side must take, after the first minute."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True)
 class Letter:
     """One transaction: `content` is RFC 5322 bytes with CRLF, signed; `utf8` when its header or an address needs SMTPUTF8."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends
@@ -13,6 +13,7 @@ from mailrelay.config.schema import Config
 from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
+from mailrelay.memory import Memory
 from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.explain import Explainer
 from mailrelay.outbound.policy.tls import TlsDemands
@@ -42,6 +43,7 @@ class Application:
     tracer: Tracer
     router: Router
     vault: Vault
+    memory: Memory = field(default_factory=Memory)
 
 
 def application(request: Request) -> Application:

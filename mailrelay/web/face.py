@@ -9,18 +9,27 @@ from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mailrelay import log, metrics
+from mailrelay.errors import MemoryShort
+from mailrelay.memory import Memory
 from mailrelay.web import problem
 from mailrelay.web.identity import LOCAL
 
 _SLOWEST_PIECE = 30.0
 """Seconds to wait for the next piece of a body before 408 (W08)."""
+_LARGE = 65_536
+"""A body from this size on, or of a size that is not said, is only taken where memory has room for it (D07)."""
+_COPIES = 4
+"""Of a large body: as it comes, put together, read, and as the mail that it is."""
+
+_SHORT = "Memory is short; try again later"
 
 
 class Face:
     """An ASGI application behind its guards. `local` marks the requests of our own Unix socket."""
 
-    def __init__(self, inner: ASGIApp, *, max_body: int, local: bool = False) -> None:
+    def __init__(self, inner: ASGIApp, *, memory: Memory, max_body: int, local: bool = False) -> None:
         self._inner = inner
+        self._memory = memory
         self._max_body = max_body
         self._local = local
 
@@ -30,7 +39,7 @@ class Face:
             return
         scope[LOCAL] = self._local
         began = time.perf_counter()
-        status = 0
+        status = taken = 0
         logger = log.get()
 
         async def answer(message: Message) -> None:
@@ -43,12 +52,19 @@ class Face:
             if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 await problem.response(400, "The address has a NUL character")(scope, receive, answer)
                 return
-            await self._inner(scope, _Body(scope, receive, limit=self._max_body).receive, answer)
+            body = _Body(scope, receive, limit=self._max_body, memory=self._memory)
+            if _LARGE <= body.announced <= self._max_body:
+                if not self._memory.take(body.announced * _COPIES):
+                    await problem.of_error(MemoryShort(_SHORT))(scope, receive, answer)
+                    return
+                taken = body.announced * _COPIES
+            await self._inner(scope, body.receive, answer)
         except Exception:
             logger.exception("request.failed", method=scope["method"], path=scope["path"])
             if not status:
                 await problem.internal()(scope, receive, answer)
         finally:
+            self._memory.give_back(taken)
             metrics.http_requests.labels(f"{status // 100 if 200 <= status < 600 else 5}xx").inc()
             metrics.http_seconds.observe(time.perf_counter() - began)
 
@@ -56,18 +72,21 @@ class Face:
 class _Body:
     """A request's body, cut off where it is too large or too slow."""
 
-    def __init__(self, scope: Scope, receive: Receive, *, limit: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, *, limit: int, memory: Memory) -> None:
+        self._memory = memory
         self._receive = receive
         self._limit = limit
         self._left = limit
         self._ended = False
-        self._announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        self.announced = int(announced) if announced.isdigit() else 0
+        """Its size, as far as that was said."""
 
     async def receive(self) -> Message:
         """The next message. Raises HTTPException 413 or 408, which every reader of a body passes on."""
         if self._ended:
             return await self._receive()  # waits for the client to go
-        if self._announced.isdigit() and int(self._announced) > self._limit:
+        if self.announced > self._limit:
             raise self._too_large()
         try:
             async with asyncio.timeout(_SLOWEST_PIECE):
@@ -79,6 +98,8 @@ class _Body:
             self._ended = not message.get("more_body", False)
             if self._left < 0:
                 raise self._too_large()
+            if not self.announced and self._limit - self._left > _LARGE and self._memory.short():
+                raise HTTPException(503, _SHORT, {"Connection": "close", "Retry-After": "5"})
         return message
 
     def _too_large(self) -> HTTPException:

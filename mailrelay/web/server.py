@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -122,6 +123,7 @@ class HttpServer:
         self._grace = grace
         self._settings = settings
         self._unix = unix_socket
+        self._memory = application.memory
         self._api = app.build(application)
         self._ops = ops.build(probes)
         self._sockets: dict[str, socket.socket] = {}
@@ -167,11 +169,12 @@ class HttpServer:
     async def run(self) -> None:
         """Answer until a stop is asked for, then finish what is under way within the grace; the operator until the end."""
         self.open()
+        face = partial(Face, memory=self._memory)
         limit = self._settings.max_body
         doors = (
-            _Door("api", self._sockets["api"], Face(self._api, max_body=limit)),
-            _Door("unix", self._sockets["unix"], Face(_Operator(self._api, self._ops), max_body=limit, local=True)),
-            _Door("ops", self._sockets["ops"], Face(self._ops, max_body=_SMALL_BODY)),
+            _Door("api", self._sockets["api"], face(self._api, max_body=limit)),
+            _Door("unix", self._sockets["unix"], face(_Operator(self._api, self._ops), max_body=limit, local=True)),
+            _Door("ops", self._sockets["ops"], face(self._ops, max_body=_SMALL_BODY)),
         )
         servers = [(door, _Server(self._config(door.face))) for door in doors]
         for door in doors:

@@ -1,4 +1,4 @@
-"""A wire that loses, a peer that crawls, a connection that goes dead (N09): an end by deadline, no duplicate, the others unharmed."""
+"""A peer that crawls, a connection that goes dead (N09): an end by deadline, no duplicate, the others unharmed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from pathlib import Path
 from mailrelay.model.delivery import DeliveryState
 from mailrelay.outbound.submit import Submitted
 from tests.support.fault_proxy import Cut, fault_proxy
-from tests.support.netns import Network, network
 from tests.support.outbound import Relay, relay
 from tests.support.remote import remote
-
-MAILS = 10
 
 
 def _smart_host(host: str, port: int) -> dict[str, object]:
@@ -24,31 +21,6 @@ def _smart_host(host: str, port: int) -> dict[str, object]:
         "first_retry": 0.5,
         "longest_retry": 1.0,
     }
-
-
-async def test_fault_n09_a_wire_that_loses_a_third_of_all_packets_delays_and_doubles_nothing(tmp_path: Path) -> None:
-    with network() as net, net.far.listen() as listening:
-        async with remote() as sink, fault_proxy(sink.port) as forward:
-            # The sink is here; a server in the far namespace hands its connections on to it.
-            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                near_reader, near_writer = await asyncio.open_connection("127.0.0.1", forward.port)
-
-                async def pump(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
-                    while data := await source.read(65_536):
-                        to.write(data)
-                        await to.drain()
-                    to.close()
-
-                await asyncio.gather(pump(reader, near_writer), pump(near_reader, writer), return_exceptions=True)
-
-            server = await asyncio.start_server(serve, sock=listening)
-            net.lose(30)
-            states = await asyncio.to_thread(net.near.call, _deliver, tmp_path, net, listening.getsockname()[1])
-            net.heal()
-            server.close()
-            await server.wait_closed()
-            assert states == [DeliveryState.SENT] * MAILS
-            assert len(sink.messages) == MAILS
 
 
 async def _time_passes(one: Relay) -> None:
@@ -64,22 +36,6 @@ async def _later(one: Relay, submitted: Submitted) -> None:
         await one.until(submitted, timeout=40)
     finally:
         passing.cancel()
-
-
-def _deliver(folder: Path, net: Network, port: int) -> list[DeliveryState]:
-    """In a thread that lives in the near namespace: every socket that the dispatcher makes is there."""
-
-    async def run() -> list[DeliveryState]:
-        async with relay(folder, **_smart_host(net.far.address, port)) as one:
-            sent = [await one.submit(f"bob{number}@b.test") for number in range(MAILS)]
-            one.start()
-            passing = asyncio.create_task(_time_passes(one))
-            try:
-                return [(await one.until(each, timeout=90))[0].state for each in sent]
-            finally:
-                passing.cancel()
-
-    return asyncio.run(run())
 
 
 async def test_fault_n09_a_peer_that_answers_a_byte_a_second_is_given_up_at_the_deadline(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from mailrelay.config.schema import Config, Http
 from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
+from mailrelay.memory import Memory
 from mailrelay.model.lookup import Answer, Question
 from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
@@ -123,6 +124,7 @@ async def serving(
     resolver: Resolver | None = None,
     clock: FakeClock | None = None,
     max_body: int = 64_000_000,
+    memory: Memory | None = None,
 ) -> AsyncIterator[Api]:
     """The HTTP service on free ports, with a new store in `folder`."""
     clock = clock or FakeClock()
@@ -144,7 +146,9 @@ async def serving(
         )
         router = Router(courier.load(kit), kit, store, vault)
         shaper, tls_memory = Shaper(config.delivery, clock), TlsMemory(clock, store)
-        explainer = Explainer(store, router, shaper, tls_memory, kit, dropbox_domains=(DOMAIN,))
+        explainer = Explainer(
+            store, router, shaper, tls_memory, kit, dropbox_domains=(DOMAIN,), quotas=config.submission.quotas
+        )
         application = Application(
             config=config,
             store=store,
@@ -169,6 +173,7 @@ async def serving(
             tracer=Tracer(router, explainer, kit),
             router=router,
             vault=vault,
+            memory=memory or Memory(),
         )
         server = HttpServer(
             http,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, HTTPException, Query, Request
 from pydantic import Field, PlainValidator, StringConstraints, WithJsonSchema
 
-from mailrelay.errors import Invalid, NotPermitted
+from mailrelay.errors import Invalid, MemoryShort, NotPermitted
 from mailrelay.ids import OrgId
 from mailrelay.mail import addresses
 from mailrelay.mail.compose import Attachment, Draft, Person, compose
@@ -201,6 +201,8 @@ async def send(
     if not idempotency_key and "idempotency-key" in request.headers:
         # FastAPI takes an empty field for none, and then a repeat would be another mail.
         raise Invalid("idempotency-key", "must not be empty; leave it out, or give each mail a key of its own")
+    if app.memory.short():
+        raise MemoryShort("Memory is short; try again later")  # D07: as SMTP says 421
     asked = asked_for(at, zone, preset)
     taken = await read_submission(app, caller, request, user=user, job=job, schedule=asked)
     submitted = await app.submitter.submit(replace(taken, idempotency_key=idempotency_key))
