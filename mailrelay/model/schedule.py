@@ -62,6 +62,8 @@ class Schedule:
     preset: Preset | None
     day: date
     """Of the quota that it counts in."""
+    counted: bool
+    """Whether it does: quotas may be off."""
     version: int
     """Grows with every change."""
     hastened: bool

@@ -109,8 +109,9 @@ class Explainer:
         kit: Kit,
         *,
         dropbox_domains: Sequence[str] = (),
+        quotas: bool = True,
     ) -> None:
-        """`kit` is what the couriers are made of."""
+        """`kit` is what the couriers are made of; `quotas` whether mail is counted."""
         self._store = store
         self._router = router
         self._shaper = shaper
@@ -119,6 +120,7 @@ class Explainer:
         self._clock: Clock = kit.clock
         self._resolver: Resolver = kit.resolver
         self._dropbox_domains = frozenset(dropbox_domains)
+        self._quotas = quotas
 
     async def explain(self, asked: Asked) -> Explained:
         """What would happen to the mail now. Asks DNS and policy hosts, as long as they take. Raises StoreBusy."""
@@ -140,7 +142,7 @@ class Explainer:
             no_dropbox=known.no_dropbox,
             suppression=known.suppression,
             absence=known.absence,
-            quota=known.quota,
+            quota=known.quota if self._quotas else None,
             suspension=known.suspension,
             no_route=no_route,
             smart_host=relay,

@@ -179,17 +179,21 @@ def _changed(
     """Count it on its new day, and keep the schedule as it is then."""
     organisation = organisations.get(tx, known.org)
     day = quota_policy.day_of(plan.due_at, ZoneInfo(organisation.time_zone))
-    if day != known.day and terms.quotas:
-        users = people.count_confirmed(tx, known.org)
-        quotas.give_back(tx, known.org, QuotaKind.MASS, known.day, len(waiting))
-        allowed = allowance.allowed(organisation, QuotaKind.MASS, users, at=plan.due_at)
-        allowance.spend(tx, known.org, allowed, len(waiting), now=change.now)
+    counted = known.counted
+    if day != known.day:
+        _give_back(tx, known, len(waiting))
+        counted = terms.quotas
+        if counted:
+            users = people.count_confirmed(tx, known.org)
+            allowed = allowance.allowed(organisation, QuotaKind.MASS, users, at=plan.due_at)
+            allowance.spend(tx, known.org, allowed, len(waiting), now=change.now)
     new = replace(
         known,
         due_at=plan.due_at,
         zone=plan.zone.key,
         preset=plan.preset,
         day=day,
+        counted=counted,
         version=known.version + 1,
         changed_at=change.now,
     )
@@ -199,6 +203,12 @@ def _changed(
 
 def _end(tx: Tx, known: Schedule, waiting: Sequence[Delivery], change: Change, reason: str) -> None:
     schedules.cancel(tx, waiting, reason=reason, at=change.now)
-    quotas.give_back(tx, known.org, QuotaKind.MASS, known.day, len(waiting))
+    _give_back(tx, known, len(waiting))
     data = {"reason": reason, "by": change.by}
     schedules.tell(tx, waiting, EventType.DELIVERY_CANCELLED, at=change.now, data=data)
+
+
+def _give_back(tx: Tx, known: Schedule, number: int) -> None:
+    """Its day gets so many units back, if it was counted."""
+    if known.counted:
+        quotas.give_back(tx, known.org, QuotaKind.MASS, known.day, number)

@@ -136,7 +136,9 @@ class Submitter:
                 now=now,
                 abandoned=abandoned,
                 allowed=allowed,
-                planned=_scheduled(submission, standing, queue_id, plan, now) if plan is not None and new else None,
+                planned=self._scheduled(submission, standing, queue_id, plan, now)
+                if plan is not None and new
+                else None,
                 provided=provided,
             )
         except QuotaSpent as spent:
@@ -250,25 +252,25 @@ class Submitter:
             for id_, recipient in zip(ids, recipients, strict=True)
         )
 
-
-def _scheduled(
-    submission: Submission, standing: admit.Standing, queue_id: QueueId, plan: Plan, now: datetime
-) -> Schedule:
-    old = submission.revises
-    return Schedule(
-        id=queue_id if old is None else old.id,
-        org=submission.org,
-        author=submission.user,
-        queue_id=queue_id,
-        due_at=plan.due_at,
-        zone=plan.zone.key,
-        preset=plan.preset,
-        day=quota.day_of(plan.due_at, ZoneInfo(standing.organisation.time_zone)),
-        version=1 if old is None else old.version + 1,
-        hastened=False,
-        created_at=now if old is None else old.created_at,
-        changed_at=now,
-    )
+    def _scheduled(
+        self, submission: Submission, standing: admit.Standing, queue_id: QueueId, plan: Plan, now: datetime
+    ) -> Schedule:
+        old = submission.revises
+        return Schedule(
+            id=queue_id if old is None else old.id,
+            org=submission.org,
+            author=submission.user,
+            queue_id=queue_id,
+            due_at=plan.due_at,
+            zone=plan.zone.key,
+            preset=plan.preset,
+            day=quota.day_of(plan.due_at, ZoneInfo(standing.organisation.time_zone)),
+            counted=self.terms.quotas,
+            version=1 if old is None else old.version + 1,
+            hastened=False,
+            created_at=now if old is None else old.created_at,
+            changed_at=now,
+        )
 
 
 def _sha256(submission: Submission) -> str:

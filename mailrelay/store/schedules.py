@@ -55,6 +55,7 @@ def put(tx: Tx, new: Schedule) -> None:
         "hastened": new.hastened,
         "created_at": to_micros(new.created_at),
         "changed_at": to_micros(new.changed_at),
+        "counted": new.counted,
     }
     stored = tx.insert(schedule).values(row)
     tx.execute(stored.on_conflict_do_update(index_elements=["id"], set_=row))
@@ -147,7 +148,7 @@ def give_back(tx: Tx, ended: Sequence[Delivery]) -> None:
     never_tried = Counter(one.queue_id for one in ended if one.scheduled_for is not None and not one.attempts)
     for queue_id, number in sorted(never_tried.items()):
         known = of_queue_id(tx, queue_id)
-        if known is not None:
+        if known is not None and known.counted:
             quotas.give_back(tx, known.org, QuotaKind.MASS, known.day, number)
 
 
@@ -225,6 +226,7 @@ def _schedule(row: Row[Any]) -> Schedule:
         zone=row.zone,
         preset=Preset(row.preset) if row.preset else None,
         day=_FIRST + timedelta(days=row.day),
+        counted=row.counted,
         version=row.version,
         hastened=row.hastened,
         created_at=from_micros(row.created_at),

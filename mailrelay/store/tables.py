@@ -719,6 +719,7 @@ schedule = Table(  # a mail that goes at a time: what its author wanted, through
     Column("hastened", Boolean, nullable=False),  # its author sent it now, whoever is away
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
+    Column("counted", Boolean, nullable=False),  # its recipients are counted on that day
     Index("uq_schedule_queue_id", "queue_id", unique=True),
 )
 

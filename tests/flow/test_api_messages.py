@@ -318,7 +318,6 @@ async def test_fault_w09_mail_of_another_organisation_is_not_there(place: Place)
         ("PUT", f"/messages/{arrival.message}/links/contact/1", None),
         ("DELETE", f"/messages/{arrival.message}/links/contact/1", None),
         ("GET", f"/queue/{sent['deliveries'][0]['id']}", None),
-        ("POST", f"/queue/{sent['deliveries'][0]['id']}/retry", None),
         ("GET", f"/unresolved/{entry['id']}", None),
         ("POST", f"/unresolved/{entry['id']}/dismiss", None),
         ("POST", f"/unresolved/{entry['id']}/release", None),

@@ -10,6 +10,7 @@ import pytest
 
 from mailrelay.config.schema import Config
 from mailrelay.config.schema import Delivery as DeliverySettings
+from mailrelay.config.schema import Submission as SubmissionSettings
 from mailrelay.model.delivery import Deferred, Stage
 from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
 from mailrelay.model.organisation import Organisation, User
@@ -78,6 +79,15 @@ async def test_r03_it_says_where_a_mail_would_go_and_shows_each_host(tmp_path: P
         assert second["addresses"] == [{"ip": "192.0.43.9", "why": ""}]
         assert (found["way"]["site"], found["waiting"], found["policy"]) == ("b.test", 0, None)
         assert found["quota"]["left"] == found["quota"]["limit"]
+
+
+async def test_r03_where_nothing_is_counted_no_quota_is_in_the_way(tmp_path: Path) -> None:
+    given = by_mx(tmp_path)
+    given["config"] = given["config"].model_copy(update={"submission": SubmissionSettings(quotas=False)})
+    async with serving(tmp_path, **given) as api:
+        await factory.org(api.store, api.clock, domains=("acme.test",))  # with no user nothing is allowed
+        found = await told(api)
+        assert (found["outcome"], found["quota"]) == ("goes", None)
 
 
 @pytest.mark.parametrize(

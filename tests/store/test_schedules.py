@@ -371,6 +371,30 @@ async def test_its_author_gives_what_is_cancelled_back_once(store: AnyStore, clo
         assert await mass(us, 1) == 3
 
 
+async def test_what_was_scheduled_uncounted_gives_nothing_back(
+    store: AnyStore, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with relay(tmp_path, store=store, clock=clock) as us:
+        counted = us.submitter.terms
+        us.submitter.terms = replace(counted, quotas=False)
+        free = [await schedule(us, "a@b.test", "c@d.test", after=DAY) for _ in range(4)]
+        us.submitter.terms = counted
+        await schedule(us, *(f"r{number}@b.test" for number in range(5)), after=DAY)
+        await cancel(us, free[0])
+        await end_by_hand(us, Control.CANCEL, *free[1].deliveries)
+        assert await mass(us, 1) == 5
+        # A move counts it: it is a mail of that day.
+        await move(us, free[2], Wish(at=clock.now() + 2 * DAY))
+        assert (await mass(us, 1), await mass(us, 2)) == (5, 2)
+        us.submitter.terms = replace(counted, quotas=False)
+        await move(us, free[2], Wish(at=clock.now() + 3 * DAY))
+        assert (await mass(us, 2), await mass(us, 3)) == (0, 0)
+        us.submitter.terms = counted
+        await cancel(us, free[2])
+        await edit(us, free[3], "a@b.test", "c@d.test", "e@f.test")
+        assert await mass(us, 1) == 8
+
+
 async def test_moving_to_a_full_day_is_refused_and_nothing_is_lost(
     store: AnyStore, clock: FakeClock, tmp_path: Path
 ) -> None:

@@ -27,11 +27,11 @@ from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
 from mailrelay.model.message import Kind
 from mailrelay.model.organisation import Right
 from mailrelay.model.reply import Reply
-from mailrelay.store import deliveries, events, feedback, queue, selections
+from mailrelay.store import deliveries, events, feedback, selections
 from mailrelay.store.base import Tx
 from mailrelay.web.api.events import ShownEvent
 from mailrelay.web.application import App
-from mailrelay.web.identity import Administrator, Reader, the_operator
+from mailrelay.web.identity import Reader, the_operator
 from mailrelay.web.selection import Selected
 from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown
 from mailrelay.web.strict import StrictRoute
@@ -296,12 +296,6 @@ async def show(app: App, caller: Reader, delivery: str) -> DeliveryStory:
         # Our code's own words are for those who run it.
         trace=one.trace if caller.may(Right.ADMIN) else "",
     )
-
-
-@router.post("/queue/{delivery}/retry", status_code=204)
-async def retry(app: App, caller: Administrator, delivery: str) -> None:
-    """Make a waiting delivery due at once."""
-    await app.store.write(queue.retry_now, caller.org, DeliveryId(delivery), now=app.clock.now())
 
 
 def _story(

@@ -119,6 +119,7 @@ def upgrade() -> None:
         sa.Column("hastened", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("counted", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_schedule")),
     )
     op.create_index("uq_schedule_queue_id", "schedule", ["queue_id"], unique=True)
