@@ -12,6 +12,9 @@ from mailrelay.model.way import Way
 ROOM = 50
 """Deliveries that may wait here for one way; more would keep others from being claimed."""
 _MOST_NAMES = 1_000
+_SHORTEST_ASIDE = 2.0
+_LONGEST_ASIDE = 30.0
+_LOOKED_AT = 100.0  # deliveries a second
 
 
 @dataclass
@@ -27,6 +30,8 @@ class Backlog:
 
     def __init__(self) -> None:
         self._lines: OrderedDict[Way, _Line] = OrderedDict()
+        self._aside: OrderedDict[Way, tuple[float, int]] = OrderedDict()
+        """Since when, and how many, were left in the queue lately."""
 
     def __contains__(self, way: object) -> bool:
         """Whether something waits for the way."""
@@ -72,12 +77,14 @@ class Backlog:
             groups.setdefault(one.queue_id, []).append(one)
         return [one for group in groups.values() for one in group]
 
-    def empty(self, way: Way) -> list[Delivery]:
-        """Take all that waits for a way."""
+    def empty(self, way: Way, *, outside: bool = False) -> list[Delivery]:
+        """Take all that waits for a way; with `outside`, who has more for it is forgotten too, and waits in the queue."""
         line = self._lines.get(way)
         if line is None:
             return []
         taken, line.waiting = list(line.waiting), deque()
+        if outside:
+            line.outside.clear()
         self._drop_if_empty(way)
         return taken
 
@@ -102,6 +109,19 @@ class Backlog:
                 most -= number
             self._drop_if_empty(way)
         return names
+
+    def aside(self, way: Way, number: int, now: float) -> float:
+        """Seconds for which so many deliveries stay in the queue for which the way has no room: longer, the more there are of them.
+
+        So nobody takes and gives back the same ones all the time, and a way that is fast again has not long to wait for them.
+        """
+        began, before = self._aside.pop(way, (now, 0))
+        if now - began >= _LONGEST_ASIDE:
+            began, before = now, 0
+        self._aside[way] = (began, before + number)
+        if len(self._aside) > _MOST_NAMES:
+            self._aside.popitem(last=False)
+        return min(_LONGEST_ASIDE, max(_SHORTEST_ASIDE, (before + number) / _LOOKED_AT))
 
     def next_start(self) -> float | None:
         """The monotonic time at which the first of the paused ways may go on; None when none is paused."""

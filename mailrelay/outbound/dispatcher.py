@@ -118,6 +118,8 @@ class Dispatcher:
         self._backlog = Backlog()
         self._echoing: set[str] = set()
         """Destinations of which all that is due is being put off, since nobody is there."""
+        self._resting: set[str] = set()
+        """Destinations of which something is being put aside: while it is, others have the store, and other destinations their turn."""
         self._over: dict[Way, list[Delivery]] = {}
         """Claimed, and no room for it."""
         self._suspects: deque[Delivery] = deque()
@@ -182,7 +184,7 @@ class Dispatcher:
         if names := self._backlog.hungry(most=5 * CHUNK):
             claimed += await self._take(limit=CHUNK * len(names), only=names)
         if len(self._resolving) < _MOST_RESOLVING:
-            busy = (*self._resolving, *self._echoing)
+            busy = (*self._resolving, *self._echoing, *self._resting)
             claimed += await self._take(limit=self._settings.batch, skip=busy)
         return claimed > 0
 
@@ -283,7 +285,8 @@ class Dispatcher:
         elif asked.seconds <= _SHORT:
             self._backlog.pause(way, now + asked.seconds)
         else:
-            waiting = self._backlog.empty(way)
+            # Nobody asks for what is outside either, or the same would be claimed and given back until the pause is over.
+            waiting = self._backlog.empty(way, outside=True)
             self._spawn(self._park(way, waiting, asked.seconds, asked.because), f"park {way}")
 
     async def _deliver(self, way: Way, chunk: list[Delivery]) -> None:
@@ -461,7 +464,7 @@ class Dispatcher:
             return
         until = None if after is None else self._steady.now() + after
         try:
-            await self._store.write(queue.release, deliveries, until=until)
+            await self._store.write(queue.release, deliveries, until=until, now=self._steady.now())
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
         for one in deliveries:
@@ -470,17 +473,49 @@ class Dispatcher:
     async def _park(
         self, way: Way, deliveries: Sequence[Delivery], seconds: float, because: str, *, again: bool = False
     ) -> None:
-        """Give back, and let nobody look at their destinations for so long; `again`: but we, once there is room on the way."""
+        """Give back, and let nobody look at their destinations for so long; `again`: but we, once there is room on the way.
+
+        Only where all mail for these destinations takes this way. Else these wait, and others' mail for the same goes on.
+        """
+        if not self._serves_all(way):
+            await self._put_aside(way, deliveries, 0.0 if again else seconds)
+            return
         names = Counter(one.address.domain for one in deliveries)
         until = self._steady.now() + timedelta(seconds=seconds)
         try:
-            await self._store.write(queue.park, deliveries, until=until, site=way.site, because=because, by=self._node)
+            await self._store.write(
+                queue.park,
+                deliveries,
+                until=until,
+                site=way.site,
+                because=because,
+                by=self._node,
+                now=self._steady.now(),
+            )
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
         for one in deliveries:
             self._held.pop(one.id, None)
         if again:
             self._backlog.note(way, names)
+
+    def _serves_all(self, way: Way) -> bool:
+        """Whether mail for the destinations of a way takes no other: it is nobody's own, and there is one source for all."""
+        sources = self._settings.sources
+        return not way.smart_host and (not sources or (len(sources) == 1 and not sources[0].domains))
+
+    async def _put_aside(self, way: Way, deliveries: Sequence[Delivery], seconds: float) -> None:
+        """Give back what a way takes later, by its own time, so that what others have for the same destinations comes before it."""
+        names = {one.address.domain for one in deliveries} - self._resting
+        self._resting |= names
+        try:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            longer = self._backlog.aside(way, len(deliveries), self._clock.monotonic())
+            await self._give_back(deliveries, after=timedelta(seconds=max(seconds, longer)))
+            await asyncio.sleep(loop.time() - began)
+        finally:
+            self._resting -= names
 
     async def _keep_sweeping(self) -> None:
         """Look through all that waits at the start, when the clock was set, and now and then, for what nobody would find."""

@@ -134,8 +134,8 @@ class Looked:
 def look(tx: Tx, *, after: str, now: datetime, longest: timedelta, limit: int = 200) -> Looked:
     """Look through the destinations of what waits, `limit` of them behind `after`, for what should never be; `mend` it.
 
-    That is one without a row, or that sleeps past its mail, and not one that waits for its turn; and no retry is further away than `longest`: a delivery that is has its
-    time from a clock that has gone back since (Q01).
+    That is one without a row, or that sleeps past its mail, and not one that waits for its turn; and no retry is further away than
+    `longest`: a delivery that is has its time from a clock that has gone back since (Q01).
     """
     last, wrong = after, list[str]()
     for _ in range(limit):

@@ -327,20 +327,46 @@ def hold(tx: Tx, held: Sequence[tuple[Delivery, str]], *, at: datetime) -> None:
         _change(tx, [{"b_id": one.id, "held_by": by, **free} for one, by in held if one.id in mine])
 
 
-def release(tx: Tx, held: Sequence[Delivery], *, until: datetime | None = None) -> None:
-    """Give claimed deliveries back, due as they were, or at `until`; of those that were lost, nothing changes."""
+def release(tx: Tx, held: Sequence[Delivery], *, until: datetime | None = None, now: datetime | None = None) -> None:
+    """Give claimed deliveries back, due as they were, or at `until`; of those that were lost, nothing changes.
+
+    None sleeps past its expiry. What was claimed before the time that its author chose, as `now` knows, is SCHEDULED for it again.
+    """
     mine = _still_held(tx, held)
     if mine:
-        given = [one if until is None else replace(one, due_at=until) for one in held if one.id in mine]
-        free = {"state": DeliveryState.QUEUED, "lease_node": None, "lease_until": None}
-        _change(tx, [{"b_id": one.id, "due_at": to_micros(one.due_at), **free} for one in given])
+        given = [_given_back(one, until, now) for one in held if one.id in mine]
+        free = {"lease_node": None, "lease_until": None}
+        _change(tx, [{"b_id": one.id, "state": one.state, "due_at": to_micros(one.due_at), **free} for one in given])
         wake_for(tx, given)
         tx.ring(Bell.QUEUE)
 
 
-def park(tx: Tx, held: Sequence[Delivery], *, until: datetime, site: str, because: str, by: NodeId) -> None:
-    """Give claimed deliveries back, due as they were, and let nobody look at their destinations before `until`."""
-    release(tx, held)
+def _given_back(one: Delivery, until: datetime | None, now: datetime | None) -> Delivery:
+    due = one.due_at
+    if until is not None:
+        # What has expired already is put off too: else it would be claimed, and given back, without end.
+        due = min(until, one.expires_at) if due < one.expires_at else until
+    planned = one.scheduled_for
+    if planned is not None and not one.attempts and now is not None and planned > now:
+        return replace(one, state=DeliveryState.SCHEDULED, due_at=planned)
+    return replace(one, state=DeliveryState.QUEUED, due_at=due)
+
+
+def park(
+    tx: Tx,
+    held: Sequence[Delivery],
+    *,
+    until: datetime,
+    site: str,
+    because: str,
+    by: NodeId,
+    now: datetime | None = None,
+) -> None:
+    """`release` claimed deliveries, due as they were, and let nobody look at their destinations before `until`.
+
+    That delays all mail for these destinations: only for a way that all of it takes.
+    """
+    release(tx, held, now=now)
     destinations.park(tx, {one.address.domain for one in held}, until=until, site=site, because=because, by=by)
 
 

@@ -128,8 +128,13 @@ class OwnHosts:
         found = await ask(route.to_host(host.host), self._kit.resolver)
         if isinstance(found, route.NoRoute):
             return found if isinstance(found, Deferred) else Deferred(reply=found.reply, stage=Stage.RESOLVE)
+        # RFC 5321 §6.3: what we hand to ourselves comes back to be handed on, again and again.
+        own = route.OwnHost(names=self._kit.own_names, addresses=self._kit.own_addresses)
+        elsewhere = [one for one in found if host.host not in own.names and not route.is_ours(one, own)]
+        if not elsewhere:
+            return _unusable(f"The smart host {host.host} is this server itself; set one that passes mail on")
         # W03: judged at each connection too, since what a name stands for changes.
-        fit = [target for target in found if self._kit.settings.allow_private or is_public(target.ip)]
+        fit = [target for target in elsewhere if self._kit.settings.allow_private or is_public(target.ip)]
         if not fit:
             return _unusable(f"The smart host {host.host} is at a private address, which is not allowed here")
         return [Hop(host=target.host, ip=target.ip, port=host.port, tls=TlsMode(host.tls)) for target in fit]

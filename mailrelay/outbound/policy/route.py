@@ -79,7 +79,7 @@ def _targets(records: Sequence[MxRecord], own: OwnHost) -> Dialogue[tuple[Sequen
     for host in list(dict.fromkeys(record.host for record in records))[:MAX_HOSTS]:
         found, why = yield from addresses(host)
         failure = failure or why
-        if any(_is_ours(target, own) for target in found):
+        if any(is_ours(target, own) for target in found):
             # RFC 5321 §5.1: by whatever name, that is us; whoever is no better would only give it back.
             return [one for one in targets if preference[one.host] < preference[host]], failure, True
         targets += found
@@ -147,7 +147,7 @@ def _before_ourselves(records: list[MxRecord], own: OwnHost) -> list[MxRecord]:
 
 
 def _fit(targets: Sequence[Target], domain: str, *, own: OwnHost, allow_private: bool) -> Targets | NoRoute:
-    elsewhere = [target for target in targets if not _is_ours(target, own)]
+    elsewhere = [target for target in targets if not is_ours(target, own)]
     if not elsewhere:
         return _loop(domain)
     fit = tuple(target for target in elsewhere if allow_private or is_public(target.ip))
@@ -156,7 +156,8 @@ def _fit(targets: Sequence[Target], domain: str, *, own: OwnHost, allow_private:
     return fit
 
 
-def _is_ours(target: Target, own: OwnHost) -> bool:
+def is_ours(target: Target, own: OwnHost) -> bool:
+    """Whether somebody who connects there comes to ourselves."""
     if target.ip in own.addresses:
         return True
     try:
