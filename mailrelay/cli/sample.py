@@ -41,7 +41,7 @@ def text(running: Running, made: Sample | None) -> str:
         *((str(one.kind), f"{one.host}:{one.port}") for one in running.bound),
         ("API", f"http://{_at(running.api)}/api/v1"),
         ("metrics, health", f"http://{_at(running.ops)}/metrics, /healthz, /readyz"),
-        ("command line", str(running.unix_socket)),
+        ("command line", str(_short(running.unix_socket))),
     ]
     lines = ["", "mailrelay listens on", *_aligned(listens)]
     if made is None:

@@ -100,16 +100,15 @@ def add(talk: Talk, scope: str, name: str, installation: bool, reason: str) -> N
     path = _path(scope, installation=installation)
     made = talk.post(path, {"scope": scope, "name": name, "reason": reason})
     everywhere = " for all organisations" if made["installation"] else ""
-    talk.show(
-        made, lambda: f"The {made['scope']} {made['name']} is suspended{everywhere}; {made['held']} deliveries wait."
-    )
+    held = "1 delivery waits" if made["held"] == 1 else f"{made['held']} deliveries wait"
+    talk.show(made, lambda: f"The {made['scope']} {made['name']} is suspended{everywhere}; {held}.")
 
 
 @command.command("resume")
 @_what
 @talks
 def resume(talk: Talk, scope: str, name: str, installation: bool) -> None:
-    """Let the mail go again; what waited is due at once.
+    """Let the mail go again when it is due; the time that it waited is not counted towards its expiry.
 
     Example: mailrelay suspension resume job spring-2026
     """

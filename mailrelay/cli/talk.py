@@ -26,6 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL, EX_NOPERM = 65, 66, 69, 70, 75, 77
 _EXITS = {401: EX_NOPERM, 403: EX_NOPERM, 404: EX_NOINPUT, 500: EX_SOFTWARE, 503: EX_TEMPFAIL, 507: EX_TEMPFAIL}
 _PREFIX = "/api/v1"
+_ORGANISATION = "X-Mailrelay-Organisation"
 _TIMEOUT = 120
 _PAGE = 1000
 _BROKE_OFF = "the daemon broke off its answer; whether it did what was asked shows when you look"
@@ -115,7 +116,7 @@ class Talk:
         if content_type:
             sent["Content-Type"] = content_type
         if self._organisation:
-            sent["X-Mailrelay-Organisation"] = self._organisation
+            sent[_ORGANISATION] = self._organisation
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", ())}
         target = prefix + path + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
         connection = _UnixConnection(str(self.path), patience)
@@ -207,7 +208,8 @@ def failure(answer: http.client.HTTPResponse) -> Failed:
     """An error answer as one line."""
     try:
         with answer:
-            sentence = str(json.loads(answer.read())["detail"])
+            # What the header is called is nothing that a person has written.
+            sentence = str(json.loads(answer.read())["detail"]).replace(_ORGANISATION, "--organisation")
     except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         sentence = f"the daemon answered {answer.status} {answer.reason}"
     return Failed(sentence, _EXITS.get(answer.status, EX_DATAERR))

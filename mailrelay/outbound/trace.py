@@ -69,7 +69,7 @@ class Wanted:
     """What to trace: `domain` as a mail to it would go, or else `host` at `port` (0: the port that mail goes to).
 
     `rcpt` is offered in a transaction that is given up before DATA. `source` is an egress source by name, "" for the one that a mail
-    would take.
+    would take. `org` is whose own smart host mail from `sender` may go to; EVERYBODY has none.
     """
 
     org: OrgId

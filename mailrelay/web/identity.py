@@ -5,7 +5,7 @@ A secret is compared by looking up its SHA-256, so that no comparison's time say
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,7 +16,8 @@ from starlette.requests import Request
 from mailrelay import log
 from mailrelay.errors import Invalid, NotAuthenticated, NotPermitted, Unknown
 from mailrelay.ids import OrgId, UserId, hash_secret
-from mailrelay.model.organisation import Right, Role
+from mailrelay.model.organisation import Organisation, Right, Role
+from mailrelay.model.sending import EVERYBODY
 from mailrelay.store import organisations, people, tokens
 from mailrelay.store.base import Tx
 from mailrelay.web.application import application
@@ -67,17 +68,28 @@ async def whoever(
 
 
 def _operator(tx: Tx, wanted: str) -> Caller:
-    everyone = organisations.list_organisations(tx)
-    if wanted:
-        everyone = tuple(one for one in everyone if wanted in (one.id, one.name))
-        if not everyone:
-            raise Unknown("There is no such organisation")
+    everyone = _called(tx, wanted)
     if not everyone:
         raise Unknown("There is no organisation yet; make one with `mailrelay organisation add`")
     if len(everyone) > 1:
         names = ", ".join(f"{one.name} ({one.id})" for one in everyone[:10])
         raise Invalid(ORGANISATION_HEADER, f"say which organisation: {names}")
     return Caller(org=everyone[0].id, rights=frozenset(Right), user=None, by=OPERATOR, installation=True)
+
+
+def _called(tx: Tx, wanted: str) -> Sequence[Organisation]:
+    """Those of this id or name, all without one. Raises Unknown."""
+    everyone = organisations.list_organisations(tx)
+    if wanted:
+        everyone = tuple(one for one in everyone if wanted in (one.id, one.name))
+        if not everyone:
+            raise Unknown("There is no such organisation")
+    return everyone
+
+
+def _only(tx: Tx, wanted: str) -> OrgId:
+    found = _called(tx, wanted)
+    return found[0].id if len(found) == 1 else EVERYBODY
 
 
 def _by_token(tx: Tx, secret_sha256: str) -> Caller | None:
@@ -105,6 +117,14 @@ async def the_operator(request: Request) -> None:
     if not request.scope.get(LOCAL):
         raise NotPermitted("This is for the operator of the installation, on its own machine")
     check_query(request)
+
+
+async def organisation_if_any(request: Request) -> OrgId:
+    """The organisation that the operator named, or the only one that there is; else EVERYBODY. Raises Unknown.
+
+    Only behind `the_operator`, for what needs none.
+    """
+    return await application(request).store.read(_only, request.headers.get(ORGANISATION_HEADER, ""))
 
 
 Reader = Annotated[Caller, Depends(_needs(Right.READ))]

@@ -67,7 +67,7 @@ TITLES = {status: title for status, (_, title) in _PROBLEMS.items()}
 _SENTENCES = {
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "has a character that cannot stand here, or another form than {pattern}",
+    "string_pattern_mismatch": "has a character that cannot stand here, or another form than it should have",
     "string_type": "must be text",
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
@@ -86,7 +86,8 @@ _SENTENCES = {
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
 }
-"""Our words for what pydantic finds; its own speak of strings and dictionaries."""
+"""Our words for what pydantic finds; its own speak of strings and dictionaries, and show regular expressions."""
+_ONE_LINE = r"^[^\x00-\x1f\x7f]"
 _REQUEST_PARTS = frozenset({"body", "query", "path", "header", "cookie"})
 
 
@@ -206,6 +207,8 @@ def _sentence(one: Any) -> str:
         return str(one["ctx"]["error"])
     if kind in ("enum", "literal_error"):
         return f"must be {one['ctx']['expected']}"
+    if kind == "string_pattern_mismatch" and one["ctx"]["pattern"].startswith(_ONE_LINE):
+        return "must be one line, without control characters"
     if kind in _SENTENCES:
         return _SENTENCES[kind].format(**one.get("ctx", {})).replace(" 1 characters", " 1 character")
     message = str(one["msg"])

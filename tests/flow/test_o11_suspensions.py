@@ -129,10 +129,20 @@ async def test_o11_what_waits_for_an_mx_site_is_held_whatever_its_domain(tmp_pat
             await later(at.us, one, DeliveryState.SENT)
 
 
+async def test_o11_one_delivery_waits(tmp_path: Path):
+    async with world(tmp_path) as at:
+        at.sink.say("RCPT", "450 4.2.0 not now")
+        waits = await at.send("bob@b.test", DeliveryState.QUEUED, DeliveryState.SENDING)
+        await later(at.us, waits, DeliveryState.QUEUED, attempts=1)
+        said = await at.cli("suspension", "add", "destination", "b.test", "--installation")
+        assert said.out == "The destination b.test is suspended for all organisations; 1 delivery waits.\n"
+
+
 async def test_o11_the_operator_suspends_a_destination_for_all_organisations(tmp_path: Path):
     async with world(tmp_path) as at:
         said = await at.cli("suspension", "add", "destination", "b.test", "--installation", "--reason", "they asked")
         assert said.out == "The destination b.test is suspended for all organisations; 0 deliveries wait.\n"
+        assert "time that it waited is not counted" in (await at.cli("suspension", "resume", "--help")).out
         mine = await at.send("bob@b.test", DeliveryState.HELD)
         theirs = await at.of_other("bob@b.test", DeliveryState.HELD)
         (listed,) = (await at.boss.get(f"{V1}/suspensions")).json["items"]

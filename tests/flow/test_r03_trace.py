@@ -73,6 +73,22 @@ async def test_r03_a_destination_is_talked_to_as_far_as_rcpt(tmp_path: Path) -> 
     assert lines[-1]["text"] == "done: bob@b.test would be accepted, as far as RCPT"
 
 
+async def test_r03_it_needs_no_organisation_where_there_are_several_or_none(tmp_path: Path) -> None:
+    async with remote() as sink, serving(tmp_path, **by_mx(tmp_path, sink)) as api:
+        cli = Cli(api.server.unix_socket)
+        assert (await cli("smtp", "trace", "b.test")).status == 0
+        await factory.org(api.store, api.clock)
+        await factory.org(api.store, api.clock, name="Other")
+        said = await cli("smtp", "trace", "b.test")
+        assert (said.status, said.error) == (0, "")
+        assert (await cli("smtp", "trace", "b.test", "--organisation", "Other")).status == 0
+        assert (await cli("smtp", "trace", "b.test", "--organisation", "nobody")).status == 66
+        # What does need one says how to name it.
+        said = await cli("route", "bob@b.test")
+        assert said.status == 65
+        assert said.error.startswith("mailrelay: --organisation: say which organisation: ")
+
+
 async def test_r03_a_refused_recipient_is_told(tmp_path: Path) -> None:
     async with remote() as sink, serving(tmp_path, **by_mx(tmp_path, sink)) as api:
         await factory.org(api.store, api.clock)

@@ -181,11 +181,14 @@ async def _paste(command: str, folder: Path) -> str:
 
 async def test_each_printed_command_works_when_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    async with _running(_config(tmp_path / "data")) as running:
+    (tmp_path / "config").mkdir()
+    # As config/minimal.yaml says it, in its own folder's eyes.
+    async with _running(_config(Path("config/../data"))) as running:
         app = running.application
         made = await sample.make(app.store, app.clock, app.ids, app.config)
         assert made is not None
         said = printed.text(running, made)
+        assert "  data/mailrelay.sock\n" in said
         for worth_knowing in (made.dropbox, made.token, made.password, f"127.0.0.1:{running.api[1]}"):
             assert worth_knowing in said
         answers: dict[str, str] = {}

@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from mailrelay.errors import Invalid
+from mailrelay.ids import OrgId
 from mailrelay.outbound.trace import Direction, Wanted
 from mailrelay.smtp.address import BadAddress, parse_domain
 from mailrelay.web.api.suppressions import given_address
 from mailrelay.web.application import App, Application
-from mailrelay.web.identity import Reader, the_operator
+from mailrelay.web.identity import organisation_if_any, the_operator
 from mailrelay.web.shape import Shown, lines_of
 from mailrelay.web.strict import StrictRoute
 
@@ -39,7 +40,7 @@ class ShownTraceLine(Shown):
 async def trace(
     app: App,
     request: Request,
-    caller: Reader,
+    org: Annotated[OrgId, Depends(organisation_if_any)],
     destination: Annotated[
         str, Query(max_length=255, description="A recipient domain: its hosts, as mail goes there.")
     ] = "",
@@ -50,6 +51,8 @@ async def trace(
     source: Annotated[str, Query(max_length=64, description="Leave by this egress source.")] = "",
 ) -> StreamingResponse:
     """Talk to one destination, and show the dialogue while it happens.
+
+    It needs no organisation; where one is named, or there is only one, its own smart host is the one for mail `from` its domain.
 
     DNS, connection, TLS with what the certificate says, EHLO, the recipient, QUIT: no mail is sent, and secrets are not shown. Answers
     NDJSON, the last line a note that begins with `done` or `failed`.
@@ -62,7 +65,7 @@ async def trace(
             raise Invalid("destination", "give a destination, a host or a recipient")
         destination = recipient.domain
     wanted = Wanted(
-        org=caller.org,
+        org=org,
         domain=_domain(destination, "destination") if destination else "",
         host=host if _is_address(host) else _domain(host, "host") if host else "",
         port=port,

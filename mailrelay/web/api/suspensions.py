@@ -107,7 +107,10 @@ async def resume(
     scope: Scope,
     name: str,
 ) -> ShownSuspension:
-    """Let the mail go again; what waited is due at once. What was counted until now is not held against it again."""
+    """Let the mail go again when it is due; the time that it waited is not counted towards its expiry.
+
+    What was counted until now is not held against it again.
+    """
     sending = _own(scope, name)
     return await app.store.write(_resume, caller.org, sending, caller.by, app.clock.now())
 
