@@ -9,6 +9,8 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock:
     """The system's clock; `tests.support.clock.FakeClock` stands in for it in tests."""
@@ -20,6 +22,10 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds that never go back, for deadlines and durations within this process."""
         return time.monotonic()
+
+    def boottime(self) -> float:
+        """As `monotonic`, but it goes on while the machine sleeps: for what others may have done meanwhile."""
+        return time.clock_gettime(_BOOTTIME)
 
     def day(self, zone: ZoneInfo) -> date:
         """The calendar day it is now in `zone` (O6: a day is 00:00 to 23:59 there)."""

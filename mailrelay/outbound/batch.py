@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import traceback
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -40,7 +39,6 @@ from mailrelay.store import queue, suppressions
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.queue import Settlement
 
-_FRAMES = 30
 _SPOKEN = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT})
 _logger = log.get()
 
@@ -82,6 +80,7 @@ class BatchRunner:
         end of as cut off.
         """
         destination = way.site if way.relay else held[0].address.domain
+        lapses = self._leases.lapses
         begun, stopped = await self._store.write(_begin, held, way=way, host=destination, now=self._clock.now())
         batch = _Attempts(begun, self._clock)
         written = [self._settler.put(settlement) for settlement in stopped]
@@ -93,12 +92,12 @@ class BatchRunner:
                 said.append(one.outcome)
             written.append(self._settler.put(self._settlement(batch.ended(one.delivery), one, trace, dotted=dotted)))
 
-        def end(outcome: Outcome, *, trace: str = "") -> None:
+        def end(outcome: Outcome) -> None:
             for one in batch.open:
                 settlement = self._settlement(
                     one,
                     Report(delivery=one.id, outcome=_as_known(outcome, one, batch.dotted), host=destination, tls=None),
-                    trace,
+                    self._letters.trace_of(one.id),
                     dotted=one.id in batch.dotted,
                 )
                 batch.ended(one.id)
@@ -106,7 +105,7 @@ class BatchRunner:
 
         async def before_dot(ids: Sequence[DeliveryId]) -> None:
             self._stops.check(ids)
-            await self._before_dot([one for one in batch.open if one.id in ids])
+            await self._before_dot([one for one in batch.open if one.id in ids], lapses)
             batch.dotted.update(ids)
 
         try:
@@ -138,9 +137,9 @@ class BatchRunner:
         except (queue.LeaseLost, Unavailable, OSError) as error:  # no mail is to blame
             _logger.warning("attempt.stopped", destination=destination, reason=str(error))
         except Exception:
+            # Of the way, which others take as well: only what `letters` fails on is a mail's own fault (Q03).
             metrics.delivery_errors.inc()
             _logger.exception("attempt.failed", destination=destination, deliveries=[one.id for one in batch.open])
-            end(OUR_FAULT, trace=traceback.format_exc(limit=-_FRAMES))
         finally:
             end(OUR_FAULT)
             await asyncio.gather(*written)
@@ -160,12 +159,16 @@ class BatchRunner:
         ]
         await asyncio.gather(*(self._settler.put(one) for one in settlements))
 
-    async def _before_dot(self, held: Sequence[Delivery]) -> None:
-        """See `DeliveryBatch.before_dot`. Raises LeaseLost when somebody may have taken us for dead, and has taken these over."""
+    async def _before_dot(self, held: Sequence[Delivery], lapses: int) -> None:
+        """See `DeliveryBatch.before_dot`. Raises LeaseLost when somebody may have taken us for dead, and has taken these over.
+
+        `lapses` is how often that may have been when these were begun: a sign of life since then makes nothing of it undone.
+        """
         jobs = [one for one in held if one.job]
         if jobs:
             await self._store.write(queue.dot, jobs)
-        if not self._leases.sure and (lost := await self._store.write(queue.lost, held)):
+        doubtful = not self._leases.sure or self._leases.lapses != lapses
+        if doubtful and (lost := await self._store.write(queue.lost, held)):
             raise queue.LeaseLost(", ".join(lost))
 
     def _settlement(self, held: Delivery, report: Report, trace: str, *, dotted: bool = False) -> Settlement:

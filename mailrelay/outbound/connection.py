@@ -429,9 +429,9 @@ class Connection:
             raise Failed(Deferred(reply=answer, stage=Stage.CONNECT))
         names, auth = parse_esmtp_extensions("\n".join(answer.lines))
         size = names.get("size", "").strip()
-        self.offers = Offers(
-            names=frozenset(names), size=int(size) if size.isdigit() and len(size) <= 20 else 0, auth=tuple(auth)
-        )
+        # What `isdigit` takes beyond ASCII, such as "²", is no number.
+        known = size.isascii() and size.isdigit() and len(size) <= 20
+        self.offers = Offers(names=frozenset(names), size=int(size) if known else 0, auth=tuple(auth))
 
     async def _start_tls(self, guard: Guard) -> None:
         answer = await self._command("STARTTLS")

@@ -44,12 +44,14 @@ class Leases:
         self._span = span
         self._max_faults = max_faults
         self._silence = Silence(span)
-        self._beaten = clock.monotonic()
+        self._beaten = clock.boottime()
+        self.lapses = 0
+        """How often others may have taken us for dead so far; who has work in hand since before the last asks whether it is still ours."""
 
     @property
     def sure(self) -> bool:
         """Whether nobody can have taken us for dead."""
-        return self._clock.monotonic() - self._beaten < self._span
+        return self._clock.boottime() - self._beaten < self._span
 
     async def begin(self) -> None:
         """The first sign of life; what an earlier process of our name had taken is put back."""
@@ -58,8 +60,10 @@ class Leases:
 
     async def beat(self) -> None:
         """Give a sign of life."""
-        since = self._clock.monotonic()  # before it is written: later would be too sure
+        since = self._clock.boottime()  # before it is written: later would be too sure
         await self._store.write(nodes.beat, self._node, at=self._clock.now())
+        if not self.sure:
+            self.lapses += 1
         self._beaten = since
 
     async def watch(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from mailrelay import log, metrics
@@ -45,22 +46,30 @@ class Operator:
         """Carry out all that stands as far as it can be now, unless a stop is asked for. Raises Fatal."""
         try:
             standing = await self._store.read(operations.standing)
+            known = {one.id: one for one in standing}
             metrics.operations_standing.set(len(standing))
             left = list(standing)
             while left and not self._stopping.is_set():
-                self._stops.replace(each for one in left if one.control in STOPPING for each in one.under_way)
+                self._stop(known.values())
                 # Each has its turn: a small one does not wait for one on a million deliveries.
-                left = [after for one in left if (after := await self._advance(one)) is not None]
+                stepped = [after for one in left if (after := await self._advance(one)) is not None]
+                known |= {one.id: one for one in stepped}
+                left = [one for one in stepped if one.ended_at is None]
                 waiting = [one for one in left if one.cursor >= one.until]
                 if len(waiting) == len(left):
                     break  # for attempts to end
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
             return
-        self._stops.replace(each for one in left if one.control in STOPPING for each in one.under_way)
+        self._stop(known.values())
+
+    def _stop(self, known: Iterable[Operation]) -> None:
+        """Also what another process is at stops what this one has under way."""
+        standing = (one for one in known if one.control in STOPPING and one.ended_at is None)
+        self._stops.replace(each for one in standing for each in one.under_way)
 
     async def _advance(self, one: Operation) -> Operation | None:
-        """Its next step; None when it has ended, or somebody else has it."""
+        """Its next step, which may be its last; None when somebody else has it."""
         began = self._clock.monotonic()
         try:
             after = await self._store.write(advance, one.id, at=self._clock.now(), brakes=self._brakes)
@@ -73,7 +82,7 @@ class Operator:
             return None
         if after.ended_at is not None:
             _tell(after)
-            return None
+            return after
         # Others write as well: half of the time is theirs.
         await self._stopping.wait(self._clock.monotonic() - began)
         return after

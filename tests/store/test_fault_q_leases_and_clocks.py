@@ -11,7 +11,7 @@ import pytest
 
 from mailrelay.config.schema import BrakeLevels
 from mailrelay.ids import NodeId
-from mailrelay.model.delivery import DeliveryState, Interrupted, Stage
+from mailrelay.model.delivery import Delivery, DeliveryState, Interrupted, Stage
 from mailrelay.model.event import EventType
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.service import Stopping
@@ -57,6 +57,14 @@ def another(us: Relay, node: str = "other") -> Dispatcher:
         brakes=BrakeLevels(),
         poll=0.02,
     )
+
+
+async def taken_over(us: Relay) -> Delivery:
+    """What the only delivery is once another node has taken us for dead and claimed it."""
+    us.dispatcher._most_held = 0  # it claims nothing more
+    await us.store.write(queue.recover, NodeId("node"), now=us.clock.now())
+    (one,) = await us.store.write(queue.claim, node=NodeId("other"), now=us.clock.now(), lease=timedelta(), limit=1)
+    return one
 
 
 async def books_balance(us: Relay) -> bool:
@@ -139,13 +147,41 @@ async def test_fault_q05_who_was_taken_for_dead_sends_nothing_more(tmp_path: Pat
         us.start()
         (id_,) = (await us.submit()).deliveries
         await reading.wait()
-        await us.store.write(queue.recover, NodeId("node"), now=us.clock.now())
-        taken = await us.store.write(queue.claim, node=NodeId("other"), now=us.clock.now(), lease=timedelta(), limit=1)
+        taken = await taken_over(us)
         us.clock.advance(timedelta(minutes=2))  # it was frozen
         go_on.set()
         await until(lambda: not us.dispatcher._held)
         assert sink.messages == []
-        assert (await us.delivery(id_)).lease == taken[0].lease
+        assert (await us.delivery(id_)).lease == taken.lease
+
+
+@pytest.mark.parametrize("job", ["spring", ""], ids=["mass mail", "single mail"])
+@pytest.mark.parametrize("beats", [True, False], ids=["the heartbeat wakes first", "the batch wakes first"])
+async def test_fault_q05_who_was_taken_for_dead_while_the_machine_slept_sends_nothing_more(
+    tmp_path: Path, *, beats: bool, job: str
+):
+    async with remote() as sink, relay(tmp_path, **by_mx(sink, lease=60.0)) as us:
+        reading, go_on = asyncio.Event(), asyncio.Event()
+        genuine = us.bodies.read
+
+        async def read(ref):
+            reading.set()
+            await go_on.wait()
+            return await genuine(ref)
+
+        us.bodies.read = read  # type: ignore[method-assign]
+        us.start()
+        (id_,) = (await us.submit(job=job)).deliveries
+        await reading.wait()
+        taken = await taken_over(us)
+        us.clock.sleep(timedelta(minutes=2))
+        if beats:
+            await us.dispatcher._leases.beat()
+            assert us.dispatcher._leases.sure
+        go_on.set()
+        await until(lambda: not us.dispatcher._held)
+        assert sink.messages == []
+        assert (await us.delivery(id_)).lease == taken.lease
 
 
 # --- Q01: clocks ---
@@ -299,3 +335,25 @@ async def test_fault_q03_a_fault_that_passes_is_forgotten(tmp_path: Path):
             assert one.faults == faults
             us.clock.advance(one.due_at - us.clock.now())
         await us.until(submitted)
+
+
+async def test_fault_q03_what_fails_outside_the_mail_is_no_fault_of_the_mails(tmp_path: Path):
+    """A next hop that makes our own code raise must not have every mail to it set aside."""
+    async with remote() as sink, relay(tmp_path, **by_mx(sink)) as us:
+        genuine, failures = us.dispatcher._courier.deliver, [ValueError(f"number {n}") for n in range(4)]
+
+        async def deliver(batch):
+            if failures:
+                raise failures.pop()
+            await genuine(batch)
+
+        us.dispatcher._courier.deliver = deliver  # type: ignore[method-assign]
+        submitted = await us.submit(job="spring")
+        us.start()
+        for attempts in range(1, 5):
+            (one,) = await us.until(submitted, DeliveryState.QUEUED, attempts=attempts)
+            assert (one.faults, one.trace) == (0, "")
+            assert one.last_reply.startswith("451 4.3.0")
+            us.clock.advance(one.due_at - us.clock.now())
+        (one,) = await us.until(submitted)
+        assert one.attempts == 5

@@ -338,6 +338,18 @@ async def test_fault_q06_what_is_under_way_is_stopped_when_its_attempt_ends(desk
     assert await desk.balanced()
 
 
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+async def test_fault_q06_what_another_node_is_at_is_stopped_here_too(desk: Desk) -> None:
+    (one,) = await desk.queued(1)
+    await desk.begun()
+    operation = await desk.begin(Control.CANCEL)
+    with desk.store.engine.begin() as there:
+        there.execute(text("SELECT id FROM operation WHERE id = :id FOR UPDATE"), {"id": operation.id})
+        await desk.operator.look()
+        with pytest.raises(Withdrawn):
+            desk.stops.check([one.id])
+
+
 async def test_fault_q06_what_need_not_stop_is_not_waited_for(desk: Desk) -> None:
     await desk.queued()
     await desk.begun()

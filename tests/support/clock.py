@@ -16,12 +16,21 @@ class FakeClock(Clock):
     def __init__(self, start: datetime = START) -> None:
         self._now = start
         self._monotonic = 1000.0
+        self._slept = 0.0
 
     def now(self) -> datetime:
         return self._now
 
     def monotonic(self) -> float:
         return self._monotonic
+
+    def boottime(self) -> float:
+        return self.monotonic() + self._slept
+
+    def sleep(self, span: timedelta) -> None:
+        """Let `span` pass while the machine sleeps, in which its monotonic clock stands still."""
+        self._now += span
+        self._slept += span.total_seconds()
 
     def advance(self, span: timedelta) -> None:
         """Let `span` pass, at once."""

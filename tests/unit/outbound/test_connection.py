@@ -244,6 +244,15 @@ async def test_fault_n15_what_the_server_lacks_is_said_before_anything_is_sent()
     assert "MAIL" not in sink.verbs()
 
 
+@pytest.mark.parametrize("said", ["\u00b2", "\u0664", "1" * 21, "40 40", "-1"])
+async def test_a_size_that_is_no_number_is_as_none(said: str):
+    async with remote() as sink:
+        sink.extensions = ["PIPELINING", f"SIZE {said}"]
+        connection = await connect(sink)
+        assert connection.offers.size == 0
+        await connection.quit()
+
+
 async def test_starttls_with_a_certificate_that_proves_the_name():
     async with remote(certificate=certificate().server_context()) as sink:
         connection = await connect(sink, tls=TlsMode.REQUIRED, context=certificate().client_context())
