@@ -67,7 +67,7 @@ from mailrelay.store import dkim_keys
 from mailrelay.store.base import Store
 from mailrelay.store.schema import migrate
 from mailrelay.store.sqlite import SqliteStore, translate
-from mailrelay.upkeep import signing
+from mailrelay.upkeep import restored, signing
 from mailrelay.upkeep.allocator import give_back_what_is_freed
 from mailrelay.upkeep.descriptors import descriptors
 from mailrelay.upkeep.folder import DataFolder
@@ -121,6 +121,7 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
     give_back_what_is_freed()
     async with AsyncExitStack() as stack:
         parts = await _parts(config, stopping or Stopping(), stack)
+        await restored.begin(parts.store, parts.folder, parts.clock)
         await _sign_as_installation(parts)
         certificate = Certificate(config.tls, data=parts.folder.path, hostname=config.hostname, clock=parts.clock)
         submitter = _submitter(parts)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mailrelay.blob import durable
 from mailrelay.blob.folder import BlobDamaged, FolderBlobs
+from mailrelay.clock import Clock
 from mailrelay.errors import MailrelayError
 from mailrelay.ids import Digest
 from mailrelay.store.sqlite import blobs_of, copy_online
@@ -47,9 +48,11 @@ def make(data: Path, to: Path) -> Backup:
             f"There is no database in {data}; a store on PostgreSQL is backed up by pg_dump, the folder after it"
         )
     shutil.rmtree(beside, ignore_errors=True)
+    made = Clock().now()
     try:
         beside.mkdir(mode=0o700, parents=True)
         copy = DataFolder(beside)
+        copy.mark_backup(made.isoformat(timespec="seconds"))
         copy_online(source.database, copy.database)
         digests = blobs_of(copy.database)
         bodies = _copy_bodies(FolderBlobs(source.blobs, clean=False), FolderBlobs(copy.blobs), digests)

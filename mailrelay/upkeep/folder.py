@@ -92,6 +92,25 @@ class DataFolder:
         durable.remove(self._open_mark)
 
     @property
+    def backed_up(self) -> str:
+        """When the backup was made that this folder is, until somebody has started on it; else ""."""
+        if not self._backup_mark.exists():
+            return ""
+        return self._backup_mark.read_text(encoding="utf-8").strip() or "at a time that it does not say"
+
+    def mark_backup(self, made: str) -> None:
+        """This folder is a backup, as things were at the moment `made`."""
+        durable.write(self._backup_mark, f"{made}\n".encode())
+
+    def forget_backup(self) -> None:
+        """Somebody has started on the backup."""
+        durable.remove(self._backup_mark)
+
+    @property
+    def _backup_mark(self) -> Path:
+        return self.path / "backup"
+
+    @property
     def _open_mark(self) -> Path:
         return self.path / "open"
 

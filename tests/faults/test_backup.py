@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mailrelay.model.delivery import DeliveryState
 from mailrelay.model.envelope import Channel
+from mailrelay.outbound.job import JOB_FIELD
 from tests.crash import runner
-from tests.crash.clients import Client
+from tests.crash.clients import Client, content
 from tests.crash.relay import relay
-from tests.support.ledger_oracle import Ledger, Said, kept_messages
+from tests.support.daemon import until
+from tests.support.ledger_oracle import Ledger, Said, kept_messages, read_books
 from tests.support.postfix import free_port
 from tests.support.sink import world
 
@@ -75,3 +78,41 @@ async def test_fault_d14_a_body_that_is_missing_is_said_and_nothing_is_kept(tmp_
     assert made.returncode == 65
     assert f"The body {body.name} is missing" in made.stderr
     assert not list(tmp_path.glob("backup*"))  # noqa: ASYNC240
+
+
+async def test_fault_d14_a_restored_queue_sends_no_mass_mail_twice_and_single_mail_once_more_at_most(
+    tmp_path: Path,
+) -> None:
+    mails = [(f"{kind}-{number}@mail.test", f"{kind}{number}@customer.test") for kind in "js" for number in range(6)]
+    with world() as around, relay(tmp_path / "1", around) as one:
+        one.start()
+        around.sink.delay = 4  # all of it is under way, or waits for its turn
+        async with Client(one, Ledger()).session("submissions") as session:
+            for id_, to in mails:
+                mail = content(id_, to, 1_000)
+                mail = f"{JOB_FIELD}: spring\r\n".encode() + mail if id_.startswith("j") else mail
+                assert (await session.mail([to], mail)).code == 250
+        made = await asyncio.to_thread(_backup, tmp_path / "1" / "mailrelay.yaml", tmp_path / "backup")
+        assert made.returncode == 0, made.stderr
+        assert not around.sink.copies
+        around.sink.delay = 0
+        await asyncio.to_thread(until, lambda: not one.in_flight(), "the first has sent all of it")
+        assert one.stop() == 0
+        assert set(around.sink.copies.values()) == {1}
+
+        with relay(tmp_path / "2", around, data=tmp_path / "backup") as other:
+            await asyncio.to_thread((tmp_path / "2").mkdir)
+            runner.write(tmp_path / "2" / "house.json", one.house)
+            for start in (1, 2):
+                other.start()
+                await asyncio.to_thread(until, lambda: other.in_flight() == 6, "what goes has gone")
+                assert other.log.count('"store.restored"') == 1, start
+                assert other.stop() == 0
+            books = await read_books(tmp_path / "backup")
+        assert not [one for one in books.audit.balances if one.unaccounted]
+        for place in mails:
+            mass = place[0].startswith("j")
+            assert books.states[place] == (DeliveryState.HELD if mass else DeliveryState.SENT)
+            assert around.sink.copies[place] == (1 if mass else 2), place
+        assert '"held": 6' in other.log
+        assert '"due": 6' in other.log
