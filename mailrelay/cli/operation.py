@@ -21,6 +21,8 @@ DONE = {
     "confirm": "confirmed as sent",
 }
 _PAUSE = 0.3
+COUNTED = 10_000
+"""What is counted exactly; more are "more than 10,000"."""
 _STATES = {
     "sending": "under way",
     "scheduled": "scheduled; their author sends them now: mailrelay schedule now",
@@ -94,9 +96,16 @@ def _planned(control: str, found: Mapping[str, Any]) -> Iterator[str]:
     if not changes and not found["left"] and complete:
         yield "Nothing matches; nothing would change."
         return
-    more = "" if complete else "more than "
-    yield f"{more}{changes:,} would be {DONE[control]}. Nothing is done yet: leave out --dry-run."
+    if not complete:
+        counted = changes + sum(found["left"].values())
+        yield f"{_bound(counted)} deliveries are selected; of the {counted:,} that were counted:"
+    yield f"{changes:,} would be {DONE[control]}. Nothing is done yet: leave out --dry-run."
     yield from _left(found["left"], control, would="would be left")
+
+
+def _bound(counted: int) -> str:
+    """How many there are, where not all were counted."""
+    return f"{'More than' if counted >= COUNTED else 'At least'} {counted:,}"
 
 
 def _told(one: Mapping[str, Any]) -> Iterator[str]:

@@ -48,7 +48,8 @@ def _of(one: Mapping[str, Any]) -> str:
 def _standing(one: Mapping[str, Any]) -> str:
     way, quota, policy = one["way"], one["quota"], one["policy"]
     suppression, absence, suspension = one["suppression"], one["absence"], one["suspension"]
-    waits = "nothing" if not one["waiting"] else f"{one['waiting']} deliveries, the first due {when(one['next_due'])}"
+    number = f"{'' if one['waiting_complete'] else 'more than '}{one['waiting']:,}"
+    waits = "nothing" if not one["waiting"] else f"{number} deliveries, the first due {when(one['next_due'])}"
     return pairs(
         (
             ("Route", f"{one['route']}, {way['site']}" + (f" from {way['source']}" if way["source"] else "")),

@@ -41,6 +41,8 @@ Serial = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER is SQLit
 ARRIVALS_IN_FLIGHT = text("state IN ('accepted', 'working', 'unresolved')")
 HELD_UNTOLD = text("state = 'held' AND job = '' AND notice = '' AND noticed = ''")
 DELIVERIES_IN_FLIGHT = text("state IN ('scheduled', 'held', 'queued', 'sending')")
+DELIVERIES_DEFERRED = text("state = 'queued' AND attempts > 0")
+DELIVERIES_NOT_JUST_SENT = text("state IN ('delivered', 'bounced', 'expired', 'failed', 'suppressed', 'cancelled')")
 DELIVERIES_WAITING = text("state IN ('queued', 'scheduled')")
 
 
@@ -389,6 +391,9 @@ delivery = Table(
     _partial("ix_delivery_held", "org", "held_by", "id", where="state = 'held'"),
     # R3: each of these is a way into the queue by which a page of it is found at once, however much waits.
     _partial("ix_delivery_by_state", "org", "state", "id", where=DELIVERIES_IN_FLIGHT.text),
+    _partial("ix_delivery_deferred", "org", "id", where=DELIVERIES_DEFERRED.text),
+    # Most end as sent, and have no entry here.
+    _partial("ix_delivery_ended", "org", "state", "id", where=DELIVERIES_NOT_JUST_SENT.text),
     _partial("ix_delivery_by_destination", "org", "destination", "id", where=DELIVERIES_IN_FLIGHT.text),
     _partial("ix_delivery_by_sender", "org", "mail_from", "id", where=DELIVERIES_IN_FLIGHT.text),
     _partial("ix_delivery_by_sender_domain", "org", "sender_domain", "id", where=DELIVERIES_IN_FLIGHT.text),

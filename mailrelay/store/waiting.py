@@ -20,7 +20,9 @@ class Waiting:
     """What waits for a destination, of all organisations."""
 
     deliveries: int
-    """MOST for as many or more."""
+    """At most MOST."""
+    complete: bool
+    """Whether there are no more."""
     next_due: datetime | None
     """When the first of them is due, or was."""
 
@@ -28,6 +30,9 @@ class Waiting:
 def of(tx: Tx, destination: str) -> Waiting:
     """What waits for a recipient domain: queued and scheduled, not what is held."""
     mine = (DELIVERIES_WAITING, delivery.c.destination == destination)
-    first = select(delivery.c.due_at).where(*mine).order_by(delivery.c.due_at).limit(MOST).subquery()
+    first = select(delivery.c.due_at).where(*mine).order_by(delivery.c.due_at).limit(MOST + 1).subquery()
     row = tx.execute(select(func.count(), func.min(first.c.due_at)).select_from(first)).one()
-    return Waiting(deliveries=int(row[0]), next_due=None if row[1] is None else from_micros(row[1]))
+    number = int(row[0])
+    return Waiting(
+        deliveries=min(number, MOST), complete=number <= MOST, next_due=None if row[1] is None else from_micros(row[1])
+    )

@@ -192,12 +192,12 @@ async def test_r03_what_the_host_had_last_time_is_told_with_its_reason(tmp_path:
 
 async def test_r03_what_waits_for_the_destination_is_counted(tmp_path: Path) -> None:
     async with relay(tmp_path, route="mx") as us:
-        assert await us.store.read(waiting.of, "b.test") == waiting.Waiting(deliveries=0, next_due=None)
+        assert await us.store.read(waiting.of, "b.test") == waiting.Waiting(deliveries=0, complete=True, next_due=None)
         due = us.clock.now()
         await us.submit("bob@b.test", "eve@b.test", "carl@c.test")
         us.clock.advance(timedelta(minutes=1))
         await us.submit("dora@b.test")
-        assert await us.store.read(waiting.of, "b.test") == waiting.Waiting(deliveries=3, next_due=due)
+        assert await us.store.read(waiting.of, "b.test") == waiting.Waiting(deliveries=3, complete=True, next_due=due)
 
 
 async def test_r03_by_the_catch_all_nothing_leaves(tmp_path: Path) -> None:

@@ -98,11 +98,19 @@ def some_selections(made: list[Delivery]) -> list[Selection]:
         "sender": ["", "", "anna@a.test", "a.test", "<>"],
         "job": ["", "", "spring"],
         "held_by": ["", "", "", "hand", "job:spring"],
-        "states": [frozenset(), frozenset(), IN_FLIGHT_DELIVERIES, frozenset({S.QUEUED}), frozenset({S.SENT, S.HELD})],
+        "states": [
+            frozenset(),
+            frozenset(),
+            IN_FLIGHT_DELIVERIES,
+            frozenset({S.QUEUED}),
+            frozenset({S.SENT, S.HELD}),
+            frozenset({S.BOUNCED, S.DELIVERED, S.QUEUED}),
+        ],
         "statuses": [
             frozenset(),
             frozenset(),
             frozenset({DeliveryStatus.DEFERRED}),
+            frozenset({DeliveryStatus.DEFERRED, DeliveryStatus.DELIVERED, DeliveryStatus.BOUNCED}),
             frozenset({DeliveryStatus.REPLIED, DeliveryStatus.QUEUED}),
             frozenset({DeliveryStatus.HELD, DeliveryStatus.SENT}),
         ],
@@ -160,7 +168,7 @@ async def test_r03_what_is_counted_stops_at_its_bound(
 ) -> None:
     monkeypatch.setattr(selections, "COUNTED", 10)
     counted = await store.read(selections.count, ORG, Selection())
-    assert (counted.number, counted.complete) == (10, False)
+    assert (counted.number, counted.complete, sum(counted.by.values())) == (10, False, 10)
     few = await store.read(selections.count, ORG, Selection(deliveries=(everything[0].id, everything[1].id)))
     assert few.complete
 
@@ -179,6 +187,8 @@ WAYS = {
     "in flight": Selection(states=IN_FLIGHT_DELIVERIES),
     "a state": Selection(states=frozenset({S.QUEUED})),
     "a status": Selection(statuses=frozenset({DeliveryStatus.DEFERRED})),
+    "ended": Selection(states=frozenset({S.BOUNCED})),
+    "ended, of a destination": Selection(destination="b.test", states=frozenset({S.BOUNCED})),
     "destination": Selection(destination="b.test", states=IN_FLIGHT_DELIVERIES),
     "sender": Selection(sender="anna@a.test", states=IN_FLIGHT_DELIVERIES),
     "sender domain": Selection(sender="a.test", states=IN_FLIGHT_DELIVERIES),
@@ -196,7 +206,9 @@ WAYS = {
 OF = {
     "in flight": "ix_delivery_by_state",
     "a state": "ix_delivery_by_state",
-    "a status": "ix_delivery_by_state",
+    "a status": "ix_delivery_deferred",
+    "ended": "ix_delivery_ended",
+    "ended, of a destination": "ix_delivery_ended",
     "destination": "ix_delivery_by_destination",
     "sender": "ix_delivery_by_sender",
     "sender domain": "ix_delivery_by_sender_domain",

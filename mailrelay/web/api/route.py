@@ -142,7 +142,8 @@ class ShownRoute(Shown):
     suppression: ShownSuppression | None
     absence: ShownAbsence | None
     quota: ShownRouteQuota | None
-    waiting: Annotated[int, Field(description="Deliveries that wait for the destination; 10000 for as many or more.")]
+    waiting: Annotated[int, Field(description="Deliveries that wait for the destination, counted up to 10,000.")]
+    waiting_complete: Annotated[bool, Field(description="Whether there are no more.")]
     next_due: datetime | None
     parked_until: datetime | None
     parked_because: str
@@ -227,6 +228,7 @@ def _shown(one: Explained, installation: Route) -> ShownRoute:
         absence=None if facts.absence is None else ShownAbsence.model_validate(facts.absence),
         quota=None if facts.quota is None else ShownRouteQuota.model_validate(facts.quota),
         waiting=one.queue.deliveries,
+        waiting_complete=one.queue.complete,
         next_due=one.queue.next_due,
         parked_until=facts.parked_until,
         parked_because=facts.parked_because,

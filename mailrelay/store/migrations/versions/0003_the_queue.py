@@ -214,6 +214,9 @@ def upgrade() -> None:
     _partial_index("ix_delivery_held", "delivery", ["org", "held_by", "id"], "state = 'held'")
     in_flight = "state IN ('scheduled', 'held', 'queued', 'sending')"
     _partial_index("ix_delivery_by_state", "delivery", ["org", "state", "id"], in_flight)
+    _partial_index("ix_delivery_deferred", "delivery", ["org", "id"], "state = 'queued' AND attempts > 0")
+    not_just_sent = "state IN ('delivered', 'bounced', 'expired', 'failed', 'suppressed', 'cancelled')"
+    _partial_index("ix_delivery_ended", "delivery", ["org", "state", "id"], not_just_sent)
     _partial_index("ix_delivery_by_destination", "delivery", ["org", "destination", "id"], in_flight)
     _partial_index("ix_delivery_by_sender", "delivery", ["org", "mail_from", "id"], in_flight)
     _partial_index("ix_delivery_by_sender_domain", "delivery", ["org", "sender_domain", "id"], in_flight)
