@@ -98,12 +98,12 @@ def _planned(control: str, found: Mapping[str, Any]) -> Iterator[str]:
         return
     if not complete:
         counted = changes + sum(found["left"].values())
-        yield f"{_bound(counted)} deliveries are selected; of the {counted:,} that were counted:"
+        yield f"{bound(counted)} deliveries are selected; of the {counted:,} that were counted:"
     yield f"{changes:,} would be {DONE[control]}. Nothing is done yet: leave out --dry-run."
     yield from _left(found["left"], control, would="would be left")
 
 
-def _bound(counted: int) -> str:
+def bound(counted: int) -> str:
     """How many there are, where not all were counted."""
     return f"{'More than' if counted >= COUNTED else 'At least'} {counted:,}"
 

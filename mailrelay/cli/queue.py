@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
-from mailrelay.cli.operation import listed, operate, shown
+from mailrelay.cli.operation import bound, listed, operate, shown
 from mailrelay.cli.selection import IN_FLIGHT, selects
 from mailrelay.cli.show import pairs, plain, table, when
 from mailrelay.cli.talk import EX_DATAERR, Failed, Talk, part, talks
@@ -19,6 +20,9 @@ _HELD = {
     "poison": "our own code failed on it again and again; mailrelay queue release tries it anew",
     "unconfirmed": "it may have arrived; mailrelay queue confirm says so, release --yes sends it again",
 }
+_PAGE = 500
+_PATIENCE = 2.0
+"""Seconds that people look for what is rare."""
 _REPORTS = ("bounce", "delay", "delivered")
 
 
@@ -32,9 +36,16 @@ def command() -> None:
 @click.option("--all", "everything", is_flag=True, help="Ended deliveries too.")
 @click.option("--oldest-first", is_flag=True, help="Instead of the newest.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@click.option(
+    "--after", default="", metavar="DELIVERY", help="Go on behind this one, as a list that was cut short says."
+)
 @talks
-def list_(talk: Talk, selection: Mapping[str, Any], everything: bool, oldest_first: bool, limit: int) -> None:
+def list_(
+    talk: Talk, selection: Mapping[str, Any], everything: bool, oldest_first: bool, limit: int, after: str
+) -> None:
     """List deliveries: those in flight, or all; only those that every option fits.
+
+    Where few of very many fit it looks for some seconds, and says how to go on.
 
     Example: mailrelay queue list --state deferred --destination example.com
 
@@ -44,13 +55,32 @@ def list_(talk: Talk, selection: Mapping[str, Any], everything: bool, oldest_fir
     asked: dict[str, Any] = dict(selection)
     if not everything and "status" not in asked:
         asked["status"] = list(IN_FLIGHT)
-    found = talk.pages("/queue", limit, order="oldest" if oldest_first else "newest", **asked)
+    order = "oldest" if oldest_first else "newest"
+    found = _looked_for(talk, limit, after, order=order, **asked)
     rows = (
         (one["id"], status_word(one), one["recipient"], when(one["due_at"]), one["attempts"], one["last_reply"])
         for one in found["items"]
     )
-    empty = _nothing(narrowed=narrowed, everything=everything or "status" in selection)
-    talk.show(found, lambda: table(rows, "DELIVERY", "STATUS", "RECIPIENT", "DUE", "TRIES", "LAST REPLY") or empty)
+    cut = len(found["items"]) < limit and found["next"]
+    empty = "" if cut else _nothing(narrowed=narrowed, everything=everything or "status" in selection)
+    more = f"Not all were looked at yet, {order} first; go on with the same and --after {cut}" if cut else ""
+
+    def told() -> str:
+        listed = table(rows, "DELIVERY", "STATUS", "RECIPIENT", "DUE", "TRIES", "LAST REPLY") or empty
+        return "\n".join(filter(None, (listed, more)))
+
+    talk.show(found, told)
+
+
+def _looked_for(talk: Talk, limit: int, after: str, **query: object) -> dict[str, Any]:
+    """Up to `limit` deliveries, or those that are found in some seconds: as one page, with `next` where there may be more."""
+    until = time.monotonic() + _PATIENCE
+    page = talk.get("/queue", limit=min(_PAGE, limit), after=after, **query)
+    items = page["items"]
+    while len(items) < limit and page["next"] is not None and time.monotonic() < until:
+        page = talk.get("/queue", limit=min(_PAGE, limit - len(items)), after=page["next"], **query)
+        items += page["items"]
+    return {"items": items, "next": page["next"]}
 
 
 @command.command("show")
@@ -82,7 +112,7 @@ def counts(talk: Talk, selection: Mapping[str, Any]) -> None:
         return
     counted = talk.get("/queue/count", **{"status": list(IN_FLIGHT), **selection})
     each = [(one["status"], one["held_by"], one["count"]) for one in counted["by"]]
-    more = "" if counted["complete"] else "\nThere are more: only the first were counted."
+    more = "" if counted["complete"] else f"\n{bound(counted['count'])}: only these were counted."
     talk.show(counted, lambda: (table(each, "STATUS", "HELD BY", "COUNT") or "Nothing matches.") + more)
 
 

@@ -31,13 +31,19 @@ _OPTIONS = (
     click.option(
         "--held-by",
         default="",
-        help="Only held by this: hand, poison, unconfirmed, job:NAME, domain:NAME, destination:NAME.",
+        help="Only held by this: hand, poison, unconfirmed, job:NAME, domain:NAME, destination:NAME, source:NAME.",
     ),
     click.option(
-        "--older-than", default="", metavar="AGE|TIME", help="Only queued longer ago (90m, 2h, 3d), or before."
+        "--older-than",
+        default="",
+        metavar="AGE|TIME",
+        help="Only queued longer ago (90m, 2h, 3d), or before (2026-12-01, 2026-12-01T08:00+01:00; without offset UTC).",
     ),
     click.option(
-        "--newer-than", default="", metavar="AGE|TIME", help="Only queued within this (90m, 2h, 3d), or since."
+        "--newer-than",
+        default="",
+        metavar="AGE|TIME",
+        help="Only queued within this (90m, 2h, 3d), or since (2026-12-01, 2026-12-01T08:00+01:00; without offset UTC).",
     ),
 )
 

@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, PlainValidator, StringConstraints, WithJsonSchema
 
 from mailrelay.clock import Clock
 from mailrelay.errors import Invalid
 from mailrelay.ids import DeliveryId, MessageId, QueueId
 from mailrelay.model.delivery import DeliveryState, DeliveryStatus
 from mailrelay.model.operation import Selection
+from mailrelay.outbound.policy.schedule import read_at
 from mailrelay.smtp.address import BadAddress, parse_address, parse_domain
 from mailrelay.store.selections import NOBODY
 from mailrelay.web.application import App
-from mailrelay.web.shape import Given, Shown, Span
+from mailrelay.web.shape import Given, Shown, span
 
 _MOST_DELIVERIES = 1000
 _SENDER = "Envelope sender: an address, a domain for all of its addresses, or <> for none."
 _DESTINATION = "The recipient's domain."
-_HELD_BY = "What holds them: hand, poison, unconfirmed, or a suspension: job:spring, domain:acme.example."
+_HELD_BY = (
+    "What holds them: hand, poison, unconfirmed, or a suspension: job:spring, domain:acme.example, "
+    "destination:example.com, source:one."
+)
 _STATUS = "Like state, but queued are those never tried, deferred the others."
-_OLDER = "Queued longer ago than this (2h, 3d), or before this time."
-_NEWER = "Queued within this time (2h, 3d), or since this time."
+_OLDER = "Queued longer ago than this (2h, 3d), or before this day or time; without an offset it is in UTC."
+_NEWER = "Queued within this time (2h, 3d), or since this day or time; without an offset it is in UTC."
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
-Age = Span | AwareDatetime
+
+def _age(value: object) -> timedelta | datetime:
+    """An age as it is said, or a moment. Raises ValueError, whose text is a sentence."""
+    if isinstance(value, timedelta | datetime):
+        return value
+    text = value if isinstance(value, str) else ""
+    try:
+        return span(text)
+    except ValueError:
+        pass
+    try:
+        at = read_at(f"{text}T00:00" if _DAY.fullmatch(text) else text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "must be an age such as 90m, 2h or 3d, or a day or time such as 2026-12-01, 2026-12-01T08:00 or "
+            "2026-12-01T08:00:00+01:00; without an offset it is in UTC"
+        ) from None
+
+
+Age = Annotated[
+    timedelta | datetime,
+    PlainValidator(_age),
+    WithJsonSchema({"type": "string", "examples": ["2h", "2026-12-01", "2026-12-01T08:00:00Z"]}),
+]
 _Word = Annotated[str, StringConstraints(max_length=500)]
 
 
@@ -123,7 +154,10 @@ def _each_once(values: Sequence[DeliveryState] | Sequence[DeliveryStatus] | None
 
 
 def _moment(age: timedelta | datetime | None, now: datetime) -> datetime | None:
-    return now - age if isinstance(age, timedelta) else age.astimezone(UTC) if age is not None else None
+    if not isinstance(age, timedelta):
+        return age
+    # Nothing is older than the clock can say.
+    return now - age if age < now - _EPOCH else _EPOCH
 
 
 def _domain(text: str, path: str) -> str:

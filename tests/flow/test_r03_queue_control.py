@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from mailrelay.cli import operation
 from mailrelay.clock import Clock
 from mailrelay.ids import DeliveryId, OrgId
 from mailrelay.model.delivery import DeliveryState
-from mailrelay.store import ledger, queue
+from mailrelay.store import ledger, queue, selections
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.tables import delivery
 from tests.support.cli import Cli, relay
@@ -84,8 +85,67 @@ async def test_r03_everything_is_found_by_what_is_known_of_it(house: House) -> N
     assert (await house.cli("queue", "counts", "--job", "none")).out == "Nothing matches.\n"
     said = await house.cli("queue", "list", "--older-than", "yesterday")
     assert said.status == 65
-    assert "older_than" in said.error
+    assert said.error.count("\n") == 1
+    assert "older_than: must be an age such as 90m, 2h or 3d, or a day or time such as 2026-12-01" in said.error
+    for moment in ("2000-01-01", "2000-01-01T08:00", "2000-01-01 08:00", "2000-01-01T08:00+01:00", "999999w"):
+        assert await found("--older-than", moment) == []
+        assert len(await found("--newer-than", moment)) == 3
+    tomorrow = datetime.now(UTC) + timedelta(hours=1)
+    assert len(await found("--older-than", f"{tomorrow:%Y-%m-%dT%H:%M}")) == 3
+    assert await found("--older-than", f"{tomorrow:%Y-%m-%dT%H:%M}+02:00") == []
     assert bob in (await house.cli("queue", "show", bob)).out
+
+
+async def test_r03_a_long_look_is_cut_short_and_says_how_to_go_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selections, "LOOKED_AT", 2)
+    rare, *_ = await house.queued("bob@b.test", *(f"r{number}@b.test" for number in range(5)), job="spring")
+    await house.queued(*(f"s{number}@b.test" for number in range(5)), job="other")
+    both = ("queue", "list", "--sender", "anna@a.test", "--recipient", "bob@b.test", "--job", "spring")
+    assert rare in (await house.cli(*both)).out
+    common = ("queue", "list", "--destination", "b.test", "--job", "none")
+    assert (await house.cli(*common)).out.startswith("Nothing matches.")
+    monkeypatch.setattr("mailrelay.cli.queue._PATIENCE", 0.0)
+    narrow = (
+        "queue",
+        "list",
+        "--destination",
+        "b.test",
+        "--state",
+        "queued",
+        "--sender",
+        "anna@a.test",
+        "--job",
+        "spring",
+    )
+    found: list[str] = []
+    after: tuple[str, ...] = ()
+    for _ in range(20):
+        said = (await house.cli(*narrow, *after)).out
+        *listed, last = said.splitlines()
+        found += [
+            line.split()[0] for line in (listed if "--after" in last else said.splitlines()) if line.startswith("D0")
+        ]
+        if "--after" not in last:
+            break
+        assert last.startswith("Not all were looked at yet, newest first; go on with the same and --after D")
+        after = ("--after", last.split()[-1])
+    assert after
+    assert len(set(found)) == len(found) == 6
+    assert (await house.cli(*common)).out.startswith("Not all were looked at yet")
+
+
+async def test_r03_a_count_above_its_bound_says_more_than(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (selections, operation):
+        monkeypatch.setattr(module, "COUNTED", 4)
+    ids = await house.queued(*(f"r{number}@b.test" for number in range(6)))
+    await house.held_by(ids[0], "job:spring")
+    said = await house.cli("queue", "hold", "--destination", "b.test", "--dry-run")
+    assert said.out.splitlines()[0] == "More than 4 deliveries are selected; of the 4 that were counted:"
+    assert (
+        "More than 4: only these were counted." in (await house.cli("queue", "counts", "--destination", "b.test")).out
+    )
 
 
 async def test_r03_a_dry_run_counts_and_does_nothing(house: House) -> None:
