@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
+import time
 from typing import Any
 
 from mailrelay.mail.headers import HeaderBlock
 from mailrelay.model.delivery import Refused
+from mailrelay.outbound import isolate
 from mailrelay.outbound.prepare import Prepared, prepare
 
 
@@ -55,3 +58,15 @@ def as_told(raw: bytes, **call: Any) -> Prepared | Refused:
     if subject == "eats" and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
         raise MemoryError("as where a machine has no more")  # not the memory of whoever runs the tests
     return {"raises": raises, "loops": loops, "eats": eats, "dies": dies}.get(subject, prepare)(raw, **call)
+
+
+def deadly(raw: bytes, **call: Any) -> Prepared | Refused:
+    """What the subject says: `dies` ends the process that prepares it, `kills` the daemon, also from a process of its own."""
+    subject = HeaderBlock.parse(raw).get("Subject") or ""
+    if subject == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif subject == "kills":
+        apart = sys.modules["__main__"].__spec__
+        os.kill(os.getppid() if apart is not None and apart.name == isolate.__name__ else os.getpid(), signal.SIGKILL)
+        time.sleep(60)  # nobody is left to hear of it
+    return prepare(raw, **call)
