@@ -173,5 +173,5 @@ def _lines(one: dict[str, Any]) -> list[tuple[str, object]]:
     if one["token_url"]:
         lines += [("tokens from", one["token_url"]), ("client", one["client_id"])]
     lines.append(("added", f"{when(one['created_at'])} by {one['created_by']}"))
-    state = f"refuses us since {when(one['trouble_since'])}: {one['trouble']}" if one["trouble"] else "takes mail"
+    state = f"takes no mail since {when(one['trouble_since'])}: {one['trouble']}" if one["trouble"] else "takes mail"
     return [*lines, ("state", state)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,8 +26,11 @@ from tests.support.answers import Zone
 from tests.support.certs import certificate
 from tests.support.outbound import SECRET, Relay, relay
 from tests.support.remote import Remote, remote
+from tests.support.tls_peers import shown
 
 CERT = certificate("localhost")
+CERT_OF_OTHER = certificate("other.test").server_context()
+UNTRUSTED = shown("localhost").context()
 ZONE = Zone({("A", "localhost"): "127.0.0.1", ("MX", "b.test"): ["localhost"], ("A", "private.test"): "10.1.2.3"})
 QUEUED, SENT, BOUNCED = DeliveryState.QUEUED, DeliveryState.SENT, DeliveryState.BOUNCED
 
@@ -73,6 +77,15 @@ async def own(us: Relay, sink: Remote, scope: HostScope, name: str, **more: Any)
 async def told(us: Relay) -> list[dict[str, str]]:
     found = await us.store.read(events.after, us.org.id, 0, limit=1000)
     return [dict(one.data) for one in found if one.type is EventType.NEXT_HOP_PAUSED]
+
+
+async def takes_mail(us: Relay, one: SmartHost) -> None:
+    """Until it is known to take mail again."""
+    async with asyncio.timeout(5):
+        while (await us.store.read(smart_hosts.get, us.org.id, one.id)).trouble:
+            await asyncio.sleep(0.01)
+            us.clock.advance(timedelta(seconds=2))
+            await us.until(await us.submit("again@b.test"))
 
 
 async def test_a_users_smart_host_goes_before_that_of_the_domain_and_that_before_the_route(tmp_path: Path):
@@ -135,12 +148,44 @@ async def test_fault_n11_what_refuses_us_pauses_the_host_and_no_mail_bounces(tmp
         us.clock.advance(timedelta(hours=5))
         await us.until(submitted)
         assert len(await told(us)) == 1
-        async with asyncio.timeout(5):
-            while (await us.store.read(smart_hosts.get, us.org.id, made.id)).trouble:
-                await asyncio.sleep(0.01)
-                us.clock.advance(timedelta(seconds=2))
-                await us.until(await us.submit("again@b.test"))
+        await takes_mail(us, made)
     assert not direct.messages
+
+
+@pytest.mark.parametrize(
+    ("shows", "words"),
+    [
+        (None, "does not offer STARTTLS"),
+        (CERT_OF_OTHER, "Hostname mismatch"),
+        (UNTRUSTED, "unable to get local issuer certificate"),
+    ],
+    ids=["no STARTTLS", "another's certificate", "nobody's certificate"],
+)
+async def test_fault_n11_a_smart_host_without_its_tls_is_in_trouble_until_it_has_it(
+    tmp_path: Path, shows: ssl.SSLContext | None, words: str
+):
+    async with remote() as direct, remote(certificate=shows) as annas, relay(tmp_path, **settings(direct)) as us:
+        annas.extensions.append("AUTH PLAIN")
+        made = await own(us, annas, HostScope.USER, us.anna.id)
+        submitted = await us.submit("a@b.test", "b@b.test")
+        us.start()
+        await us.until(submitted, QUEUED, attempts=1)
+        us.clock.advance(timedelta(hours=5))
+        found = await us.until(submitted, QUEUED, attempts=2)
+        assert all(words in one.last_reply for one in found)
+        assert (await us.history(found[0].id))[0].outcome.stage is Stage.TLS
+        (event,) = await told(us)
+        assert (event["smart_host"], words in event["because"]) == (made.id, True)
+        assert words in (await us.store.read(smart_hosts.get, us.org.id, made.id)).trouble
+        assert "MAIL" not in annas.verbs()
+        assert "AUTH" not in annas.verbs()
+        annas.certificate = CERT.server_context()
+        if "STARTTLS" not in annas.extensions:
+            annas.extensions.append("STARTTLS")
+        us.clock.advance(timedelta(hours=5))
+        await us.until(submitted)
+        await takes_mail(us, made)
+        assert len(await told(us)) == 1
 
 
 async def test_a_recipient_that_the_smart_host_refuses_is_a_bounce(tmp_path: Path):
@@ -176,11 +221,15 @@ async def test_fault_n11_the_smart_host_of_the_installation_tells_each_organisat
 
 async def test_credentials_sealed_under_another_secret_put_off_and_say_so(tmp_path: Path):
     async with remote() as direct, host() as annas, relay(tmp_path, **settings(direct)) as us:
-        await own(us, annas, HostScope.USER, us.anna.id, secret=Vault(b"another" * 8).seal(Secrets(password="x"), "H"))
+        sealed = Vault(b"another" * 8).seal(Secrets(password="x"), "H")
+        made = await own(us, annas, HostScope.USER, us.anna.id, secret=sealed)
         submitted = await us.submit()
         us.start()
         (one,) = await us.until(submitted, QUEUED, attempts=1)
         assert "sealed under another secret" in one.last_reply
+        (event,) = await told(us)
+        assert "sealed under another secret" in event["because"]
+        assert (await us.store.read(smart_hosts.get, us.org.id, made.id)).trouble == event["because"]
     assert not annas.sessions
 
 
@@ -191,6 +240,17 @@ async def test_fault_w03_a_smart_host_at_a_private_address_gets_nothing(tmp_path
         us.start()
         (one,) = await us.until(submitted, QUEUED, attempts=1)
         assert "private address" in one.last_reply
+    assert not annas.sessions
+
+
+@pytest.mark.parametrize("ours", [{"own_addresses": frozenset({"127.0.0.1"})}, {"own_names": frozenset({"localhost"})}])
+async def test_fault_n06_a_smart_host_that_is_ourselves_gets_nothing(tmp_path: Path, ours: dict[str, Any]):
+    async with host() as annas, relay(tmp_path, **settings(annas), kit=ours) as us:
+        await own(us, annas, HostScope.USER, us.anna.id)
+        submitted = await us.submit()
+        us.start()
+        (one,) = await us.until(submitted, QUEUED, attempts=1)
+        assert "The smart host localhost is this server itself" in one.last_reply
     assert not annas.sessions
 
 
@@ -306,4 +366,6 @@ async def test_a_token_endpoint_that_gives_no_token_puts_off_and_is_told(tmp_pat
         assert words in one.last_reply
         (event,) = await told(us)
         assert words in event["because"]
+        (made,) = await us.store.read(smart_hosts.list_hosts, us.org.id)
+        assert words in made.trouble
     assert not annas.sessions

@@ -21,12 +21,12 @@ def meaning(outcome: Outcome) -> Outcome:
             at_login = stage in (Stage.AUTH, Stage.MAIL) and (reply.code in _WHO_ARE_YOU or policy)
             if at_login or shuts_out([outcome]):
                 return Deferred(reply=reply, stage=Stage.AUTH)
-        case Deferred(reply=reply) if shuts_out([outcome]):
+        case Deferred(stage=stage) if stage is not Stage.TLS and shuts_out([outcome]):
             return replace(outcome, stage=Stage.AUTH)
     return outcome
 
 
 def shuts_out(outcomes: Sequence[Outcome]) -> str:
-    """The smart host's words when it refuses our credentials, or says that our quota is spent; else ""."""
+    """Why a smart host takes none of our mail: it refuses our credentials, our quota is spent, TLS is not as we demand; else ""."""
     reading = signals.read(outcomes, relayed=True)
     return (reading.because or "it gave no reason") if reading.signal is signals.Signal.SHUT else ""

@@ -39,7 +39,7 @@ class Signal(IntEnum):
     ALIVE = 3  # somebody answered
     FLOWS = 4  # mail was taken
     SLOW = 5  # asked to slow down
-    SHUT = 6  # AUTH refused, or the quota of a smart host is spent (N11)
+    SHUT = 6  # AUTH refused; of a smart host also: its quota is spent, or it lacks the TLS that we demand (N11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,10 @@ def _of_reply(reply: Reply, stage: Stage, relayed: bool) -> Signal:
         return Signal.SHUT
     if stage is Stage.CONNECT:
         return Signal.DEAD  # N05: a banner or an EHLO that says no: nothing is taken here now
-    # What TLS must prove differs by domain, and many domains share a site.
-    return Signal.NOTHING if stage is Stage.TLS else Signal.ALIVE
+    if stage is Stage.TLS:
+        # Of a smart host we demand it ourselves, of all mail; else it differs by domain, and many domains share a site.
+        return Signal.SHUT if relayed else Signal.NOTHING
+    return Signal.ALIVE
 
 
 def _is_slow(reply: Reply, stage: Stage) -> bool:

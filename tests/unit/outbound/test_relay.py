@@ -25,6 +25,12 @@ def test_fault_n11_what_refuses_us_puts_off_in_the_hosts_own_words(stage: Stage,
     assert said.text in shuts_out([found])
 
 
+def test_fault_n11_a_smart_host_without_the_tls_that_we_demand_takes_no_mail_and_it_is_said_where_it_failed():
+    outcome = Deferred(reply=reply(451, "4.7.0", "the server does not offer STARTTLS"), stage=Stage.TLS)
+    assert meaning(outcome) == outcome
+    assert "STARTTLS" in shuts_out([outcome])
+
+
 @pytest.mark.parametrize(
     "outcome",
     [
