@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
+import yaml
 from click.testing import CliRunner
 
 from mailrelay import daemon
@@ -65,6 +66,8 @@ class Relay:
     running: Running
     cli: Cli
     dns: DnsServer
+    log: Sequence[Mapping[str, Any]]
+    """What it has logged until now."""
 
     @property
     def port(self) -> str:
@@ -73,22 +76,34 @@ class Relay:
 
 
 @asynccontextmanager
-async def relay(folder: Path, *, zone: str = "") -> AsyncIterator[Relay]:
-    """A daemon on free ports whose data are in `folder`, with an empty store; it asks a DNS server of its own."""
+async def relay(
+    folder: Path, *, zone: str = "", trust_ad: bool = False, delivery: Mapping[str, Any] | None = None
+) -> AsyncIterator[Relay]:
+    """A daemon on free ports whose data are in `folder`, with an empty store; it asks a DNS server of its own.
+
+    `delivery` are settings of that section.
+    """
     # Commands run in this process and own its standard output while they do, so the daemon's log stays out of it.
-    with structlog.testing.capture_logs():
-        async with _relay(folder, zone) as running:
+    with structlog.testing.capture_logs() as log:
+        async with _relay(folder, zone, trust_ad, delivery or {}, log) as running:
             yield running
 
 
 @asynccontextmanager
-async def _relay(folder: Path, zone: str) -> AsyncIterator[Relay]:
+async def _relay(
+    folder: Path, zone: str, trust_ad: bool, delivery: Mapping[str, Any], log: Sequence[Mapping[str, Any]]
+) -> AsyncIterator[Relay]:
     async with dns_server(zone) as dns:
-        text = (
-            f"{{data: data, hostname: relay.test, http: {{port: 0, ops_port: 0}}, dns: {{nameservers: ['{dns.address}']}}, "
-            "listeners: [{kind: edge, port: 0}], submission: {password_rounds: 4}}"
-        )
-        config = loads(text, "test", folder=folder, environ={})
+        settings = {
+            "data": "data",
+            "hostname": "relay.test",
+            "http": {"port": 0, "ops_port": 0},
+            "dns": {"nameservers": [dns.address], "trust_ad": trust_ad},
+            "listeners": [{"kind": "edge", "port": 0}],
+            "submission": {"password_rounds": 4},
+            "delivery": dict(delivery),
+        }
+        config = loads(yaml.safe_dump(settings), "test", folder=folder, environ={})
         started: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
 
         async def ready(running: Running) -> None:
@@ -101,7 +116,7 @@ async def _relay(folder: Path, zone: str) -> AsyncIterator[Relay]:
             if task.done():
                 await task
             running = started.result()
-            yield Relay(running, Cli(running.unix_socket), dns)
+            yield Relay(running, Cli(running.unix_socket), dns, log)
         finally:
             stopping.set()
             await task
