@@ -25,13 +25,12 @@ log_file_path = {folder}/log/%slog
 pid_file_path = {folder}/pid
 primary_hostname = exim.test
 qualify_domain = exim.test
-local_interfaces = 127.0.0.1
+local_interfaces = {address}
 daemon_smtp_ports = {port}
 # Nobody's mailbox is anybody's here, so it needs no root.
 deliver_drop_privilege = true
 disable_ipv6 = true
 keep_environment =
-tls_advertise_hosts =
 local_from_check = false
 queue_run_max = 5
 """
@@ -43,6 +42,7 @@ class Exim:
 
     port: int
     folder: Path
+    address: str = "127.0.0.1"
 
     @property
     def log(self) -> str:
@@ -51,21 +51,23 @@ class Exim:
 
 
 @contextlib.contextmanager
-def exim(main: str, rest: str) -> Iterator[Exim]:
+def exim(main: str, rest: str, *, address: str = "127.0.0.1", port: int = 0) -> Iterator[Exim]:
     """Run an Exim; it may be used once this yields.
 
     `main` are options of the main section above the quiet ones, `rest` the sections from the first `begin` on. `{folder}` in both
-    is its own folder, where `mail` is for mailboxes.
+    is its own folder, where `mail` is for mailboxes. Port 0 takes a free one. TLS is offered
+    only where `main` says so.
     """
     program = need("exim4")
     folder = Path(tempfile.mkdtemp(prefix="mailrelay-exim-", dir="/tmp"))  # its own user must reach it
     folder.chmod(0o755)
-    port = free_port()
+    port = port or free_port()
     for name in ("spool", "log", "mail"):
         (folder / name).mkdir(mode=0o755)
         shutil.chown(folder / name, USER)
     shutil.chown(folder, USER)
-    ours = _MAIN.format(program=program, folder=folder, port=port)
+    tls = "" if "tls_advertise_hosts" in main else "tls_advertise_hosts =\n"
+    ours = tls + _MAIN.format(program=program, folder=folder, address=address, port=port)
     (folder / "conf").write_text(ours + f"{main}\n{rest}\n".replace("{folder}", str(folder)))
     process = subprocess.Popen(
         [program, "-C", folder / "conf", "-bdf", "-q1s"],
@@ -77,8 +79,8 @@ def exim(main: str, rest: str) -> Iterator[Exim]:
         start_new_session=True,
     )
     try:
-        _wait_for(port, process)
-        yield Exim(port, folder)
+        _wait_for(address, port, process)
+        yield Exim(port, folder, address)
     finally:
         process.terminate()
         process.wait(20)
@@ -87,13 +89,13 @@ def exim(main: str, rest: str) -> Iterator[Exim]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         if process.poll() is not None:
             said = process.stderr.read().decode(errors="replace") if process.stderr else ""
             raise RuntimeError(f"exim ended at once: {said}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as probe:
+        with contextlib.suppress(OSError), socket.create_connection((address, port), 1) as probe:
             if probe.recv(4).startswith(b"220"):
                 return
         time.sleep(0.05)

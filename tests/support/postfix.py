@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import cast
 from tests.support.peers import need
 
 _MASTER = """\
-127.0.0.1:{port} inet n - n - - smtpd
+{address}:{port} inet n - n - - smtpd
 pickup    unix  n - n 60 1 pickup
 cleanup   unix  n - n - 0 cleanup
 qmgr      unix  n - n 300 1 qmgr
@@ -80,6 +82,29 @@ class Postfix:
 
     port: int
     folder: Path
+    address: str = "127.0.0.1"
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """Its master, unless it was killed."""
+
+    def start(self) -> None:
+        """Run it, and wait until it takes mail."""
+        program = need("postfix")
+        process = subprocess.Popen(
+            [program, "-c", self.folder / "conf", "start-fg"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        self.running.append(process)
+        _wait_for(self.address, self.port, process)
+
+    def kill(self) -> None:
+        """SIGKILL to all of it, in the middle of whatever it does; what it has in its queue stays there."""
+        process = self.running.pop()
+        # The master, a child of ours, leads a session of its own.
+        os.killpg(int((self.folder / "queue" / "pid" / "master.pid").read_text()), signal.SIGKILL)
+        process.wait(10)
+        if process.stderr:
+            process.stderr.close()
 
     @property
     def log(self) -> str:
@@ -100,21 +125,22 @@ class Postfix:
 
 
 @contextlib.contextmanager
-def postfix(settings: Mapping[str, str]) -> Iterator[Postfix]:
+def postfix(settings: Mapping[str, str], *, address: str = "127.0.0.1", port: int = 0) -> Iterator[Postfix]:
     """Run a Postfix with `settings` (of main.cf) above the quiet defaults; it may be used once this yields.
 
     With `virtual_mailbox_domains`, mail for `USER@domain` lands in `received(USER)`; users are those of `users`
-    (a comma-separated setting of ours), anybody else is refused with 550 5.1.1.
+    (a comma-separated setting of ours), at the first domain or at the one that they name; anybody else is refused with 550 5.1.1.
+    A user `@domain` is everybody there, and the mailbox is called as the domain. Port 0 takes a free one.
     """
     program = need("postfix")
     folder = Path(tempfile.mkdtemp(prefix="mailrelay-postfix-", dir="/tmp"))  # its own user must reach it
     folder.chmod(0o755)
-    port = free_port()
+    port = port or free_port()
     for name in ("conf", "queue", "data", "mail"):
         (folder / name).mkdir(mode=0o755)
     shutil.chown(folder / "data", "postfix")
     shutil.chown(folder / "mail", "postfix")
-    (folder / "conf" / "master.cf").write_text(_MASTER.format(port=port))
+    (folder / "conf" / "master.cf").write_text(_MASTER.format(address=address, port=port))
     main = {
         **_MAIN,
         "queue_directory": str(folder / "queue"),
@@ -123,9 +149,11 @@ def postfix(settings: Mapping[str, str]) -> Iterator[Postfix]:
         **{name: value for name, value in settings.items() if name != "users"},
     }
     if "users" in settings:
-        domain = settings["virtual_mailbox_domains"]
+        domain = settings["virtual_mailbox_domains"].partition(",")[0]
         users = [user.strip() for user in settings["users"].split(",")]
-        (folder / "conf" / "users").write_text("".join(f"{user}@{domain} {user}/\n" for user in users))
+        addresses = [user if "@" in user else f"{user}@{domain}" for user in users]
+        boxes = "".join(f"{user} {user.partition('@')[0] or user[1:]}/\n" for user in addresses)
+        (folder / "conf" / "users").write_text(boxes)
         ids = _ids()
         main |= {
             "virtual_mailbox_maps": f"texthash:{folder}/conf/users",
@@ -134,18 +162,17 @@ def postfix(settings: Mapping[str, str]) -> Iterator[Postfix]:
             "virtual_gid_maps": f"static:{ids[1]}",
         }
     (folder / "conf" / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in main.items()))
-    process = subprocess.Popen(
-        [program, "-c", folder / "conf", "start-fg"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    server = Postfix(port, folder, address)
     try:
-        _wait_for(port, process)
-        yield Postfix(port, folder)
+        server.start()
+        yield server
     finally:
         # The master is its own session; it knows how to end all that it started.
         subprocess.run([program, "-c", folder / "conf", "stop"], check=False, capture_output=True)
-        process.wait(20)
-        if process.stderr:
-            process.stderr.close()
+        for process in server.running:
+            process.wait(20)
+            if process.stderr:
+                process.stderr.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -154,13 +181,13 @@ def _ids() -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         if process.poll() is not None:
             said = process.stderr.read().decode(errors="replace") if process.stderr else ""
             raise RuntimeError(f"postfix ended at once: {said}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as probe:
+        with contextlib.suppress(OSError), socket.create_connection((address, port), 1) as probe:
             if probe.recv(4).startswith(b"220"):
                 return
         time.sleep(0.05)
