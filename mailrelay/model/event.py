@@ -49,7 +49,7 @@ class EventType(StrEnum):
     DELIVERY_RELEASED = "delivery.released"
     DELIVERY_HASTENED = "delivery.hastened"  # due at once because somebody asked
     QUEUE_CHANGED = "queue.changed"  # somebody's operation on many deliveries is done: what, which, how many (R3)
-    NEXT_HOP_PAUSED = "next_hop.paused"  # a smart host refuses our credentials or our mail, or lacks the TLS we demand, so that nothing goes to it for a while (N11)
+    NEXT_HOP_PAUSED = "next_hop.paused"  # a smart host refuses us, or lacks the TLS that we demand: nothing goes to it for a while (N11)
     ADDRESS_SUPPRESSED = "address.suppressed"
     SUPPRESSION_LIFTED = "suppression.lifted"
     ADDRESS_AWAY = "address.away"  # an automatic reply says that its owner is away, and mostly until when (I25)
