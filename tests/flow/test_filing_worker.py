@@ -19,8 +19,9 @@ from mailrelay.inbound.worker import FilingWorker
 from mailrelay.model.envelope import ArrivalState
 from mailrelay.model.lookup import Answer, Question
 from mailrelay.model.message import BlobRef, Verdict
+from mailrelay.outbound.leases import Leases
 from mailrelay.service import Stopping
-from mailrelay.store import arrivals
+from mailrelay.store import arrivals, nodes
 from tests.support.filing import Desk, mail, office
 
 
@@ -111,6 +112,28 @@ async def test_fault_q05_a_worker_that_lost_its_lease_files_nothing(tmp_path: Pa
         assert (await desk.arrival(id_)).state is ArrivalState.FILED
         assert await desk.pipeline.process(slow) is None
         assert len((await desk.journey(await desk.arrival(id_))).filings) == 1
+        assert len(await desk.all_records("lead")) == 1
+        assert await desk.is_balanced()
+
+
+async def test_fault_q05_what_a_dead_process_was_filing_is_filed_once_it_gives_no_more_signs(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        id_ = await desk.accept(mail(to="rob@new.test"))
+        dead = NodeId("dead")
+        await desk.store.write(nodes.beat, dead, at=desk.clock.now())
+        lease = timedelta(minutes=1)
+        (lost,) = await desk.store.write(arrivals.claim, node=dead, now=desk.clock.now(), lease=lease, limit=1)
+        watching = Leases(desk.store, desk.clock, node=NodeId("here"), span=15, max_faults=3)
+        await watching.watch()
+        desk.clock.advance(timedelta(seconds=10))
+        await watching.watch()
+        await desk.worker.drain()
+        assert (await desk.arrival(id_)).state is ArrivalState.WORKING
+        desk.clock.advance(timedelta(seconds=6))
+        await watching.watch()
+        await desk.worker.drain()
+        assert (await desk.arrival(id_)).state is ArrivalState.FILED
+        assert await desk.pipeline.process(lost) is None  # it lives after all
         assert len(await desk.all_records("lead")) == 1
         assert await desk.is_balanced()
 
