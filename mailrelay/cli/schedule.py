@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import click
@@ -125,7 +126,7 @@ def edit(talk: Talk, schedule: str, user: str, at: str, zone: str, preset: str |
 
 
 def _told(one: Mapping[str, Any]) -> Iterator[str]:
-    yield plain(f"{one['id']}  goes at {local(one)}")
+    yield plain(f"{one['id']}  {_goes({each['state'] for each in one['recipients']})} {local(one)}")
     yield pairs(
         [
             ("subject", one["subject"] or "(none)"),
@@ -150,3 +151,12 @@ def _told(one: Mapping[str, Any]) -> Iterator[str]:
         for each in one["recipients"]
     )
     yield table(rows, "DELIVERY", "STATE", "RECIPIENT", "")
+
+
+def _goes(states: AbstractSet[str]) -> str:
+    """In which tense: whether it goes still, went, or ended before."""
+    if "scheduled" in states:
+        return "goes at"
+    if states <= {"held", "cancelled", "suppressed", "failed"}:
+        return "was to go at"
+    return "goes since" if states & {"queued", "sending"} else "went at"

@@ -147,6 +147,10 @@ class Tap(Protocol):
         """From here on all is encrypted."""
         ...
 
+    def again(self, because: str) -> None:
+        """The connection is given up, and another one to the same host is tried."""
+        ...
+
 
 class _Wire(SMTPProtocol):
     """aiosmtplib's protocol with our reading of replies: any number in a segment, capped, in order."""

@@ -88,7 +88,7 @@ class Dialler:
             whole=self._settings.transaction_timeout,
             rate=self._settings.min_rate,
         )
-        attempt = _Attempt(hop, partial(Connection.open, helo=self._helo, patience=patience, tap=tap))
+        attempt = _Attempt(hop, partial(Connection.open, helo=self._helo, patience=patience, tap=tap), tap)
         try:
             connection = await self._open(attempt)
         except Failed as failed:
@@ -251,14 +251,22 @@ class Dialler:
 class _Attempt:
     """One hop, as often as it takes to open a connection to it, and how TLS fell short on the way."""
 
-    def __init__(self, hop: Hop, opener: Callable[..., Awaitable[Connection]]) -> None:
+    def __init__(self, hop: Hop, opener: Callable[..., Awaitable[Connection]], tap: Tap | None) -> None:
         self.hop = hop
         self.fell_short: Failed | None = None
         self._opener = opener
+        self._tap = tap
+        self._failed: Failed | None = None
 
     async def open(self, guard: Guard) -> Connection:
         """Raises Failed."""
-        return await self._opener(self.hop, guard=guard)
+        if self._failed is not None and self._tap is not None:
+            self._tap.again(_why(self._failed))
+        try:
+            return await self._opener(self.hop, guard=guard)
+        except Failed as failed:
+            self._failed = failed
+            raise
 
     def fall(self, failed: Failed) -> None:
         """Note the first failure: it is the one to be mended."""

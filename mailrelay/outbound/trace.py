@@ -270,6 +270,10 @@ class _Record:
         for fact in certificate_facts(session.getpeercert(binary_form=True), self._clock.now()):
             self.note(f"certificate: {fact}")
 
+    def again(self, because: str) -> None:
+        self.flush()
+        self.note(f"given up, since TLS failed: {because}; once more")
+
     def flush(self) -> None:
         """Show what came without an end of line."""
         if self._partial:

@@ -201,6 +201,9 @@ async def test_its_content_and_recipients_are_replaced_until_it_goes(place: Plac
         path, data=raw, headers={"Content-Type": "message/rfc822"}, params={"at": "2026-11-05T12:00:00Z"}
     )
     assert third.json["schedule"]["due_at"] == "2026-11-05T12:00:00Z"
+    # Not taken silently: what it promises, If-Match keeps.
+    keyed = await place.anna.put(path, json=given, headers={"Idempotency-Key": "k"})
+    assert (keyed.status, "send If-Match" in str(keyed.body)) == (422, True)
     wrong = await place.anna.put(path, json={**given, "from": "bob@example.com"})
     assert wrong.status == 403
     assert (await place.anna.get(path)).json["subject"] == "Whole"
@@ -240,12 +243,15 @@ async def test_the_command_line_schedules_and_changes(place: Place, tmp_path: Pa
     assert said.out.startswith(f"Scheduled for 2026-11-06 08:00 UTC as {one['id']}"), said
     assert (await cli("schedule", "now", one["id"], "--user", "bob@example.com")).status == 77
     assert "is queued as Q" in (await cli("schedule", "now", one["id"], "--user", anna)).out
-    assert "sent now" in (await cli("schedule", "show", one["id"])).out
+    gone = (await cli("schedule", "show", one["id"])).out
+    assert "sent now" in gone
+    assert "goes at" not in gone.splitlines()[0]
     eml = tmp_path / "mail.eml"
     eml.write_bytes(MAIL)
     made = await cli.json("message", "send", "--eml", str(eml), "--preset", "monday_morning")
     assert made["schedule"]["preset"] == "monday_morning"
     assert (await cli("schedule", "cancel", made["queue_id"], "--user", anna)).out.endswith("is cancelled.\n")
+    assert "was to go at 2026-11-09 08:00" in (await cli("schedule", "show", made["queue_id"])).out.splitlines()[0]
     assert "over for today" not in (await cli("schedule", "presets", "--zone", "UTC")).out
     assert (await cli("schedule", "move", "Q1", "--at", "2026-11-06T08:00")).status == 2
 

@@ -20,6 +20,7 @@ from mailrelay.model.suppression import SuppressionReason
 from mailrelay.model.tls import TlsLevel
 from mailrelay.model.way import Way
 from mailrelay.outbound.shaper import Go
+from mailrelay.smtp.address import parse_address
 from mailrelay.store import suppressions, suspensions, waiting
 from tests.support import factory
 from tests.support.answers import FAILED, Zone
@@ -79,6 +80,26 @@ async def test_r03_it_says_where_a_mail_would_go_and_shows_each_host(tmp_path: P
         assert second["addresses"] == [{"ip": "192.0.43.9", "why": ""}]
         assert (found["way"]["site"], found["waiting"], found["policy"]) == ("b.test", 0, None)
         assert found["quota"]["left"] == found["quota"]["limit"]
+
+
+async def test_r03_an_address_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    async with serving(tmp_path, **by_mx(tmp_path)) as api:
+        org, _ = await house(api)
+        given = '"x y"@b.test'
+        said = await Cli(api.server.unix_socket)("route", given)
+        assert said.out.startswith(f"A mail to {given} would go to mx1.b.test now")
+        await api.store.write(
+            suppressions.suppress,
+            org=org.id,
+            key=parse_address(given).key,
+            reason=SuppressionReason.HARD_BOUNCE,
+            evidence="550",
+            by="D1",
+            now=api.clock.now(),
+        )
+        found = await told(api, given)
+        assert found["address"] == given
+        assert f"{given} is suppressed" in found["sentence"]
 
 
 async def test_r03_where_nothing_is_counted_no_quota_is_in_the_way(tmp_path: Path) -> None:

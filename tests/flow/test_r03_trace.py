@@ -73,6 +73,21 @@ async def test_r03_a_destination_is_talked_to_as_far_as_rcpt(tmp_path: Path) -> 
     assert lines[-1]["text"] == "done: bob@b.test would be accepted, as far as RCPT"
 
 
+async def test_r03_a_second_connection_is_told_with_its_reason(tmp_path: Path) -> None:
+    async with (
+        remote(certificate=certificate().server_context()) as sink,
+        serving(tmp_path, **by_mx(tmp_path, sink)) as api,
+    ):
+        sink.handshakes_fail = True
+        lines = await traced(api, destination="b.test")
+    told = [one["text"] for one in lines if one["direction"] == "note"]
+    connected = [at for at, text in enumerate(told) if text.startswith("connected from")]
+    assert len(connected) == 2
+    (again,) = [at for at, text in enumerate(told) if text.startswith("given up, since TLS failed: ")]
+    assert connected[0] < again < connected[1]
+    assert told[again].endswith("; once more")
+
+
 async def test_r03_it_needs_no_organisation_where_there_are_several_or_none(tmp_path: Path) -> None:
     async with remote() as sink, serving(tmp_path, **by_mx(tmp_path, sink)) as api:
         cli = Cli(api.server.unix_socket)

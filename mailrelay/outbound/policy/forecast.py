@@ -16,6 +16,7 @@ from mailrelay.model.suppression import Suppression
 from mailrelay.model.tls import HostTls, TlsLevel
 from mailrelay.outbound.policy.shaping import Condition
 from mailrelay.outbound.policy.tls import Demand, DemandMode
+from mailrelay.smtp.address import format_address
 
 
 class Outcome(StrEnum):
@@ -91,13 +92,14 @@ def forecast(facts: Facts) -> Forecast:
 
 def _at_our_door(facts: Facts) -> Forecast | None:
     if facts.dropbox:
-        return Forecast(Outcome.FILED, f"would be filed and not sent: {facts.address} is a dropbox")
+        return Forecast(Outcome.FILED, f"would be filed and not sent: {format_address(facts.address)} is a dropbox")
     if facts.no_dropbox:
         return Forecast(Outcome.REFUSED, f"would be refused: {facts.no_dropbox}")
     if facts.suppression is not None:
+        address = format_address(facts.address)
         why = facts.suppression.reason.replace("_", " ")
         since = f"{facts.suppression.since:%Y-%m-%d}"
-        return Forecast(Outcome.REFUSED, f"would be refused: {facts.address} is suppressed since {since} ({why})")
+        return Forecast(Outcome.REFUSED, f"would be refused: {address} is suppressed since {since} ({why})")
     if facts.quota is not None and not facts.quota.left:
         quota = facts.quota
         return Forecast(

@@ -62,7 +62,8 @@ def refusal(quota: Quota, *, asked: int, now: datetime) -> QuotaSpent:
         f"The quota of {quota.limit} recipients of {quota.kind} mail a day has {quota.left} left"
         f"{'' if today else f' on {quota.day}'} ({quota.used} are used), and this mail has {recipients}"
     )
-    then = f"it begins anew at {day:%Y-%m-%d %H:%M} {_zone(quota).key} ({day:UTC%z})" if today else "choose another day"
+    over = f"{day:%Y-%m-%d %H:%M} {_zone(quota).key} ({day:UTC%z})"
+    then = f"it begins anew at {over}" if today else f"choose another day; the next begins at {over}"
     return QuotaSpent(
         f"{said}; {then}",
         kind=quota.kind,

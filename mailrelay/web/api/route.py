@@ -18,6 +18,7 @@ from mailrelay.outbound.job import LONGEST_JOB, checked_job
 from mailrelay.outbound.policy.forecast import HopFacts, Outcome
 from mailrelay.outbound.policy.shaping import Condition
 from mailrelay.outbound.policy.tls import DemandMode
+from mailrelay.smtp.address import format_address
 from mailrelay.store.base import Tx
 from mailrelay.web.api.absences import ShownAbsence
 from mailrelay.web.api.suppressions import ShownSuppression, given_address
@@ -126,8 +127,8 @@ class ShownRouteQuota(Shown):
 class ShownRoute(Shown):
     """What would happen to a mail now: `sentence` says it, the rest says why."""
 
-    address: MailAddress
-    sender: MailAddress | None
+    address: str
+    sender: str | None
     user: str | None
     job: str
     at: datetime
@@ -185,8 +186,8 @@ def _author(tx: Tx, org: OrgId, given: str) -> tuple[MailAddress, UserId | None]
 def _shown(one: Explained, installation: Route) -> ShownRoute:
     facts, pace = one.facts, one.pace
     return ShownRoute(
-        address=one.asked.address,
-        sender=one.asked.sender,
+        address=format_address(one.asked.address),
+        sender=None if one.asked.sender is None else format_address(one.asked.sender),
         user=one.asked.author,
         job=one.asked.job,
         at=one.now,

@@ -132,11 +132,17 @@ async def edit(
     zone: QueryZone = "",
     preset: QueryPreset = None,
     if_match: IfMatch = None,
+    idempotency_key: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Queued:
     """Put another mail in the place of a scheduled one, with all checks of a new one; at the same time unless it says another.
 
-    The old content ends as cancelled. The schedule keeps its id; its queue id is new.
+    The old content ends as cancelled. The schedule keeps its id; its queue id is new. If-Match makes a repeat harmless: it is refused
+    with 412 once the first was done.
     """
+    if idempotency_key is not None:
+        raise Invalid(
+            "idempotency-key", "is not for edits: send If-Match with the version that you saw, and a repeat is refused"
+        )
     change = await app.store.read(_change, app, caller, schedule, user, if_match)
     known, wish = await app.store.read(scheduled.kept, change)
     asked = asked_for(at, zone, preset)

@@ -112,7 +112,7 @@ def test_a_day_to_come_is_named_and_waiting_is_not_advised() -> None:
     spent = refusal(quota(300, day=date(2026, 12, 1)), asked=1, now=NOW)
     assert str(spent) == (
         "The quota of 300 recipients of single mail a day has 0 left on 2026-12-01 (300 are used), and this mail has 1 recipient; "
-        "choose another day"
+        "choose another day; the next begins at 2026-12-02 00:00 Europe/Berlin (UTC+0100)"
     )
     assert spent.retry_after is None
 
