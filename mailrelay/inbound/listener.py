@@ -88,7 +88,7 @@ class Listeners:
         loop = asyncio.get_running_loop()
         servers: list[asyncio.Server] = []
         stop = asyncio.create_task(self._stopping.wait())
-        stop.add_done_callback(lambda _: self._woken.set())
+        stop.add_done_callback(self._wake)
         try:
             self.bound = tuple([await self._open(one, servers, loop) for one in self._listeners])
             self.ready.set()
@@ -97,6 +97,7 @@ class Listeners:
                 raise self._fatal
             self._in_order = True
         finally:
+            stop.remove_done_callback(self._wake)  # or it would wake the next run, after an address that was taken
             stop.cancel()
             self.ready.clear()
             self.house.stopping = True
@@ -144,6 +145,9 @@ class Listeners:
             await asyncio.gather(*tasks, return_exceptions=True)
             for session in tuple(self._sessions):
                 session.leave()
+
+    def _wake(self, _: asyncio.Task[bool]) -> None:
+        self._woken.set()
 
     def _fail(self, fatal: Fatal) -> None:
         self._fatal = self._fatal or fatal
