@@ -20,7 +20,7 @@ from tests.support.sink import world
 ROUNDS = 30 if "MAILRELAY_TEST_EVERY_WRITE" in os.environ else 6
 _DOORS = (Channel.DROPBOX, Channel.SUBMISSION, Channel.API)
 # Q03: a mail on which the process ended three times is set aside. Here it is the test that ends it, more often.
-SETTINGS = {"filing": {"max_attempts": 3 * ROUNDS}}
+SETTINGS = {"filing": {"max_attempts": 3 * ROUNDS}, "delivery": {"max_faults": 3 * ROUNDS}}
 
 
 @pytest.mark.timeout(240)
