@@ -185,6 +185,75 @@ async def test_a_look_finds_what_nothing_would_wake_and_it_is_mended(store: Stor
     assert len(await claim(store, clock)) == 10  # and not the scheduled one
 
 
+async def test_a_backlog_that_waits_for_its_turn_is_not_asleep(store: Store, clock: FakeClock):
+    await store.write(queue.enqueue, make(clock, 25))
+    clock.advance(timedelta(seconds=30))
+    await claim(store, clock, limit=10)
+    # The clock of another process may be a little ahead, and this look have begun a little earlier.
+    for now in (clock.now(), clock.now() - timedelta(seconds=1)):
+        assert (await store.read(destinations.look, after="", now=now, longest=LONGEST)).wrong == ()
+        assert await store.write(destinations.mend, ["b.test"], now=now, longest=LONGEST) == (0, 0)
+    assert await wakes(store) == clock.now()  # its turn is where it was
+
+
+@pytest.mark.parametrize("after", [None, timedelta(minutes=5)])
+async def test_fault_q01_what_was_claimed_before_its_time_is_scheduled_for_it_again(
+    store: Store, clock: FakeClock, after
+):
+    planned = clock.now() + timedelta(days=30)
+    await store.write(queue.enqueue, make(clock, state=DeliveryState.SCHEDULED, due_at=planned, scheduled_for=planned))
+    ahead = FakeClock(planned + timedelta(days=300))
+    held = await claim(store, ahead)
+    assert len(held) == 1
+    until = None if after is None else clock.now() + after
+    await store.write(queue.release, held, until=until, now=clock.now())
+    (one,) = await store.read(deliveries.list_deliveries, OrgId(ORG))
+    assert (one.state, one.due_at) == (DeliveryState.SCHEDULED, planned)
+    assert await wakes(store) == planned
+
+
+@pytest.mark.parametrize("after", [None, timedelta(minutes=5)])
+async def test_fault_q01_what_was_given_back_under_a_clock_ahead_waits_for_its_time(
+    store: Store, clock: FakeClock, after
+):
+    planned = clock.now() + timedelta(days=30)
+    await store.write(
+        queue.enqueue,
+        make(
+            clock,
+            state=DeliveryState.SCHEDULED,
+            due_at=planned,
+            scheduled_for=planned,
+            expires_at=planned + timedelta(days=5),
+        ),
+    )
+    ahead = FakeClock(planned + timedelta(hours=1))
+    held = await claim(store, ahead)
+    until = None if after is None else ahead.now() + after
+    await store.write(queue.release, held, until=until, now=ahead.now())
+    found = await store.read(destinations.look, after="", now=clock.now(), longest=LONGEST)
+    assert found.wrong == ("b.test",)
+    assert await store.write(destinations.mend, found.wrong, now=clock.now(), longest=LONGEST) == (0, 1)
+    (one,) = await store.read(deliveries.list_deliveries, OrgId(ORG))
+    assert (one.state, one.due_at) == (DeliveryState.SCHEDULED, planned)
+    assert await claim(store, clock) == []
+    clock.advance(timedelta(days=30))
+    assert len(await claim(store, clock)) == 1
+
+
+async def test_what_is_put_off_does_not_sleep_past_its_expiry_and_is_not_due_again_and_again(
+    store: Store, clock: FakeClock
+):
+    expires = clock.now() + timedelta(seconds=1)
+    await store.write(queue.enqueue, make(clock, expires_at=expires))
+    until = clock.now() + timedelta(minutes=5)
+    await store.write(queue.release, await claim(store, clock), until=until, now=clock.now())
+    assert await wakes(store) == expires
+    clock.advance(timedelta(seconds=1))
+    await store.write(queue.release, await claim(store, clock), until=until, now=clock.now())
+    assert await wakes(store) == until
+
+
 async def test_a_claim_costs_the_same_number_of_statements_however_much_waits(store: AnyStore, clock: FakeClock):
     numbers = []
     for more in (20, 400):

@@ -73,6 +73,26 @@ def test_destinations_left_outside_are_asked_for_when_the_line_is_short_those_th
     assert len(backlog.clear()) == 5
 
 
+def test_of_a_way_that_is_parked_nothing_is_asked_for_any_more():
+    backlog = Backlog()
+    backlog.put(B, some(3))
+    backlog.note(B, {"x.test": 10})
+    assert len(backlog.empty(B)) == 3
+    assert backlog.hungry(50) == ["x.test"]
+    backlog.note(B, {"x.test": 10})
+    assert backlog.empty(B, outside=True) == []
+    assert backlog.hungry(50) == []
+
+
+def test_the_more_is_put_aside_the_longer_and_after_a_while_the_count_begins_anew():
+    backlog = Backlog()
+    assert backlog.aside(B, 10, 0.0) == 2
+    assert backlog.aside(B, 990, 1.0) == 10
+    assert backlog.aside(RELAY, 10, 1.0) == 2
+    assert backlog.aside(B, 100_000, 2.0) == 30
+    assert backlog.aside(B, 10, 30.0) == 2
+
+
 def test_what_is_left_outside_is_bounded():
     backlog = Backlog()
     assert backlog.note(B, {f"d{n}.test": 1 for n in range(1_000)})
