@@ -1,7 +1,8 @@
 """How much a way takes at once: what is known of it, and what the outcomes of a chunk change (O11, N11, N12, N14).
 
 A way that nothing is known of starts with few connections and gets one more for each chunk that is taken, up to its ceiling. Asked
-to slow down, it falls to half, in connections and in rate, and pauses; after that it recovers by a fixed step each half minute.
+to slow down, it falls to half, in connections and in rate (asked for fewer connections, in connections alone, as long as it has
+several), and pauses; after that it recovers by a fixed step each half minute.
 A way at whose end nobody is is paused for longer and longer, and tried by one connection. Times are monotonic seconds.
 """
 
@@ -21,6 +22,7 @@ _DEAD_PAUSES = (30.0, 900.0)
 _SHUT_PAUSES = (300.0, 3600.0)
 _LEAST_RATE = 6.0  # messages a minute
 _WINDOW = 10.0  # seconds over which the rate is measured
+_LEAST_SPAN = 1.0  # a complaint that comes early must not make a quick way seem a slow one
 _BURST = 10.0  # seconds of its rate that a way may send at once
 _ROOM = 1.0
 _FRESH = 60.0  # N14: who took mail so lately is not dead because one connection fails
@@ -191,6 +193,8 @@ def _slowed(state: State, limits: Limits, reading: Reading, now: float) -> State
     falls = state.falls + 1 if again else 1
     until = now + _pause(_SLOW_PAUSES, falls)
     rate = max(_LEAST_RATE, (rate_of(state, limits) or usual) / 2)
+    if reading.of_connections and state.allowed > 1:
+        rate = state.rate
     return replace(
         state,
         condition=Condition.SLOWED,
@@ -267,4 +271,4 @@ def _counted(state: State, accepted: int, now: float) -> State:
 def _measured(state: State, now: float) -> float:
     """Messages a minute, over the last seconds."""
     since = now - state.counted_since
-    return state.counted * 60 / max(_WINDOW, since) if since <= 2 * _WINDOW else 0.0
+    return state.counted * 60 / max(_LEAST_SPAN, since) if since <= 2 * _WINDOW else 0.0

@@ -23,6 +23,11 @@ _QUOTA = re.compile(
     r"\bquota\b|\bdaily\b|\bper (?:day|hour)\b|\bsending limit|\blimit (?:was |has been )?(?:exceeded|reached)",
     re.IGNORECASE,
 )
+_CONNECTIONS = re.compile(
+    r"\bconcurrent|\btoo many (?:\w+ )?(?:connections|sessions)"
+    r"|\b(?:connection|session)s? (?:count|limit)|\b(?:max|maximum) (?:number of )?(?:connections|sessions)",
+    re.IGNORECASE,
+)
 _BEFORE_RCPT = frozenset({Stage.CONNECT, Stage.TLS, Stage.AUTH, Stage.MAIL})
 _OF_RECIPIENT = frozenset({1, 2})  # RFC 3463 §3.2, §3.3: of the address, of the mailbox
 _TOO_MANY_RECIPIENTS = (5, 3)  # RFC 5321 §4.5.3.1.10: of one transaction
@@ -49,6 +54,11 @@ class Reading:
     signal: Signal
     accepted: int
     outcome: Outcome | None = None
+
+    @property
+    def of_connections(self) -> bool:
+        """Whether what it asks for is fewer connections at once, not fewer mails."""
+        return isinstance(self.outcome, Deferred | Refused) and _CONNECTIONS.search(self.outcome.reply.text) is not None
 
     @property
     def because(self) -> str:

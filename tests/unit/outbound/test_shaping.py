@@ -161,6 +161,27 @@ def test_fault_n12_a_throttle_halves_connections_and_rate_and_both_come_back_by_
     assert asked(further, used=7, now=now) == Go(20)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Too many concurrent SMTP connections", "too many connections from your IP", "maximum number of sessions reached"],
+)
+def test_who_wants_fewer_connections_gets_fewer_and_no_fewer_mails(text: str):
+    state = after(replace(shaping.fresh(LIMITS), allowed=8), FLOWS, now=0.0)
+    fewer = signals.read([answer(421, "4.7.0", text, Stage.CONNECT)], relayed=False)
+    state = after(state, fewer, now=1.0)
+    assert (state.condition, state.allowed, shaping.rate_of(state, LIMITS)) == (Condition.SLOWED, 4, 0)
+    while state.allowed > 1:
+        state = after(state, fewer, now=state.paused_until)
+    assert not shaping.rate_of(state, LIMITS)
+    assert shaping.rate_of(after(state, fewer, now=state.paused_until), LIMITS)  # there is nothing else left to give
+
+
+def test_a_complaint_in_the_first_second_does_not_make_a_quick_way_a_slow_one():
+    state = after(shaping.fresh(LIMITS), FLOWS, now=0.0)
+    state = after(state, FLOWS, now=0.8)  # twenty mails in a second
+    assert after(state, SLOW, now=1.0).rate >= 300
+
+
 def test_a_slowed_way_sends_no_more_than_its_rate():
     limits = replace(LIMITS, rate=60.0)
     state, sent, now = shaping.fresh(limits), 0, 0.0
