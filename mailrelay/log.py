@@ -48,6 +48,7 @@ CATALOGUE: dict[str, str] = {
     "feedback.ignored": "a mail that came back carries a token of ours that is forged, too old or another organisation's",
     "feedback.received": "a mail came back, or speaks of one of ours: its kind, its delivery, whether it was acted on",
     "hop.failed": "a next hop could not be used; the next one is tried, or the mail deferred",
+    "lease.adrift": "deliveries that this process had claimed and no longer had in hand were put back into the queue",
     "lease.ended": "a process gave no more signs of life; what it had taken was put back into the queue",
     "lease.lost": "a claimed row was taken over by another node before it was settled",
     "listener.opened": "a listener listens",

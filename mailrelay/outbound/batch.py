@@ -43,6 +43,10 @@ _SPOKEN = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT})
 _logger = log.get()
 
 
+class NotBegun(Exception):
+    """Our own code failed before anything of a batch was begun; that is its cause."""
+
+
 class BatchRunner:
     """Brings batches of claimed deliveries to their outcomes."""
 
@@ -76,12 +80,12 @@ class BatchRunner:
     async def run(self, way: Way, held: Sequence[Delivery], said: list[Outcome]) -> None:
         """Deliver claimed deliveries; on return each of them is settled, and `said` is what the world answered.
 
-        Raises what the store raises before anything was begun, and Fatal. Cancelled, it settles what it does not know the
-        end of as cut off.
+        Raises what the store raises before anything was begun, NotBegun, and Fatal. Cancelled, it settles what it does not
+        know the end of as cut off.
         """
         destination = way.site if way.relay else held[0].address.domain
         lapses = self._leases.lapses
-        begun, stopped = await self._store.write(_begin, held, way=way, host=destination, now=self._clock.now())
+        begun, stopped = await self._begin(way, held, destination)
         batch = _Attempts(begun, self._clock)
         written = [self._settler.put(settlement) for settlement in stopped]
 
@@ -147,9 +151,9 @@ class BatchRunner:
     async def echo(self, way: Way, held: Sequence[Delivery], outcome: Outcome) -> None:
         """Settle claimed deliveries with what an attempt on this way would meet with, as one has for all (N14).
 
-        Raises what the store raises before anything was begun, and Fatal.
+        Raises what the store raises before anything was begun, NotBegun, and Fatal.
         """
-        begun, stopped = await self._store.write(_begin, held, way=way, host=way.site, now=self._clock.now())
+        begun, stopped = await self._begin(way, held, way.site)
         settlements = [
             *stopped,
             *(
@@ -158,6 +162,16 @@ class BatchRunner:
             ),
         ]
         await asyncio.gather(*(self._settler.put(one) for one in settlements))
+
+    async def _begin(
+        self, way: Way, held: Sequence[Delivery], host: str
+    ) -> tuple[Sequence[Delivery], Sequence[Settlement]]:
+        try:
+            return await self._store.write(_begin, held, way=way, host=host, now=self._clock.now())
+        except (Fatal, Unavailable):
+            raise
+        except Exception as error:
+            raise NotBegun from error
 
     async def _before_dot(self, held: Sequence[Delivery], lapses: int) -> None:
         """See `DeliveryBatch.before_dot`. Raises LeaseLost when somebody may have taken us for dead, and has taken these over.

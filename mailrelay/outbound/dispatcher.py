@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from mailrelay.ids import DeliveryId, NodeId
 from mailrelay.model.delivery import Delivery, Outcome
 from mailrelay.model.way import Way
 from mailrelay.outbound.backlog import Backlog
-from mailrelay.outbound.batch import BatchRunner
+from mailrelay.outbound.batch import BatchRunner, NotBegun
 from mailrelay.outbound.courier.base import Courier
 from mailrelay.outbound.leases import Leases
 from mailrelay.outbound.letters import LetterMaker
@@ -50,6 +50,8 @@ _ROOM_PARKED = 30.0
 """Seconds after which a destination is looked at again for which its way had no room, should nobody have come for it before."""
 _SUSPECT_PAUSE = timedelta(seconds=5)
 """After which those for which there was no room are looked at again."""
+_AWAY_PAUSE = timedelta(seconds=1)
+"""… those whose way the store did not say."""
 _SWEEP = 3600.0
 _SWEEP_PAUSE = 0.05
 _LAST_WAIT = 5.0
@@ -111,6 +113,8 @@ class Dispatcher:
             stops=stops or Stops(),
         )
         self._held: dict[DeliveryId, Delivery] = {}
+        self._adrift: Mapping[DeliveryId, int] = {}
+        """Fences of claims of ours that we had not in hand when we looked last."""
         self._most_held = settings.connections * CHUNK * 2
         self._resolving: dict[str, list[Delivery]] = {}
         """Chunks that are being asked for their way, by destination."""
@@ -208,6 +212,11 @@ class Dispatcher:
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
             return []
+        except Fatal:
+            raise
+        except Exception:
+            _logger.exception("claim.failed")
+            return []
         self._held.update((one.id, one) for one in claimed)
         return claimed
 
@@ -235,7 +244,7 @@ class Dispatcher:
                 lines.setdefault(await self._way(one), []).append(one)
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
-            await self._give_back(chunk)
+            await self._give_back(chunk, after=_AWAY_PAUSE)
             return
         finally:
             left = [one for one in self._resolving.pop(name, ()) if one not in chunk]
@@ -292,10 +301,7 @@ class Dispatcher:
     async def _deliver(self, way: Way, chunk: list[Delivery]) -> None:
         said: list[Outcome] = []
         try:
-            await self._batches.run(way, chunk, said)
-        except Unavailable as error:  # before anything was begun
-            _logger.warning("claim.failed", reason=str(error))
-            await self._give_back(chunk)
+            await self._attempt(chunk, lambda some: self._batches.run(way, some, said))
         finally:
             self._running -= 1
             self._shaper.ended(way, said)
@@ -328,10 +334,17 @@ class Dispatcher:
             return []
         claimed = await self._claim_some(limit=_ECHOED, chunk=_ECHOED // len(names), only=sorted(names)[:_ECHOED])
         same: list[Delivery] = []
-        for one in claimed:
+        for index, one in enumerate(claimed):
             if one.faults > _ALONE_AFTER:
                 self._suspects.append(one)
-            elif await self._way(one) == way:
+                continue
+            try:
+                takes = await self._way(one)
+            except Unavailable as error:
+                _logger.warning("claim.failed", reason=str(error))
+                await self._give_back([*same, *claimed[index:]], after=_AWAY_PAUSE)
+                return []
+            if takes == way:
                 same.append(one)
             else:
                 self._resolving.setdefault(one.address.domain, []).append(one)
@@ -340,16 +353,31 @@ class Dispatcher:
 
     async def _put_off(self, way: Way, waiting: list[Delivery], outcome: Outcome) -> None:
         try:
-            await self._batches.echo(way, waiting, outcome)
-        except Unavailable as error:
-            _logger.warning("claim.failed", reason=str(error))
-            await self._give_back(waiting)
+            await self._attempt(waiting, lambda some: self._batches.echo(way, some, outcome))
         finally:
             self._done_with(waiting)
 
+    async def _attempt(self, chunk: Sequence[Delivery], make: Callable[[Sequence[Delivery]], Awaitable[None]]) -> None:
+        """Let `make` begin an attempt of each and end it; what it can't begin goes back, one by one where our own code is to blame."""
+        try:
+            await make(chunk)
+        except Unavailable as error:  # before anything was begun
+            _logger.warning("claim.failed", reason=str(error))
+            await self._give_back(chunk)
+        except NotBegun:
+            if len(chunk) > 1:
+                for one in chunk:
+                    await self._attempt([one], make)
+                return
+            metrics.delivery_errors.inc()
+            _logger.exception("attempt.failed", deliveries=[one.id for one in chunk])
+            await self._give_back(chunk, after=timedelta(seconds=self._settings.first_retry))
+
     def _done_with(self, chunk: Sequence[Delivery]) -> None:
+        """They are not ours any more; where one has come to us anew meanwhile, that one is."""
         for one in chunk:
-            self._held.pop(one.id, None)
+            if self._held.get(one.id) is one:
+                del self._held[one.id]
 
     # --- suspects ---
 
@@ -364,7 +392,12 @@ class Dispatcher:
             await self._try_suspect(self._suspects.popleft())
 
     async def _try_suspect(self, one: Delivery) -> None:
-        way = await self._way(one)
+        try:
+            way = await self._way(one)
+        except Unavailable as error:
+            _logger.warning("claim.failed", reason=str(error))
+            await self._give_back([one], after=_AWAY_PAUSE)
+            return
         asked = self._shaper.ask(way)
         if not isinstance(asked, Wait):
             self._running += 1
@@ -437,18 +470,37 @@ class Dispatcher:
         was_sure = self._leases.sure
         await self._leases.beat()
         if not was_sure:
-            self._forget(await self._store.write(queue.lost, list(self._held.values())))
+            held = dict(self._held)
+            self._forget([held[id_] for id_ in await self._store.write(queue.lost, list(held.values()))])
             self._store.bells.ring({Bell.QUEUE})
         await self._leases.watch()
+        await self._take_up()
         step = self._steady.stepped()
         if step:
             _logger.warning("clock.stepped", seconds=step.total_seconds())
             self._sweep_now.set()
 
-    def _forget(self, lost: Sequence[DeliveryId]) -> None:
-        for id_ in lost:
-            if self._held.pop(id_, None) is not None:
-                _logger.warning("lease.lost", delivery=id_)
+    async def _take_up(self) -> None:
+        """Put back what we have claimed and have in hand no more, whatever went wrong when it should have been given back.
+
+        It was so when we looked before, too: what is on its way from the store to us is not among it.
+        """
+        claims = await self._store.read(queue.claims, self._node)
+        adrift = {id_: fence for id_, fence in claims.items() if not self._has(id_, fence)}
+        again = {id_: fence for id_, fence in adrift.items() if self._adrift.get(id_) == fence}
+        self._adrift = adrift
+        if again:
+            await self._leases.take_up(again)
+
+    def _has(self, id_: DeliveryId, fence: int) -> bool:
+        one = self._held.get(id_)
+        return one is not None and one.lease is not None and one.lease.fence == fence
+
+    def _forget(self, lost: Sequence[Delivery]) -> None:
+        for one in lost:
+            if self._held.get(one.id) is one:
+                _logger.warning("lease.lost", delivery=one.id)
+        self._done_with(lost)
 
     async def _leave(self) -> None:
         try:
@@ -459,7 +511,7 @@ class Dispatcher:
     # --- what goes back into the queue ---
 
     async def _give_back(self, deliveries: Sequence[Delivery], *, after: timedelta | None = None) -> None:
-        """Let others have them now, or `after` a while. When even that fails, they are put back at the next start."""
+        """Let others have them now, or `after` a while. When even that fails, `_take_up` finds them."""
         if not deliveries:
             return
         until = None if after is None else self._steady.now() + after
@@ -467,8 +519,8 @@ class Dispatcher:
             await self._store.write(queue.release, deliveries, until=until, now=self._steady.now())
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
-        for one in deliveries:
-            self._held.pop(one.id, None)
+        finally:
+            self._done_with(deliveries)
 
     async def _park(
         self, way: Way, deliveries: Sequence[Delivery], seconds: float, because: str, *, again: bool = False
@@ -494,8 +546,8 @@ class Dispatcher:
             )
         except Unavailable as error:
             _logger.warning("claim.failed", reason=str(error))
-        for one in deliveries:
-            self._held.pop(one.id, None)
+        finally:
+            self._done_with(deliveries)
         if again:
             self._backlog.note(way, names)
 

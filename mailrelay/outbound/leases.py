@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from mailrelay import log, metrics
 from mailrelay.clock import Clock
-from mailrelay.ids import NodeId
+from mailrelay.ids import DeliveryId, NodeId
 from mailrelay.store import arrivals, destinations, nodes, queue
 from mailrelay.store.base import Store
 
@@ -76,6 +76,15 @@ class Leases:
             if taken := await self._store.write(arrivals.recover, name, now=self._clock.now()):
                 _logger.warning("lease.ended", node=name, arrivals=taken)
             await self._store.write(nodes.leave, name)
+
+    async def take_up(self, claims: Mapping[DeliveryId, int]) -> None:
+        """Put back claims of our own, with their fences, that nobody has in hand any more."""
+        taken = await self._store.write(
+            queue.take_up, self._node, claims, now=self._clock.now(), max_faults=self._max_faults
+        )
+        if taken:
+            metrics.recovered.inc(taken)
+            _logger.warning("lease.adrift", deliveries=taken)
 
     async def end(self) -> None:
         """Nothing of ours is left, and nobody heeds what we had parked."""

@@ -21,6 +21,8 @@ from mailrelay.store.queue import Settlement
 _PAUSE = 0.5
 _LAST_WAIT = 5.0
 _LARGEST = 200
+_AGAIN = (0.1, 1.0, 4.0)
+"""Seconds after which one that our own code failed to write is tried again."""
 _LABELS: dict[type[Outcome], str] = {
     Accepted: "accepted",
     Deferred: "deferred",
@@ -48,6 +50,8 @@ class Settler:
             queue.settle,
         )
         self._waiting: list[_Waiting] = []
+        self._failed: dict[asyncio.Future[None], int] = {}
+        """Those that our own code failed to write, and how often."""
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -62,8 +66,8 @@ class Settler:
 
     async def close(self) -> None:
         """Write what is there, unless the store takes nothing for seconds; then end."""
-        if self._waiting:
-            await asyncio.wait({written for _, written in self._waiting}, timeout=_LAST_WAIT)
+        if self._waiting or self._failed:
+            await asyncio.wait({*self._failed, *(written for _, written in self._waiting)}, timeout=_LAST_WAIT)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -74,6 +78,20 @@ class Settler:
             self._some.clear()
             while self._waiting:
                 await self._write(self._waiting[:_LARGEST])
+
+    def _later(self, settlement: Settlement, written: asyncio.Future[None]) -> bool:
+        """Have one that our own code failed to write written once more, unless that was tried enough: what it says is dear."""
+        times = self._failed.get(written, 0)
+        if times >= len(_AGAIN):
+            return False
+        self._failed[written] = times + 1
+
+        def again() -> None:
+            self._waiting.append((settlement, written))
+            self._some.set()
+
+        asyncio.get_running_loop().call_later(_AGAIN[times], again)
+        return True
 
     async def _write_singly(self, batch: list[_Waiting]) -> bool:
         for one in batch:
@@ -115,11 +133,16 @@ class Settler:
         except Exception:
             if len(batch) > 1:
                 return await self._write_singly(batch)
-            # A fault of ours in one settlement must not hold up the others; its lease runs out, and it is tried again.
+            # A fault of ours in one settlement must not hold up the others.
             _logger.exception("attempt.failed", delivery=settlements[0].held.id, reply=settlements[0].last_reply)
+            if self._later(*batch[0]):
+                del self._waiting[:1]
+                return True
+            # It is found adrift, and counts as cut off.
             lost = [settlements[0].held.id]
         del self._waiting[: len(batch)]
         for settlement, written in batch:
+            self._failed.pop(written, None)
             if failure is None:
                 _tell(settlement, lost=settlement.held.id in lost)
             if written.done():

@@ -7,19 +7,21 @@ written down before anybody is dialled; one without an outcome whose lease ran o
 from __future__ import annotations
 
 import shlex
+import traceback
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Executable, and_, bindparam, case, delete, func, insert, select, text, update
+from sqlalchemy import Executable, Row, Select, and_, bindparam, case, delete, func, insert, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from mailrelay import log, metrics
 from mailrelay.clock import to_micros
 from mailrelay.errors import Conflict
-from mailrelay.ids import DeliveryId, NodeId, OrgId
+from mailrelay.ids import DeliveryId, MessageId, NodeId, OrgId, QueueId
 from mailrelay.model.delivery import (
     HELD_BY_HAND,
     IN_FLIGHT_DELIVERIES,
@@ -47,12 +49,16 @@ CUT_SHORT = Interrupted(
 )
 """… when its final dot had not gone out, which is known of mass mail."""
 DIED = "The process ended without a word during an attempt of this delivery."
+FORGOTTEN = "The end of an attempt of this delivery could not be written down."
+_UNREADABLE = "its row cannot be read"
+_FRAMES = 30
 WHY = {
     HELD_BY_HAND: "somebody holds it",
     POISON: "our own code failed on it again and again",
     UNCONFIRMED: "it was cut off when the next hop may have taken it already, and mass mail never goes out twice",
 }
 """What holds a delivery other than a suspension, in words."""
+T = TypeVar("T")
 _SENDING = text("state = 'sending'")
 _logger = log.get()
 
@@ -210,7 +216,7 @@ def claim(
             )
             .returning(*delivery.c)
         )
-        claimed = [deliveries.from_row(row._mapping) for row in tx.execute(taken)]
+        claimed = _readable(tx, taken, select(delivery), found, lambda row: deliveries.from_row(row._mapping), now)
     _put_behind(tx, seen, at, _KEEP_PARKED if only else _WAKE_AT)
     return sorted(claimed, key=lambda one: (one.due_at, one.id))
 
@@ -383,29 +389,112 @@ def recover(tx: Tx, node: NodeId, *, now: datetime, max_faults: int = 3, limit: 
     in a row the delivery is set aside (Q03).
     Mass mail whose final dot may have gone out is held as unconfirmed: nobody gets it twice (D11, M09).
     """
-    found = tx.execute(
-        select(*delivery.c, attempt.c.number, attempt.c.dotted)
-        .outerjoin_from(
-            delivery,
-            attempt,
-            and_(
-                attempt.c.delivery == delivery.c.id,
-                attempt.c.number == delivery.c.attempts,
-                attempt.c.outcome.is_(None),
-            ),
+    mine = select(delivery.c.id).where(_SENDING, delivery.c.lease_node == node).limit(limit).with_for_update()
+    ids = tx.execute(mine).scalars().all()
+    if ids:
+        _put_back(tx, _taken(tx, ids, now), now, max_faults, died=DIED)
+    return len(ids)
+
+
+def claims(tx: Tx, node: NodeId) -> dict[DeliveryId, int]:
+    """What a process has claimed, each with its fence."""
+    found = select(delivery.c.id, delivery.c.fence).where(_SENDING, delivery.c.lease_node == node)
+    return {DeliveryId(row.id): int(row.fence) for row in tx.execute(found)}
+
+
+def take_up(
+    tx: Tx, node: NodeId, claimed: Mapping[DeliveryId, int], *, now: datetime, max_faults: int, limit: int = 500
+) -> int:
+    """As `recover`, of a process that lives and has forgotten these claims; those with another fence are left alone."""
+    mine = select(delivery.c.id, delivery.c.fence).where(
+        _SENDING, delivery.c.lease_node == node, delivery.c.id.in_(sorted(claimed)[:limit])
+    )
+    ids = [row.id for row in tx.execute(mine.with_for_update()) if claimed[row.id] == row.fence]
+    if ids:
+        _put_back(tx, _taken(tx, ids, now), now, max_faults, died=FORGOTTEN)
+    return len(ids)
+
+
+_Taken = tuple[Delivery, bool, bool]
+"""A claimed delivery, whether it has an open attempt, and whether that was dotted."""
+
+
+def _taken(tx: Tx, ids: Sequence[str], now: datetime) -> list[_Taken]:
+    with_attempt = select(*delivery.c, attempt.c.number, attempt.c.dotted).outerjoin_from(
+        delivery,
+        attempt,
+        and_(
+            attempt.c.delivery == delivery.c.id,
+            attempt.c.number == delivery.c.attempts,
+            attempt.c.outcome.is_(None),
+        ),
+    )
+
+    def of(row: Row[Any]) -> _Taken:
+        return deliveries.from_row(row._mapping), row.number is not None, bool(row.dotted)
+
+    return _readable(tx, with_attempt.where(delivery.c.id.in_(ids)), with_attempt, ids, of, now)
+
+
+def _readable(
+    tx: Tx, asked: Executable, each: Select[Any], ids: Sequence[str], of: Callable[[Row[Any]], T], now: datetime
+) -> list[T]:
+    """What `asked` says of the rows with these ids, or `each` of one. One that cannot be read is set aside, and stops no other."""
+    try:
+        return [of(row) for row in tx.execute(asked).all()]
+    except SQLAlchemyError:
+        raise
+    except Exception:  # noqa: BLE001 (which one it is comes next)
+        found: list[T] = []
+    for id_ in ids:
+        try:
+            found.extend([of(row) for row in tx.execute(each.where(delivery.c.id == id_)).all()])
+        except SQLAlchemyError:
+            raise
+        except Exception:  # noqa: BLE001 (it is kept with the row)
+            _set_aside(tx, DeliveryId(id_), traceback.format_exc(limit=-_FRAMES), now)
+    return found
+
+
+def _set_aside(tx: Tx, id_: DeliveryId, trace: str, now: datetime) -> None:
+    """Hold a delivery that cannot be read, by its id alone; an open attempt of it may have come as far as its final dot."""
+    at = to_micros(now)
+    changed = tx.execute(
+        update(delivery)
+        .where(delivery.c.id == id_)
+        .values(
+            state=DeliveryState.HELD,
+            held_by=POISON,
+            held_at=at,
+            lease_node=None,
+            lease_until=None,
+            trace=trace,
+            last_reply=_UNREADABLE,
         )
-        .where(_SENDING, delivery.c.lease_node == node)
-        .limit(limit)
-        .with_for_update(of=delivery)
-    ).all()
-    taken = [(deliveries.from_row(row._mapping), row.number is not None, bool(row.dotted)) for row in found]
-    if taken:
-        _put_back(tx, taken, now, max_faults)
-    return len(taken)
+        .returning(delivery.c.org, delivery.c.queue_id, delivery.c.message)
+    ).one()
+    tx.execute(
+        update(attempt)
+        .where(attempt.c.delivery == id_, attempt.c.outcome.is_(None))
+        .values(ended_at=at, outcome=rows.encode_outcome(CUT_OFF))
+    )
+    events.append(
+        tx,
+        org=OrgId(changed.org),
+        at=now,
+        type=EventType.DELIVERY_HELD,
+        queue_id=QueueId(changed.queue_id),
+        message=MessageId(changed.message),
+        delivery=id_,
+        data={"held_by": POISON, "why": WHY[POISON], "trace": trace},
+    )
+    tx.afterwards(metrics.set_aside.labels(POISON).inc)
+    told = {"org": changed.org, "queue_id": changed.queue_id, "delivery": id_, "held_by": POISON}
+    tx.afterwards(partial(_logger.error, "delivery.held", reply=_UNREADABLE, **told))
 
 
-def _put_back(tx: Tx, taken: Sequence[tuple[Delivery, bool, bool]], now: datetime, max_faults: int) -> None:
-    """Each with whether it has an open attempt, and whether that was dotted."""
+def _put_back(tx: Tx, taken: Sequence[_Taken], now: datetime, max_faults: int, *, died: str) -> None:
+    """`died` is what is said of those with an open attempt."""
     at = to_micros(now)
     changes: list[dict[str, Any]] = []
     closed: list[dict[str, Any]] = []
@@ -417,7 +506,7 @@ def _put_back(tx: Tx, taken: Sequence[tuple[Delivery, bool, bool]], now: datetim
             state, by = DeliveryState.HELD, UNCONFIRMED
         elif begun and faults >= max_faults:
             state, by = DeliveryState.HELD, POISON
-        trace = one.trace if not begun else DIED if not one.trace else one.trace
+        trace = one.trace or died if begun else one.trace
         changes.append(
             {
                 "b_id": one.id,
