@@ -66,8 +66,8 @@ if ! has_exim && ! unpack_exim; then
 fi
 
 if command -v systemctl >/dev/null; then # also where systemd does not run now: what is enabled starts with the machine
-  for service in postfix dovecot opendkim prometheus unbound; do
-    case "$missing " in *" $service "* | *" $service-lmtpd "*)
+  for service in postfix dovecot opendkim prometheus unbound unbound-resolvconf; do # the last would rewrite /etc/resolv.conf
+    case "$missing " in *" ${service%-resolvconf} "* | *" $service-lmtpd "*)
       systemctl disable --quiet "$service" 2>/dev/null || true
       if [ -d /run/systemd/system ]; then systemctl stop "$service"; fi
       ;;
