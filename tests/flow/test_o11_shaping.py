@@ -85,7 +85,7 @@ async def test_fault_n12_a_throttled_site_gets_less_and_recovers_while_others_go
         assert attempted(at.slow) <= asked + 1  # what was under way
         state = at.way("slow.test")
         assert (state.allowed, state.because) == (1, THROTTLE)
-        assert 0 < state.rate <= 60
+        assert 0 < state.rate <= 90  # three mails were taken in a second at the most
         assert state.paused_until is not None
         assert at.way("fast.test").condition is Condition.FLOWS
         (said, *_) = at.said("way.slowed")
