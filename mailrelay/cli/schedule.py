@@ -10,7 +10,7 @@ import click
 
 from mailrelay.cli.message import a_mail, a_time, mail_body, told_queued
 from mailrelay.cli.show import local, pairs, plain, table, when
-from mailrelay.cli.talk import Talk, failure, part, talks
+from mailrelay.cli.talk import Failed, Talk, failure, part, talks
 
 _USER = click.option("--user", required=True, help="Its author, by id or address: nobody else may change it.")
 
@@ -46,7 +46,7 @@ def show(talk: Talk, schedule: str) -> None:
     Example: mailrelay schedule show Q01JD…
     """
     found = talk.get(f"/schedules/{part(schedule)}")
-    talk.show(found, lambda: "\n".join(_told(found)))
+    talk.show(found, lambda: "\n".join(_told(found, _author(talk, found["author"]))))
 
 
 @command.command("presets")
@@ -125,12 +125,21 @@ def edit(talk: Talk, schedule: str, user: str, at: str, zone: str, preset: str |
     talk.show(queued, lambda: told_queued(queued))
 
 
-def _told(one: Mapping[str, Any]) -> Iterator[str]:
+def _author(talk: Talk, id_: str) -> str:
+    """By name and address; by id where there is no such user any more."""
+    try:
+        user = talk.get(f"/users/{part(id_)}")
+    except Failed:
+        return id_
+    return f"{user['name']} <{user['primary']}>" if user["name"] else str(user["primary"])
+
+
+def _told(one: Mapping[str, Any], author: str) -> Iterator[str]:
     yield plain(f"{one['id']}  {_goes({each['state'] for each in one['recipients']})} {local(one)}")
     yield pairs(
         [
             ("subject", one["subject"] or "(none)"),
-            ("author", one["author"]),
+            ("author", author),
             ("message", one["message"]),
             ("queue id", one["queue_id"] if one["queue_id"] != one["id"] else ""),
             ("preset", one["preset"]),

@@ -237,6 +237,7 @@ async def test_the_command_line_schedules_and_changes(place: Place, tmp_path: Pa
     (one,) = (await cli.json("schedule", "list"))["items"]
     assert "Hello" in (await cli("schedule", "list")).out
     assert "goes at 2026-11-03 08:00 Europe/Berlin" in (await cli("schedule", "show", one["id"])).out
+    assert f"<{anna}>" in (await cli("schedule", "show", one["id"])).out
     said = await cli("schedule", "move", one["id"], "--user", anna, "--preset", "tomorrow_evening")
     assert said.out == f"{one['id']} goes at 2026-11-03 20:00 Europe/Berlin.\n"
     said = await cli("schedule", "edit", one["id"], "--user", anna, *mail[2:], "--at", "2026-11-06T08:00")

@@ -14,6 +14,7 @@ PACKAGES = {
     "eatmydata": "eatmydata",
     "exim4": "exim4-daemon-light",
     "faketime": "faketime",
+    "fiu-ctrl": "fiu-utils",
     "fiu-run": "fiu-utils",
     "ip": "iproute2",
     "nft": "nftables",
