@@ -294,7 +294,9 @@ class Source(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")] = Field(
         description="What it is called in attempts, limits and suspensions."
     )
-    address: IpAddress | None = Field(None, description="Local IPv4 address; without it no IPv4 host is reached from it.")
+    address: IpAddress | None = Field(
+        None, description="Local IPv4 address; without it no IPv4 host is reached from it."
+    )
     address6: IpAddress | None = Field(
         None, description="Local IPv6 address; without it no IPv6 host is reached from it."
     )

@@ -67,7 +67,8 @@ def _validate_from(raw: bytes, block: HeaderBlock) -> None:
 def complete(raw: bytes, *, now: datetime | None, message_id: str) -> bytes:
     """`raw` with Date and Message-ID where they were missing, without Bcc and Return-Path; all else byte for byte.
 
-    With `now` None it gets no Date: a scheduled mail gets one when it goes. `message_id` comes without angle brackets. Raises Invalid when it is none.
+    With `now` None it gets no Date: a scheduled mail gets one when it goes. `message_id` comes without angle brackets. Raises Invalid
+    when it is none.
     """
     block = HeaderBlock.parse(raw)
     if any(name in block for name in _HIDDEN):

@@ -72,7 +72,13 @@ async def test_what_is_the_operators_says_so(api: Api) -> None:
     one_everywhere = f"{everywhere}/{{scope}}/{{name}}"
     mine = {"/organisations", "/ledger", "/audit", "/queue/counts", "/shaping"}
     mine |= {everywhere, one_everywhere, f"{one_everywhere}/resume"}
-    mine |= {"/tls/hosts", "/tls/hosts/{host}", "/tls/hosts/{host}/forget", "/tls/reports", "/tls/reports/{destination}"}
+    mine |= {
+        "/tls/hosts",
+        "/tls/hosts/{host}",
+        "/tls/hosts/{host}/forget",
+        "/tls/reports",
+        "/tls/reports/{destination}",
+    }
     assert set(found) == mine
     for one in found.values():
         assert "Unix socket" in one["description"]
