@@ -77,8 +77,10 @@ class BatchRunner:
             first=timedelta(seconds=settings.first_retry), longest=timedelta(seconds=settings.longest_retry)
         )
 
-    async def run(self, way: Way, held: Sequence[Delivery], said: list[Outcome]) -> None:
+    async def run(self, way: Way, held: Sequence[Delivery], said: list[Outcome], *, connections: int) -> None:
         """Deliver claimed deliveries; on return each of them is settled, and `said` is what the world answered.
+
+        It uses one connection of the `connections` that may be open on the way.
 
         Raises what the store raises before anything was begun, NotBegun, and Fatal. Cancelled, it settles what it does not
         know the end of as cut off.
@@ -130,6 +132,7 @@ class BatchRunner:
                         letters=self._letters,
                         report=report,
                         way=way,
+                        connections=connections,
                         before_dot=before_dot,
                     )
                 )

@@ -13,7 +13,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol, cast
 
@@ -71,6 +71,8 @@ class Hop:
     """What the destination asks of TLS; `tls` is what our settings ask."""
     source: EgressSource | None = None
     """Where to connect from, and our name there; None leaves both as they are."""
+    preference: int = field(default=0, compare=False)
+    """Lower ones go first; it makes no other hop, since a connection to it is as good."""
 
     def __str__(self) -> str:
         """`mx.example.org[192.0.2.1]:25`, as logs and attempts show it."""

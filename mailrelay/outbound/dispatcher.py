@@ -301,7 +301,8 @@ class Dispatcher:
     async def _deliver(self, way: Way, chunk: list[Delivery]) -> None:
         said: list[Outcome] = []
         try:
-            await self._attempt(chunk, lambda some: self._batches.run(way, some, said))
+            allowed = self._shaper.of(way).allowed
+            await self._attempt(chunk, lambda some: self._batches.run(way, some, said, connections=allowed))
         finally:
             self._running -= 1
             self._shaper.ended(way, said)

@@ -64,7 +64,7 @@ class Exchange:
         meaning: Meaning = lambda outcome: outcome,
     ) -> None:
         """Bring a batch to the first hop that works, and report."""
-        line = _Line(self._pool, renew)
+        line = _Line(self._pool, batch, renew)
         groups = deque(_together(batch.parcels))
         try:
             while groups:
@@ -100,7 +100,7 @@ class Exchange:
     ) -> _Answer:
         """Outcomes for one letter. Hops that fail before they have the letter are passed over."""
         answer: _Answer | None = None
-        ordered = sorted(hops, key=lambda hop: (hop.ip, hop.port) in self._sick)  # those that failed lately come last
+        ordered = sorted(hops, key=self._rank)
         within = max(_SHORTEST, _UNTIL_THE_NEXT / max(1, len(hops) - 1))
         for index, hop in enumerate(ordered):
             last = index == len(hops) - 1
@@ -111,6 +111,10 @@ class Exchange:
         if answer is None:
             raise ValueError("there is no hop to bring anything to")
         return answer
+
+    def _rank(self, hop: Hop) -> tuple[bool, int, bool]:
+        """Those that failed lately come last; of equal ones, those that we have a connection to come first."""
+        return (hop.ip, hop.port) in self._sick, hop.preference, not self._pool.waits_for(hop)
 
     async def _offer(
         self, batch: DeliveryBatch, parcels: tuple[Parcel, ...], hop: Hop, line: _Line, *, last: bool, within: float
@@ -167,8 +171,10 @@ class _Memory:
 class _Line:
     """The connection that a batch has at the moment; nobody else has it."""
 
-    def __init__(self, pool: Pool, renew: Renew | None) -> None:
+    def __init__(self, pool: Pool, batch: DeliveryBatch, renew: Renew | None) -> None:
         self._pool = pool
+        self._way = batch.way
+        self._most = batch.connections
         self._renew = renew
         self._renewed: dict[Hop, Hop] = {}
         self._connection: Connection | None = None
@@ -179,17 +185,20 @@ class _Line:
         if self._connection is not None and (self._connection.hop != hop or self._pool.spent(self._connection)):
             self.let_go()
         if self._connection is None:
-            self._connection = self._pool.idle(hop)
+            self._connection = self._pool.idle(hop, self._way)
         if self._connection is not None:
             return self._connection, True
         try:
-            self._connection = await self._pool.dial(hop, last=last, within=within)
+            self._connection = await self._dial(hop, last=last, within=within)
         except Failed as failed:
             fresh = await self._fresh(hop, failed)
             if fresh is None:
                 raise
-            self._connection = await self._pool.dial(fresh, last=last, within=within)
+            self._connection = await self._dial(fresh, last=last, within=within)
         return self._connection, False
+
+    async def _dial(self, hop: Hop, *, last: bool, within: float) -> Connection:
+        return await self._pool.dial(hop, self._way, most=self._most, last=last, within=within)
 
     async def _fresh(self, hop: Hop, failed: Failed) -> Hop | None:
         """The hop with fresh credentials, where its own were refused; once a batch."""
@@ -203,13 +212,13 @@ class _Line:
     def let_go(self) -> None:
         """Leave it to others."""
         if self._connection is not None:
-            self._pool.give_back(self._connection)
+            self._pool.give_back(self._connection, self._way)
         self._connection = None
 
     def drop(self) -> None:
         """Close it at once."""
         if self._connection is not None:
-            self._connection.abort()
+            self._pool.drop(self._connection, self._way)
         self._connection = None
 
 

@@ -202,6 +202,7 @@ class TlsReporter:
                 letters=letters,
                 report=reports.append,
                 way=await self._courier.way(delivery),
+                connections=1,
                 before_dot=_before_dot,
             )
         )

@@ -94,6 +94,37 @@ async def test_a_connection_that_was_closed_while_idle_costs_no_attempt(tmp_path
     assert sink.sessions == 2
 
 
+@pytest.mark.parametrize(
+    ("limit", "preferences", "most"),
+    [
+        # Of equal hosts, the one that we are connected to is as good; a better one is never passed over for it.
+        pytest.param(1, (10, 10, 10), 2, id="equals, one connection"),
+        pytest.param(1, (10, 20, 30), 12, id="a best one, one connection"),
+        pytest.param(2, (10, 20, 30), 2, id="a best one, two connections"),
+    ],
+)
+async def test_idle_connections_count_towards_the_limit_of_their_site(
+    tmp_path: Path, limit: int, preferences: tuple[int, ...], most: int
+):
+    hosts = [f"mx{number}.site.test" for number in range(3)]
+    records = tuple(MxRecord(*one) for one in zip(preferences, hosts, strict=True))
+    zone = Zone(
+        {
+            ("MX", "b.test"): Answer(LookupStatus.FOUND, mx=records),
+            ("MX", "c.test"): Answer(LookupStatus.FOUND, mx=records[1:]),
+            **{("A", host): "127.0.0.1" for host in hosts},
+        }
+    )
+    settings = {"connections_per_destination": limit, "idle": 5.0, "answers": zone}
+    async with remote() as sink, relay(tmp_path, **by_mx(sink) | settings) as us:
+        us.start()
+        for number in range(12):
+            (sent,) = await us.until(await us.submit(f"r{number}@{'bc'[number % 2]}.test"))
+            assert sent.state is DeliveryState.SENT
+            await until(lambda: sink.open <= limit)
+        assert sink.sessions <= most
+
+
 async def test_connections_to_one_destination_are_limited_and_others_do_not_wait(tmp_path: Path):
     settings = {"connections_per_destination": 2, "batch": 100}
     async with remote() as slow, remote() as quick:

@@ -72,6 +72,8 @@ class DeliveryBatch:
     letters: Letters
     report: Callable[[Report], None]
     way: Way
+    connections: int
+    """How many connections may be open on the way now, idle ones too; this batch uses one."""
     before_dot: Callable[[Sequence[DeliveryId]], Awaitable[None]]
     """Called for the deliveries of each transaction right before its final dot is sent, the rest of the content being out. It writes
     down that they may have been taken, for mass mail (D11); what it raises keeps the dot from being sent.

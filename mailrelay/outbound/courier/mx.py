@@ -89,7 +89,14 @@ class MxCourier:
             return targets
         demands = await self._kit.demands.for_destination(destination, targets)
         return [
-            Hop(host=target.host, ip=target.ip, port=settings.port, demand=demand, source=source)
+            Hop(
+                host=target.host,
+                ip=target.ip,
+                port=settings.port,
+                demand=demand,
+                source=source,
+                preference=target.preference,
+            )
             for target, demand in zip(targets, demands, strict=True)
         ]
 

@@ -91,14 +91,14 @@ class OwnHosts:
         for index, hop in enumerate(hops):
             last = index == len(hops) - 1
             try:
-                connection = await self._pool.dial(hop, last=last, within=_TEST_TIMEOUT)
+                connection = await self._dialler.dial(hop, last=last, within=_TEST_TIMEOUT)
             except Failed as failed:
                 again = await renew(hop) if wants_other_credentials(failed) else None
                 if again is None:
                     failure = Tried(host=str(hop), tls="", because=_why(failed))
                     continue
                 try:
-                    connection = await self._pool.dial(again, last=last, within=_TEST_TIMEOUT)
+                    connection = await self._dialler.dial(again, last=last, within=_TEST_TIMEOUT)
                 except Failed as failed_again:
                     failure = Tried(host=str(hop), tls="", because=_why(failed_again))
                     continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailrelay.mail.suffix import registrable
 from mailrelay.model.delivery import Deferred, Refused, Stage
@@ -21,10 +21,14 @@ _PER_HOST = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One address to connect to; `host` is the name whose it is, or the address itself."""
+    """One address to connect to; `host` is the name whose it is, or the address itself.
+
+    Lower `preference` goes first; equal ones are as good as each other (RFC 5321 §5.1).
+    """
 
     host: str
     ip: str
+    preference: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +85,8 @@ def _targets(records: Sequence[MxRecord], own: OwnHost) -> Dialogue[tuple[Sequen
         failure = failure or why
         if any(is_ours(target, own) for target in found):
             # RFC 5321 §5.1: by whatever name, that is us; whoever is no better would only give it back.
-            return [one for one in targets if preference[one.host] < preference[host]], failure, True
-        targets += found
+            return [one for one in targets if one.preference < preference[host]], failure, True
+        targets += [replace(target, preference=preference[host]) for target in found]
         if len(targets) >= MAX_ADDRESSES:
             break
     return targets, failure, False
