@@ -26,15 +26,19 @@ from mailrelay.model.delivery import (
     Refused,
     Stage,
 )
+from mailrelay.model.sending import Scope
 from mailrelay.model.way import Way
 from mailrelay.outbound import brake, scheduled
 from mailrelay.outbound.courier.base import OUR_FAULT, Courier, DeliveryBatch, Report
+from mailrelay.outbound.courier.sources import offers
 from mailrelay.outbound.leases import Leases
 from mailrelay.outbound.letters import LetterMaker
-from mailrelay.outbound.policy import retry
+from mailrelay.outbound.policy import retry, source
+from mailrelay.outbound.policy.source import Offer
 from mailrelay.outbound.settle import Settler
 from mailrelay.outbound.steady import Steady
 from mailrelay.outbound.stops import Stops
+from mailrelay.outbound.suspended_sources import KEPT, names
 from mailrelay.store import queue, suppressions
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.queue import Settlement
@@ -71,6 +75,7 @@ class BatchRunner:
         self._steady = steady
         self._leases = leases
         self._stops = stops
+        self._offers = offers(settings.sources, "")
         self._lifetime = timedelta(seconds=settings.lifetime)
         self._max_faults = settings.max_faults
         self._schedule = retry.Schedule(
@@ -170,7 +175,7 @@ class BatchRunner:
         self, way: Way, held: Sequence[Delivery], host: str
     ) -> tuple[Sequence[Delivery], Sequence[Settlement]]:
         try:
-            return await self._store.write(_begin, held, way=way, host=host, now=self._clock.now())
+            return await self._store.write(_begin, held, way=way, host=host, now=self._clock.now(), offers=self._offers)
         except (Fatal, Unavailable):
             raise
         except Exception as error:
@@ -268,7 +273,7 @@ def _was_prepared(outcome: Outcome) -> bool:
 
 
 def _begin(
-    tx: Tx, held: Sequence[Delivery], *, way: Way, host: str, now: datetime
+    tx: Tx, held: Sequence[Delivery], *, way: Way, host: str, now: datetime, offers: Sequence[Offer]
 ) -> tuple[list[Delivery], list[Settlement]]:
     """Write attempts down for all but those suppressed since they were queued, which end (O10, Q06), and those now held."""
     reasons: dict[tuple[str, str], str] = {}
@@ -285,9 +290,22 @@ def _begin(
     left = [one for one in held if one.id not in gone]
     # O17, O18: what came after its job or domain was suspended waits with the rest of it.
     by = brake.suspended_by(tx, left, way=way)
-    queue.hold(tx, [(one, str(by[one.id])) for one in left if one.id in by], at=now)
+    moved = _served_by_others(
+        tx, [one for one in left if one.id in by and by[one.id].scope is Scope.SOURCE], way, offers
+    )
+    queue.release(tx, moved, until=now + timedelta(seconds=KEPT))
+    queue.hold(tx, [(one, str(by[one.id])) for one in left if one.id in by and one not in moved], at=now)
     left = [one for one in left if one.id not in by]
     # I25: what was scheduled for somebody who is away waits until they are back.
     parked = {one.id for one in scheduled.park_absent(tx, left, now)}
     left = [one for one in left if one.id not in parked]
     return queue.begin_attempts(tx, left, host=host, source=way.source, at=now), stopped
+
+
+def _served_by_others(tx: Tx, held: Sequence[Delivery], way: Way, offers: Sequence[Offer]) -> list[Delivery]:
+    """Those of a suspended source that another one serves: their way was chosen before the suspension was known."""
+    suspended = names(tx) if held else ()
+    chosen = [
+        source.choose(offers, sender_domain=one.sender_domain, key=one.queue_id, suspended=suspended) for one in held
+    ]
+    return [one for one, other in zip(held, chosen, strict=True) if other is not None and other.name != way.source]

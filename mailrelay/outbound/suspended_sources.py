@@ -10,7 +10,8 @@ from mailrelay.model.sending import EVERYBODY, Scope, Sending
 from mailrelay.store import suspensions
 from mailrelay.store.base import Store, Tx
 
-_KEPT = 1.0
+KEPT = 1.0
+"""Seconds after which everybody knows of a change."""
 _MOST = 1_000
 
 
@@ -27,11 +28,12 @@ class SuspendedSources:
         """Their names. Raises Unavailable."""
         now = self._clock.monotonic()
         if now >= self._until:
-            self._known = await self._store.read(_names)
-            self._until = now + _KEPT
+            self._known = await self._store.read(names)
+            self._until = now + KEPT
         return self._known
 
 
-def _names(tx: Tx) -> Collection[str]:
+def names(tx: Tx) -> Collection[str]:
+    """Those that are suspended now."""
     found = suspensions.list_standing(tx, EVERYBODY, after=Sending(Scope.SOURCE, ""), limit=_MOST)
     return frozenset(one.sending.name for one in found if one.sending.scope is Scope.SOURCE)

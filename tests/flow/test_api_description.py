@@ -78,6 +78,7 @@ async def test_what_is_the_operators_says_so(api: Api) -> None:
         "/tls/hosts/{host}/forget",
         "/tls/reports",
         "/tls/reports/{destination}",
+        "/smtp/trace",
     }
     assert set(found) == mine
     for one in found.values():

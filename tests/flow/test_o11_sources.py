@@ -67,29 +67,40 @@ async def test_a_domain_leaves_by_the_source_that_serves_it_and_others_by_the_sy
     assert sink.arguments("EHLO") == ["us.test", "us.test"]
 
 
+async def suspend(us: Relay, name: str) -> None:
+    await us.store.write(
+        suspensions.suspend,
+        org=EVERYBODY,
+        sending=Sending(Scope.SOURCE, name),
+        reason="blocked",
+        evidence="by hand",
+        by="operator",
+        at=us.clock.now(),
+    )
+
+
 async def test_mail_of_a_suspended_source_goes_by_the_others_and_waits_where_there_is_none(tmp_path: Path):
     async with remote() as sink, relay(tmp_path, **settings(sink, ONE, TWO)) as us:
-
-        async def suspend(name: str) -> None:
-            await us.store.write(
-                suspensions.suspend,
-                org=EVERYBODY,
-                sending=Sending(Scope.SOURCE, name),
-                reason="blocked",
-                evidence="by hand",
-                by="operator",
-                at=us.clock.now(),
-            )
-
-        await suspend("one")
+        await suspend(us, "one")
         us.start()
         found = [(await us.until(await us.submit(f"r{n}@b.test")))[0] for n in range(6)]
         assert await sources_of(us, *found) == {"two"}
-        await suspend("two")
+        await suspend(us, "two")
         us.clock.advance(timedelta(seconds=2))
         (held,) = await us.until(await us.submit("late@b.test"), DeliveryState.HELD)
         assert held.held_by in ("source:one", "source:two")
         assert len(sink.messages) == 6
+
+
+async def test_mail_whose_source_is_suspended_after_it_was_chosen_goes_by_the_others(tmp_path: Path):
+    async with remote() as sink, relay(tmp_path, **settings(sink, ONE, TWO)) as us:
+        us.start()
+        await us.until(await us.submit())
+        await suspend(us, "one")  # which is not known here for a second
+        submitted = [await us.submit(f"r{n}@b.test") for n in range(12)]
+        us.clock.advance(timedelta(seconds=2))
+        found = [one for each in submitted for one in await us.until(each)]
+        assert await sources_of(us, *found) == {"two"}
 
 
 async def test_a_source_without_an_address_of_the_kind_puts_off_and_says_so(tmp_path: Path):

@@ -21,16 +21,7 @@ class Sources:
 
     def __init__(self, settings: Sequence[schema.Source], helo: str) -> None:
         """`helo` is the name of those that have none of their own."""
-        self._offers = [
-            policy.Offer(
-                source=EgressSource(
-                    name=one.name, address=one.address or "", address6=one.address6 or "", helo=one.helo or helo
-                ),
-                domains=frozenset(one.domains),
-                weight=one.weight,
-            )
-            for one in settings
-        ]
+        self._offers = offers(settings, helo)
         self._by_name = {one.source.name: one.source for one in self._offers}
         for one in self._by_name.values():
             _look_at(one)
@@ -48,6 +39,20 @@ class Sources:
     def named(self, name: str) -> EgressSource | None:
         """The source of that name; None for the system's own address, also where the source is in the configuration no more."""
         return self._by_name.get(name)
+
+
+def offers(settings: Sequence[schema.Source], helo: str) -> Sequence[policy.Offer]:
+    """The sources that there are, for `policy.choose`."""
+    return [
+        policy.Offer(
+            source=EgressSource(
+                name=one.name, address=one.address or "", address6=one.address6 or "", helo=one.helo or helo
+            ),
+            domains=frozenset(one.domains),
+            weight=one.weight,
+        )
+        for one in settings
+    ]
 
 
 def within_reach(
