@@ -128,9 +128,10 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         listeners = _listeners(parts, submitter, certificate)
         router = _router(parts)
         application = _application(parts, submitter, router)
-        workers = (Watched(_filing(parts)), Watched(_dispatcher(parts, router)))
+        dispatcher = _dispatcher(parts, router)
+        workers = (Watched(_filing(parts)), Watched(dispatcher))
         ended = Stopping()
-        http = _http(parts, application, listeners, workers, ended)
+        http = _http(parts, application, listeners, workers, dispatcher, ended)
         services: list[Service] = [
             listeners,
             *workers,
@@ -492,7 +493,12 @@ def _application(parts: _Parts, submitter: Submitter, router: Router) -> Applica
 
 
 def _http(
-    parts: _Parts, application: Application, listeners: Listeners, workers: Sequence[Watched], ended: Stopping
+    parts: _Parts,
+    application: Application,
+    listeners: Listeners,
+    workers: Sequence[Watched],
+    dispatcher: Dispatcher,
+    ended: Stopping,
 ) -> HttpServer:
     return HttpServer(
         parts.config.http,
@@ -502,6 +508,7 @@ def _http(
             "disk": ops.has_space(parts.folder.path),
             "listeners": ops.holds(listeners.ready.is_set, "the listeners are not open"),
             **{one.name: ops.holds(one.works, f"{one.name} does not run; the log says why") for one in workers},
+            "queue": ops.holds(dispatcher.claims, "nothing can be claimed from it; the log says why"),
             "started": ops.holds(parts.started.is_set, "the start is not yet complete"),
             "running": ops.not_stopping(parts.stopping),
         },

@@ -112,6 +112,7 @@ class Dispatcher:
             leases=self._leases,
             stops=stops or Stops(),
         )
+        self._claims = True
         self._held: dict[DeliveryId, Delivery] = {}
         self._adrift: Mapping[DeliveryId, int] = {}
         """Fences of claims of ours that we had not in hand when we looked last."""
@@ -134,6 +135,10 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep_now = asyncio.Event()
         self._fatal: Fatal | None = None
+
+    def claims(self) -> bool:
+        """Whether our own code could claim when it tried last: for readiness (R2)."""
+        return self._claims
 
     async def run(self) -> None:
         """Work until stopping is set, then finish what is under way. Raises Fatal."""
@@ -216,7 +221,9 @@ class Dispatcher:
             raise
         except Exception:
             _logger.exception("claim.failed")
+            self._claims = False
             return []
+        self._claims = True
         self._held.update((one.id, one) for one in claimed)
         return claimed
 

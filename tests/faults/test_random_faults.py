@@ -63,7 +63,10 @@ async def test_fault_d04_calls_that_fail_at_random_under_load_lose_nothing(tmp_p
             await asyncio.to_thread(one.start, wrapper)
             over = asyncio.Event()
             load = asyncio.create_task(client.load(over.is_set, edge=3, submission=2, api=1, size=lambda: next(sizes)))
-            await asyncio.sleep(0.3)
+            known = ledger.count(Said.ACK)
+            async with asyncio.timeout(30):
+                while ledger.count(Said.ACK) < known + 3:  # noqa: ASYNC110 (what is waited for has no event)
+                    await asyncio.sleep(0.02)
             await _control(one, *(f"enable_random name={point},probability={_CHANCE}" for point in _POINTS))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SECONDS):

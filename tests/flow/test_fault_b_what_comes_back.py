@@ -121,7 +121,7 @@ async def test_fault_b03_ten_thousand_bounces_to_unknown_addresses_cost_a_refusa
         event.listen(
             post.edge.store.engine, "before_cursor_execute", lambda _c, _u, statement, *_more: ran.append(statement)
         )
-        post.relay.stopping.set()  # or its polls would be counted
+        await post.relay.stop()  # or its polls would be counted
         async with connected(post.edge.port()) as client:
             await client.ehlo()
             assert (await client.say("MAIL FROM:<>")).code == 250

@@ -153,15 +153,21 @@ async def test_without_the_store_it_lives_and_is_not_ready(house: House) -> None
     assert await until(house.well)
 
 
-@pytest.mark.parametrize(("table", "part"), [("arrival", "filing"), ("destination", "dispatcher")])
-async def test_a_worker_that_failed_and_waits_for_its_restart_is_not_ready(house: House, table: str, part: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "part", "because"),
+    [
+        ("arrival", "filing", "filing does not run; the log says why"),
+        ("destination", "queue", "nothing can be claimed from it; the log says why"),
+    ],
+)
+async def test_a_worker_that_fails_at_its_table_is_not_ready(house: House, table: str, part: str, because: str) -> None:
     assert await house.ready() == (200, {})
     house.sql(f"ALTER TABLE {table} RENAME TO gone")
 
     async def failed() -> str | None:
         return (await house.ready())[1].get(part)
 
-    assert await until(failed) == f"{part} does not run; the log says why"
+    assert await until(failed) == because
     assert (await house.ask("/healthz"))[0] == 200
     house.sql(f"ALTER TABLE gone RENAME TO {table}")
 

@@ -85,7 +85,7 @@ async def test_what_a_process_parked_is_looked_at_once_it_has_ended(store: Store
         await store.write(queue.park, held, until=until, site=name, because="it is dead", by=by)
     steps = [await store.write(destinations.unpark, there, now=clock.now(), limit=1) for _ in range(3)]
     assert steps == [1, 1, 0]
-    assert [one.address.domain for one in await claim(store, clock)] == ["b.test", "c.test"]
+    assert {one.address.domain for one in await claim(store, clock)} == {"b.test", "c.test"}
     assert await wakes(store, "a.test") == clock.now() + timedelta(minutes=15)
 
 
