@@ -273,7 +273,7 @@ def _was_prepared(outcome: Outcome) -> bool:
 
 
 def _begin(
-    tx: Tx, held: Sequence[Delivery], *, way: Way, host: str, now: datetime, offers: Sequence[Offer]
+    tx: Tx, held: Sequence[Delivery], *, way: Way, host: str, now: datetime, offers: Sequence[Offer] = ()
 ) -> tuple[list[Delivery], list[Settlement]]:
     """Write attempts down for all but those suppressed since they were queued, which end (O10, Q06), and those now held."""
     reasons: dict[tuple[str, str], str] = {}

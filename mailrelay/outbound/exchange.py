@@ -100,7 +100,8 @@ class Exchange:
     ) -> _Answer:
         """Outcomes for one letter. Hops that fail before they have the letter are passed over."""
         answer: _Answer | None = None
-        ordered = sorted(hops, key=self._rank)
+        full = line.connected or self._pool.full(batch.way, batch.connections)
+        ordered = sorted(hops, key=lambda hop: self._rank(hop, line, full=full))
         within = max(_SHORTEST, _UNTIL_THE_NEXT / max(1, len(hops) - 1))
         for index, hop in enumerate(ordered):
             last = index == len(hops) - 1
@@ -112,9 +113,12 @@ class Exchange:
             raise ValueError("there is no hop to bring anything to")
         return answer
 
-    def _rank(self, hop: Hop) -> tuple[bool, int, bool]:
-        """Those that failed lately come last; of equal ones, those that we have a connection to come first."""
-        return (hop.ip, hop.port) in self._sick, hop.preference, not self._pool.waits_for(hop)
+    def _rank(self, hop: Hop, line: _Line, *, full: bool) -> tuple[bool, int, bool]:
+        """Those that failed lately come last; of equal ones, those that we have a connection to first, if there is no room for another.
+
+        Else equal ones stay as they were shuffled (RFC 5321 §5.1).
+        """
+        return (hop.ip, hop.port) in self._sick, hop.preference, full and not line.leads_to(hop)
 
     async def _offer(
         self, batch: DeliveryBatch, parcels: tuple[Parcel, ...], hop: Hop, line: _Line, *, last: bool, within: float
@@ -178,6 +182,16 @@ class _Line:
         self._renew = renew
         self._renewed: dict[Hop, Hop] = {}
         self._connection: Connection | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has one."""
+        return self._connection is not None
+
+    def leads_to(self, hop: Hop) -> bool:
+        """Whether the host can be reached over what it has; where it has nothing, over what waits."""
+        hop = self._renewed.get(hop, hop)
+        return self._pool.waits_for(hop) if self._connection is None else self._connection.hop == hop
 
     async def reach(self, hop: Hop, *, last: bool, within: float) -> tuple[Connection, bool]:
         """A connection to the hop, and whether it has been used before. Raises Failed."""

@@ -34,6 +34,10 @@ class Pool:
         """Whether a connection to it waits."""
         return hop in self._idle
 
+    def full(self, way: Way, most: int) -> bool:
+        """Whether one more would be more than `most` on the way, idle ones counted."""
+        return self._lent[way] + len(self._idle_of.get(way, ())) >= most
+
     def idle(self, hop: Hop, way: Way) -> Connection | None:
         """Lend a connection that waits, the one used last first; None when there is none."""
         while hop in self._idle:
@@ -50,9 +54,9 @@ class Pool:
 
         Those that have idled longest on the way, at other hosts of it, are closed where more than `most` would be open (O11).
         """
-        self._lent[way] += 1
-        while (waiting := self._idle_of.get(way)) and len(waiting) + self._lent[way] > most:
+        while (waiting := self._idle_of.get(way)) and self.full(way, most):
             self._expire(next(iter(waiting)))
+        self._lent[way] += 1
         try:
             return await self._dialler.dial(hop, last=last, within=within)
         except BaseException:

@@ -98,6 +98,12 @@ async def test_mail_whose_source_is_suspended_after_it_was_chosen_goes_by_the_ot
         await us.until(await us.submit())
         await suspend(us, "one")  # which is not known here for a second
         submitted = [await us.submit(f"r{n}@b.test") for n in range(12)]
+        ids = [id_ for each in submitted for id_ in each.deliveries]
+        while True:  # until those of the suspended source were given back
+            all_ = [await us.delivery(id_) for id_ in ids]
+            if all(one.state is SENT or one.due_at > us.clock.now() for one in all_):
+                break
+            await asyncio.sleep(0.01)
         us.clock.advance(timedelta(seconds=2))
         found = [one for each in submitted for one in await us.until(each)]
         assert await sources_of(us, *found) == {"two"}
