@@ -79,7 +79,7 @@ CATALOGUE: dict[str, str] = {
     "smart-host.unsaved": "a new refresh token could not be written down; the one before is used",
     "source.missing": "an egress source has an address that this machine does not have; mail that leaves by it waits",
     "store.migrated": "the schema was brought up to date",
-    "store.restored": "the first start on a backup: mass mail that was due is held as unconfirmed, the rest goes, perhaps again",
+    "store.restored": "the first start on a backup: mass mail is held as unconfirmed, the rest goes, perhaps again",
     "tls-count.lost": "sessions were not counted for the TLS reports: the store did not take them, or there were too many kinds",
     "tls-report.failed": "the TLS report of a day could not be sent; there is no second try",
     "tls-report.sent": "a destination was sent the TLS report of a day",

@@ -49,17 +49,19 @@ class Memory:
             self._seen, self._at = self._look(), now
         return self._seen.used >= self._seen.limit * _SHARE
 
-    def take(self, size: int, *, waited: float = 0.0) -> bool:
-        """Take room for so many bytes, to be given back; False when others have it.
+    def take(self, size: int, *, mine: int = 0, waited: float = 0.0) -> bool:
+        """Take room for so many bytes, beside the `mine` that were taken for the same; to be given back. False when others have it.
 
         Who is alone gets more than the allowance, or a large mail would wait for ever: as soon as it fits below the limit, or
         when it has `waited` so long that nothing is left that could make room.
         """
         with self._lock:
-            if self._taken:
+            if self._taken > mine:
                 if self.short() or self._taken + size > self._allowance:
                     return False
-            elif waited < _PATIENCE and (self.short() or self._seen.used + size > self._seen.limit * _ALMOST_ALL):
+            elif waited < _PATIENCE and (
+                (not mine and self.short()) or self._seen.used + size > self._seen.limit * _ALMOST_ALL
+            ):
                 return False
             self._taken += size
             return True
@@ -68,6 +70,13 @@ class Memory:
         """Give back what was taken."""
         with self._lock:
             self._taken -= size
+
+    def fits(self, size: int) -> bool:
+        """Whether so many bytes could be taken now."""
+        found = self.take(size)
+        if found:
+            self.give_back(size)
+        return found
 
     @asynccontextmanager
     async def room(self, size: int) -> AsyncIterator[None]:

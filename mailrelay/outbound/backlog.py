@@ -123,9 +123,11 @@ class Backlog:
             self._aside.popitem(last=False)
         return min(_LONGEST_ASIDE, max(_SHORTEST_ASIDE, (before + number) / _LOOKED_AT))
 
-    def next_start(self) -> float | None:
-        """The monotonic time at which the first of the paused ways may go on; None when none is paused."""
-        return min((line.not_before for line in self._lines.values() if line.waiting and line.not_before), default=None)
+    def next_start(self, now: float) -> float | None:
+        """The monotonic time, after `now`, at which the first of the paused ways may go on; None when none is paused."""
+        return min(
+            (line.not_before for line in self._lines.values() if line.waiting and line.not_before > now), default=None
+        )
 
     def clear(self) -> list[Delivery]:
         """Take all."""

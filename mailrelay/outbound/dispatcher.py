@@ -181,8 +181,10 @@ class Dispatcher:
         try:
             if not self._leases.sure:
                 await self._beat()  # others may have taken us for dead
-        except Unavailable as error:
-            _logger.warning("claim.failed", reason=str(error))
+        except Fatal:
+            raise
+        except Exception as error:  # noqa: BLE001 (what is under way goes on)
+            self._failed(error)
             return False
         while self._over:
             way, over = self._over.popitem()
@@ -369,9 +371,9 @@ class Dispatcher:
         """Let `make` begin an attempt of each and end it; what it can't begin goes back, one by one where our own code is to blame."""
         try:
             await make(chunk)
-        except Unavailable as error:  # before anything was begun
+        except Unavailable as error:
+            # Nothing was sent. Whether the attempts are written down nobody knows: `_take_up` ends those that are.
             _logger.warning("claim.failed", reason=str(error))
-            await self._give_back(chunk)
         except NotBegun:
             if len(chunk) > 1:
                 for one in chunk:
@@ -446,8 +448,9 @@ class Dispatcher:
     async def _wait(self) -> None:
         """Until the bell rings, a stop is asked for, or it is time to look again."""
         pause = self._poll
-        if (start := self._backlog.next_start()) is not None:
-            pause = min(pause, max(0.01, start - self._clock.monotonic()))
+        now = self._clock.monotonic()
+        if (start := self._backlog.next_start(now)) is not None:
+            pause = min(pause, max(0.01, start - now))
         heard = asyncio.ensure_future(self._store.bells.heard(Bell.QUEUE, timeout=pause))
         stop = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -525,8 +528,10 @@ class Dispatcher:
         until = None if after is None else self._steady.now() + after
         try:
             await self._store.write(queue.release, deliveries, until=until, now=self._steady.now())
-        except Unavailable as error:
-            _logger.warning("claim.failed", reason=str(error))
+        except Fatal:
+            raise
+        except Exception as error:  # noqa: BLE001 (what is under way goes on)
+            self._failed(error)
         finally:
             self._done_with(deliveries)
 
@@ -552,12 +557,21 @@ class Dispatcher:
                 by=self._node,
                 now=self._steady.now(),
             )
-        except Unavailable as error:
-            _logger.warning("claim.failed", reason=str(error))
+        except Fatal:
+            raise
+        except Exception as error:  # noqa: BLE001 (what is under way goes on)
+            self._failed(error)
         finally:
             self._done_with(deliveries)
         if again:
             self._backlog.note(way, names)
+
+    def _failed(self, error: Exception) -> None:
+        """Say that the store is away for a moment, or where our own code failed; `_take_up` mends what that leaves."""
+        if isinstance(error, Unavailable):
+            _logger.warning("claim.failed", reason=str(error))
+        else:
+            _logger.error("claim.failed", exc_info=error)
 
     def _serves_all(self, way: Way) -> bool:
         """Whether mail for the destinations of a way takes no other: it is nobody's own, and there is one source for all."""

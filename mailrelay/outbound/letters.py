@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import traceback
 import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -83,6 +83,8 @@ class LetterMaker:
         self._memory = memory or Memory()
         self._leaving = 0
         """Large letters that are made and not yet gone."""
+        self._turn = asyncio.Lock()
+        """… and who is the next to be made."""
         self._traces: OrderedDict[DeliveryId, str] = OrderedDict()
 
     def parcel(self, delivery: Delivery) -> Parcel:
@@ -134,23 +136,27 @@ class LetterMaker:
     def _gone(self) -> None:
         self._leaving -= 1
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _room(self, size: int) -> AsyncIterator[bool]:
         """Room as long as the block runs; False when there is none in time.
 
         Large letters that go out slowly hold memory that nobody can take back, so that one more is made only where it fits. When
-        none is on its way the next goes, however large.
+        none is on its way the next goes, however large, and smaller ones do not get before it. Nobody waits long, since each has
+        a connection meanwhile.
         """
-        began = time.monotonic()
-        while not self._memory.take(size, waited=0.0 if self._leaving else time.monotonic() - began):
-            if self._leaving and time.monotonic() - began > _ROOM_SECONDS:
-                yield False
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
+        granted = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ROOM_SECONDS), self._turn:
+                began = time.monotonic()
+                while True:
+                    granted = self._memory.take(size, waited=0.0 if self._leaving else time.monotonic() - began)
+                    if granted:
+                        break
+                    await asyncio.sleep(_LOOK_SECONDS)
         try:
-            yield True
+            yield granted
         finally:
-            self._memory.give_back(size)
+            self._memory.give_back(size if granted else 0)
 
     async def _letter(self, parcels: tuple[Parcel, ...], offers: Offers) -> Letter | Refused:
         first = parcels[0].delivery

@@ -56,7 +56,7 @@ def release(tx: Tx, ours: Sequence[Delivery], *, at: datetime, because: Mapping[
             held_by="",
             held_at=None,
             faults=0,
-            due_at=case((at_once, now), else_=row.due_at),
+            due_at=case((and_(never_claimed, row.due_at > now), row.due_at), (at_once, now), else_=row.due_at),
             expires_at=row.expires_at + case((since < now, now - since), else_=0),
         )
         .returning(row.destination, row.due_at)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, or_, select, update
 
 from mailrelay.clock import to_micros
-from mailrelay.ids import NodeId
-from mailrelay.model.delivery import UNCONFIRMED, DeliveryState
-from mailrelay.store import deliveries, queue
+from mailrelay.ids import DeliveryId, MessageId, NodeId, OrgId, QueueId
+from mailrelay.model.delivery import POISON, UNCONFIRMED, DeliveryState
+from mailrelay.model.event import EventType
+from mailrelay.store import events, queue
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import DELIVERIES_WAITING, delivery
 
@@ -27,25 +28,30 @@ def put_back(tx: Tx, *, now: datetime) -> int:
 
 
 def hold_mass_mail(tx: Tx, *, now: datetime, limit: int = 500) -> int:
-    """Hold mass mail that was due by `now`, `limit` of it, as unconfirmed; how many, 0 when nothing is left.
+    """Hold mass mail that had not ended, `limit` of it, as unconfirmed; how many, 0 when nothing is left.
 
-    What is due later cannot have gone out.
+    Whatever it waited for: since the copy was made it may have been hastened, sent now, resumed or released.
     """
-    found = tx.execute(
-        select(delivery)
-        .where(delivery.c.job != "", DELIVERIES_WAITING, delivery.c.due_at <= to_micros(now))
-        .limit(limit)
-        .with_for_update()
-    ).mappings()
-    held = [deliveries.from_row(row) for row in found]
-    if held:
-        tx.execute(
-            update(delivery)
-            .where(delivery.c.id.in_([one.id for one in held]))
-            .values(state=DeliveryState.HELD, held_by=UNCONFIRMED, held_at=to_micros(now))
-        )
+    row = delivery.c
+    waits = or_(DELIVERIES_WAITING, and_(row.state == DeliveryState.HELD, row.held_by.not_in([UNCONFIRMED, POISON])))
+    ids = select(row.id).where(row.job != "", waits).limit(limit)
+    held = tx.execute(
+        update(delivery)
+        .where(row.id.in_(ids.scalar_subquery()))
+        .values(state=DeliveryState.HELD, held_by=UNCONFIRMED, held_at=func.coalesce(row.held_at, to_micros(now)))
+        .returning(row.id, row.org, row.queue_id, row.message)
+    ).all()
     for one in held:
-        queue.tell_held(tx, one, UNCONFIRMED, at=now, data={"why": WHY})
+        events.append(
+            tx,
+            org=OrgId(one.org),
+            at=now,
+            type=EventType.DELIVERY_HELD,
+            queue_id=QueueId(one.queue_id),
+            message=MessageId(one.message),
+            delivery=DeliveryId(one.id),
+            data={"held_by": UNCONFIRMED, "why": WHY},
+        )
     return len(held)
 
 

@@ -1,6 +1,6 @@
 """The first start on a restored backup: what was queued then may have left since (D14).
 
-Single mail goes, at most once more than it did; mass mail that was due is held until somebody says whether it went (D11). The list
+Single mail goes, at most once more than it did; mass mail is held until somebody says whether it went (D11). The list
 of suppressed addresses is of the same instant as the queue: whoever was suppressed after it has to be entered again before.
 """
 

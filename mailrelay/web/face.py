@@ -39,7 +39,7 @@ class Face:
             return
         scope[LOCAL] = self._local
         began = time.perf_counter()
-        status = taken = 0
+        status = 0
         logger = log.get()
 
         async def answer(message: Message) -> None:
@@ -48,23 +48,21 @@ class Face:
                 status = message["status"]
             await send(message)
 
+        body = _Body(scope, receive, limit=self._max_body, memory=self._memory)
         try:
             if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 await problem.response(400, "The address has a NUL character")(scope, receive, answer)
                 return
-            body = _Body(scope, receive, limit=self._max_body, memory=self._memory)
-            if _LARGE <= body.announced <= self._max_body:
-                if not self._memory.take(body.announced * _COPIES):
-                    await problem.of_error(MemoryShort(_SHORT))(scope, receive, answer)
-                    return
-                taken = body.announced * _COPIES
+            if _LARGE <= body.announced <= self._max_body and not self._memory.fits(body.announced * _COPIES):
+                await problem.of_error(MemoryShort(_SHORT))(scope, receive, answer)
+                return
             await self._inner(scope, body.receive, answer)
         except Exception:
             logger.exception("request.failed", method=scope["method"], path=scope["path"])
             if not status:
                 await problem.internal()(scope, receive, answer)
         finally:
-            self._memory.give_back(taken)
+            body.give_back()
             metrics.http_requests.labels(f"{status // 100 if 200 <= status < 600 else 5}xx").inc()
             metrics.http_seconds.observe(time.perf_counter() - began)
 
@@ -78,6 +76,7 @@ class _Body:
         self._limit = limit
         self._left = limit
         self._ended = False
+        self._taken = 0
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         self.announced = int(announced) if announced.isdigit() else 0
         """Its size, as far as that was said."""
@@ -98,9 +97,22 @@ class _Body:
             self._ended = not message.get("more_body", False)
             if self._left < 0:
                 raise self._too_large()
-            if not self.announced and self._limit - self._left > _LARGE and self._memory.short():
-                raise HTTPException(503, _SHORT, {"Connection": "close", "Retry-After": "5"})
+            self._take_room(self._limit - self._left)
         return message
+
+    def give_back(self) -> None:
+        """Nobody has it any more."""
+        self._memory.give_back(self._taken)
+        self._taken = 0
+
+    def _take_room(self, received: int) -> None:
+        """For what has come, not for what was announced: who sends nothing takes nothing from others."""
+        more = received * _COPIES - self._taken
+        if received <= _LARGE or more <= 0:
+            return
+        if not self._memory.take(more, mine=self._taken):
+            raise HTTPException(503, _SHORT, {"Connection": "close", "Retry-After": "5"})
+        self._taken += more
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"The request's body is over {self._limit} bytes", {"Connection": "close"})

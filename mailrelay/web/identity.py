@@ -21,7 +21,7 @@ from mailrelay.model.sending import EVERYBODY
 from mailrelay.store import organisations, people, tokens
 from mailrelay.store.base import Tx
 from mailrelay.web.application import application
-from mailrelay.web.strict import check_query
+from mailrelay.web.strict import before_body, check_query
 
 LOCAL = "mailrelay.local"
 """Key of the ASGI scope that only our own Unix listener sets: no header can."""
@@ -29,7 +29,10 @@ ORGANISATION_HEADER = "X-Mailrelay-Organisation"
 OPERATOR = "operator"
 """Who the local operator is, where a token's user would stand."""
 _LONGEST_SECRET = 200
+_CALLER = "mailrelay.caller"
+"""Key of the ASGI scope with the caller, who is known before the body is read: a stranger's is not."""
 
+_Credentials = HTTPAuthorizationCredentials | None
 _scheme = HTTPBearer(auto_error=False, description="A token of `mailrelay token make`, or POST /api/v1/tokens.")
 
 
@@ -49,11 +52,10 @@ class Caller:
         return right in self.rights or Right.ADMIN in self.rights
 
 
-async def whoever(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
-) -> Caller:
+async def _whoever(request: Request) -> Caller:
     """The caller of a request. Raises NotAuthenticated; on the Unix socket Invalid when the organisation is not clear."""
     store = application(request).store
+    credentials = await _scheme(request)
     if request.scope.get(LOCAL):
         return await store.read(_operator, request.headers.get(ORGANISATION_HEADER, ""))
     if credentials is None:
@@ -102,20 +104,30 @@ def _by_token(tx: Tx, secret_sha256: str) -> Caller | None:
     return Caller(org=token.org, rights=rights, user=token.user, by=token.user or token.id, installation=False)
 
 
-def _needs(right: Right) -> Callable[[Request, Caller], Awaitable[Caller]]:
-    async def check(request: Request, caller: Annotated[Caller, Depends(whoever)]) -> Caller:
+def _needs(right: Right) -> Callable[[Request, _Credentials], Awaitable[Caller]]:
+    async def admit(request: Request) -> None:
+        caller = await _whoever(request)
         if not caller.may(right):
             raise NotPermitted(f"This needs a token with the right to {right}")
+        request.scope[_CALLER] = caller
+
+    @before_body(admit)
+    async def check(request: Request, _: Annotated[_Credentials, Depends(_scheme)]) -> Caller:
         check_query(request)
+        caller: Caller = request.scope[_CALLER]
         return caller
 
     return check
 
 
-async def the_operator(request: Request) -> None:
-    """Only the local operator: what concerns the installation, not one organisation. Raises NotPermitted."""
+async def _admit_operator(request: Request) -> None:
     if not request.scope.get(LOCAL):
         raise NotPermitted("This is for the operator of the installation, on its own machine")
+
+
+@before_body(_admit_operator)
+async def the_operator(request: Request) -> None:
+    """Only the local operator: what concerns the installation, not one organisation. Raises NotPermitted."""
     check_query(request)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import HTTPException
@@ -18,6 +18,8 @@ from starlette.responses import Response
 from mailrelay.errors import Invalid
 
 M = TypeVar("M", bound=BaseModel)
+D = TypeVar("D", bound=Callable[..., Any])
+_FIRST = "_mailrelay_before_body"
 _ESCAPED = re.compile(rb"\\u(?:0000|d[89a-f])", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\. |[;:] ")
 _QUERY = "mailrelay.query"
@@ -73,12 +75,33 @@ class StrictRoute(APIRoute):
         """FastAPI's handler behind our reading of JSON."""
         handler = super().get_route_handler()
         known = frozenset(_query_names(self.dependant))
+        first = list(_before_body(self.dependant))
 
         async def strict(request: Request) -> Response:
             request.scope[_QUERY] = known
+            for each in first:
+                await each(request)
             return await handler(_StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def before_body(first: Callable[[Request], Awaitable[None]]) -> Callable[[D], D]:
+    """Has each route that depends on the function await `first` before it reads its body, which FastAPI reads before anything else."""
+
+    def mark(dependency: D) -> D:
+        setattr(dependency, _FIRST, first)
+        return dependency
+
+    return mark
+
+
+def _before_body(dependant: Dependant) -> Iterator[Callable[[Request], Awaitable[None]]]:
+    first = getattr(dependant.call, _FIRST, None)
+    if first is not None:
+        yield first
+    for inner in dependant.dependencies:
+        yield from _before_body(inner)
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:

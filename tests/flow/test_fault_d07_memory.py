@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,60 @@ async def test_fault_d07_what_a_request_took_is_given_back_however_it_ends(tmp_p
         for _ in range(50):
             assert (await api.web.post("/api/v1/messages", data=_LARGE)).status in (401, 403)
         assert memory.take(32 * _MB)  # all that there is to give
+
+
+async def test_fault_d07_room_is_for_what_came_and_a_stranger_is_told_so_before_his_body_is_read(
+    tmp_path: Path,
+) -> None:
+    memory = Memory(Given(10 * _MB))
+    async with serving(tmp_path, memory=memory) as api:
+        org = await factory.org(api.store, api.clock)
+        _, token = await factory.api_token(api.store, api.clock, org, Right.ADMIN)
+        connections = []
+        for said in ("", f"Authorization: Bearer {token}\r\n"):
+            reader, writer = await asyncio.open_connection(*api.server.address)
+            writer.write(
+                f"POST /api/v1/suspensions HTTP/1.1\r\nHost: x\r\n{said}Content-Type: application/json\r\n"
+                f"Content-Length: {7 * _MB}\r\n\r\n ".encode()
+            )
+            connections.append((reader, writer))
+        async with asyncio.timeout(5):
+            assert (await connections[0][0].readline()).startswith(b"HTTP/1.1 401")
+        assert memory.fits(32 * _MB)
+        connections[1][1].write(b" " * _MB)
+        async with asyncio.timeout(5):
+            while memory.fits(29 * _MB):  # noqa: ASYNC110 (what is waited for has no event)
+                await asyncio.sleep(0.01)
+        assert memory.fits(28 * _MB - 1_000)
+        for _, writer in connections:
+            writer.close()
+        async with asyncio.timeout(5):
+            while not memory.fits(32 * _MB):  # noqa: ASYNC110 (what is waited for has no event)
+                await asyncio.sleep(0.01)
+
+
+async def test_fault_d07_large_letters_wait_briefly_for_room_that_others_have_and_small_ones_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "_ROOM_SECONDS", 0.3)
+    memory = Memory(Given(10 * _MB))
+    assert memory.take(30 * _MB)
+    zone = Zone({("A", "b.test"): "127.0.0.1", ("A", "c.test"): "127.0.0.1"})
+    async with (
+        remote() as sink,
+        relay(tmp_path, route="mx", port=sink.port, answers=zone, letters={"memory": memory}, connections=2) as us,
+    ):
+        large = [await us.submit(f"r{number}@b.test", raw=us.mail(body=_LARGE)) for number in range(4)]
+        small = await us.submit("eve@c.test")
+        us.start()
+        await us.until(small)
+        for one in large:
+            (put_off,) = await us.until(one, DeliveryState.QUEUED, attempts=1)
+            assert "memory" in put_off.last_reply
+        memory.give_back(30 * _MB)
+        us.clock.advance(timedelta(hours=1))
+        for one in large:
+            await us.until(one)
 
 
 async def test_fault_d07_large_letters_are_made_one_after_another_where_there_is_room_for_one(tmp_path: Path) -> None:

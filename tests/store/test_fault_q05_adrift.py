@@ -13,7 +13,7 @@ from mailrelay.errors import StoreBusy
 from mailrelay.ids import DeliveryId, NodeId
 from mailrelay.model.delivery import DeliveryState
 from mailrelay.model.event import EventType
-from mailrelay.outbound import batch
+from mailrelay.outbound import batch, dispatcher
 from mailrelay.store import events, nodes, queue
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import delivery
@@ -92,6 +92,57 @@ async def test_fault_q05_a_store_that_is_away_while_a_dead_sites_mail_is_put_off
         # Some may wait, untried, until the pause of their destination is over.
         await us.until(submitted, DeliveryState.QUEUED, timeout=20)
         await until(lambda: not us.dispatcher._held)
+
+
+async def test_fault_q05_an_attempt_that_was_written_down_though_the_store_said_no_is_ended(tmp_path: Path):
+    async with remote() as sink, relay(tmp_path, clock=Running(), **by_mx(sink)) as us:
+        genuine, failures = us.store.write, [StoreBusy("the connection broke while it committed")]
+
+        async def write(fn, /, *args, **more):
+            done = await genuine(fn, *args, **more)
+            if fn is batch._begin and failures:
+                raise failures.pop()
+            return done
+
+        us.store.write = write  # type: ignore[method-assign]
+        us.start()
+        (sent,) = await us.until(await us.submit(), timeout=10)
+        assert [one.outcome for one in await us.history(sent.id)][:-1] == [queue.CUT_OFF]
+        assert await books_balance(us)
+    assert len(sink.messages) == 1
+
+
+async def test_fault_q05_what_our_own_code_cannot_give_back_ends_nothing_that_is_under_way(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(dispatcher, "_MOST_SUSPECTS", 1)
+    async with remote() as sink, relay(tmp_path, clock=Running(), **by_mx(sink)) as us:
+        genuine, failed = us.store.write, 0
+
+        async def write(fn, /, *args, **more):
+            nonlocal failed
+            if fn is queue.release and not failed:
+                failed += 1
+                raise ValueError("a bug of ours")
+            return await genuine(fn, *args, **more)
+
+        us.store.write = write  # type: ignore[method-assign]
+        read, begun = us.bodies.read, asyncio.Event()
+
+        async def slowly(ref):
+            begun.set()
+            await asyncio.sleep(1.0)
+            return await read(ref)
+
+        us.bodies.read = slowly  # type: ignore[method-assign]
+        first = await us.submit()
+        others = await us.submit("s1@c.test", "s2@c.test", "s3@c.test")
+        for id_ in others.deliveries:
+            await set_row(us, id_, faults=2)
+        us.start()
+        await begun.wait()
+        await until(lambda: failed > 0)
+        (sent,) = await us.until(first)
+        assert sent.attempts == 1
+        await us.until(others, timeout=20)
 
 
 async def test_fault_q05_what_our_own_code_cannot_begin_is_found_one_by_one_and_goes_later(tmp_path: Path, monkeypatch):

@@ -57,7 +57,8 @@ def test_ways_come_first_in_turn_and_not_while_paused():
     assert {backlog.ready(0.0)[0], backlog.ready(0.0)[0]} == {B, RELAY}
     backlog.pause(B, 10.0)
     assert backlog.ready(9.0) == [RELAY]
-    assert backlog.next_start() == 10.0
+    assert backlog.next_start(9.0) == 10.0
+    assert backlog.next_start(10.0) is None  # it is ready, whatever it waits for then
     assert set(backlog.ready(10.0)) == {B, RELAY}
 
 
