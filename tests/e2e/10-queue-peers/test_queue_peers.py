@@ -148,7 +148,8 @@ def boxes(server: Postfix, user: str) -> Counter[str]:
 def came(server: Exim) -> Counter[str]:
     """How often each recipient's mail came to an Exim."""
     folder = server.folder / "mail" / "new"
-    heads = [path.read_text().partition("\n\n")[0] for path in folder.iterdir()] if folder.exists() else []
+    # It writes each to a temporary name first.
+    heads = [path.read_text().partition("\n\n")[0] for path in folder.glob("[0-9]*")]
     return Counter(one for head in heads for one in re.findall(r"^Envelope-to: (\S+)", head, re.MULTILINE))
 
 
