@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -61,6 +60,7 @@ from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.tls_report import TlsReporter
 from mailrelay.outbound.tls_tally import TlsTally
 from mailrelay.outbound.trace import Tracer
+from mailrelay.outbound.trust import trusting
 from mailrelay.outbound.vault import Vault
 from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.store import dkim_keys
@@ -230,7 +230,7 @@ def _demands(
     if settings.mta_sts:
         fetcher = PolicyFetcher(
             resolver,
-            _authorities(settings),
+            trusting(settings.ca_file),
             allows=lambda ip: settings.allow_private or is_public(ip),
             agent=f"mailrelay/{__version__} ({config.hostname})",
         )
@@ -408,17 +408,9 @@ def _tls_reporter(parts: _Parts) -> TlsReporter:
         hostname=config.hostname,
         domain=parts.signing_domain,
         allows=lambda ip: settings.allow_private or is_public(ip),
-        context=_authorities(settings),
+        context=trusting(settings.ca_file),
         stopping=parts.stopping,
     )
-
-
-def _authorities(settings: schema.Delivery) -> ssl.SSLContext:
-    """A client context that trusts the system's authorities and those of the configuration."""
-    context = ssl.create_default_context()
-    if settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
-    return context
 
 
 def _dispatcher(parts: _Parts, router: Router) -> Dispatcher:

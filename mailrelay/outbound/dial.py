@@ -27,6 +27,7 @@ from mailrelay.outbound.connection import Connection, Failed, Guard, Hop, Tap, T
 from mailrelay.outbound.policy.tls import Demand, DemandMode, Tlsa
 from mailrelay.outbound.tls_memory import REMEMBERED, TlsMemory
 from mailrelay.outbound.transaction import Patience
+from mailrelay.outbound.trust import taking_any, trusting
 from mailrelay.smtp.escape import escape
 
 _MAX_ANCHORS = 1_000
@@ -63,16 +64,9 @@ class Dialler:
         self._clock = clock
         self._memory = memory or TlsMemory(clock)
         self._witness = witness or Unseen()
-        self._verifying = ssl.create_default_context()
-        self._strict = ssl.create_default_context()
-        # RFC 8461 §4.2: the name stands among the subject's alternative names, or it is not proved.
-        self._strict.hostname_checks_common_name = False
-        if ca_file is not None:
-            self._verifying.load_verify_locations(ca_file)
-            self._strict.load_verify_locations(ca_file)
-        self._any = ssl.create_default_context()
-        self._any.check_hostname = False
-        self._any.verify_mode = ssl.CERT_NONE  # opportunistic: any encryption is better than none
+        self._verifying = trusting(ca_file)
+        self._strict = trusting(ca_file, strict=True)
+        self._any = taking_any()
         self._anchors: OrderedDict[tuple[Tlsa, ...], dane.Anchor] = OrderedDict()
 
     async def dial(self, hop: Hop, *, last: bool, within: float = inf, tap: Tap | None = None) -> Connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from mailrelay.errors import Unavailable
 from mailrelay.ids import SmartHostId
 from mailrelay.model.network import is_public
 from mailrelay.model.smart_host import Secrets, SmartHost
+from mailrelay.outbound.trust import trusting
 from mailrelay.smtp.escape import escape
 
 _MAX_BYTES = 65_536
@@ -76,9 +76,7 @@ class Tokens:
         self._resolver = PinnedResolver(resolver, lambda ip: allow_private or is_public(ip))
         self._clock = clock
         self._allow_private = allow_private
-        self._context = ssl.create_default_context()
-        if ca_file is not None:
-            self._context.load_verify_locations(ca_file)
+        self._context = trusting(ca_file)
         self._headers = {"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         self._keep = keep
         self._kept: OrderedDict[SmartHostId, _Kept] = OrderedDict()
