@@ -24,7 +24,7 @@ def trusting(ca_file: Path | None = None, *, strict: bool = False) -> ssl.SSLCon
 
 @lru_cache(maxsize=1)
 def taking_any() -> ssl.SSLContext:
-    """A context that takes any certificate: opportunistically, any encryption is better than none (RFC 7435)."""
+    """A context that takes any certificate: opportunistically, any encryption is better than none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

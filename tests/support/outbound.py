@@ -107,6 +107,10 @@ class Relay:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def rest(self) -> None:
+        """Wait until nothing is under way, and how it went is known of its way: put forward before that, the clock would be wrong."""
+        await until(lambda: not self.dispatcher._running)
+
     async def delivery(self, id: DeliveryId) -> Delivery:  # noqa: A002
         return await self.store.read(deliveries.get, self.org.id, id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from typing import cast
 
 from tests.support.peers import need
 
+_NOT_EPHEMERAL = (12_000, 32_000)
 _MASTER = """\
 {address}:{port} inet n - n - - smtpd
 pickup    unix  n - n 60 1 pickup
@@ -69,11 +71,12 @@ _MAIN: Mapping[str, str] = {
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on just now, and that the system gives to no connection meanwhile."""
+    while True:
+        port = random.randrange(*_NOT_EPHEMERAL)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,11 @@ class Postfix:
             stderr=subprocess.PIPE,
         )
         self.running.append(process)
-        _wait_for(self.address, self.port, process)
+        try:
+            _wait_for(self.address, self.port, process)
+        except RuntimeError as error:
+            error.add_note(self.log[-500:])
+            raise
 
     def kill(self) -> None:
         """SIGKILL to all of it, in the middle of whatever it does; what it has in its queue stays there."""
