@@ -242,7 +242,6 @@ async def test_fault_n09_a_connection_cut_anywhere_is_tried_again_and_nothing_is
             (attempt,) = await us.history(one.id)
             assert isinstance(attempt.outcome, Interrupted)
             proxy.to_server.cut_at = None
-            await us.rest()
             us.clock.advance(one.due_at - us.clock.now())
             await us.until(submitted)
     assert len(sink.messages) == 1

@@ -46,7 +46,7 @@ async def test_fault_q06_what_is_stopped_before_its_final_dot_is_not_sent(
     tmp_path: Path, what: Control, state: DeliveryState, job: str
 ) -> None:
     async with remote() as sink, fault_proxy(sink.port) as proxy:
-        proxy.to_client.delay = 0.3  # the answer to DATA is on its way
+        proxy.to_client.delay = 0.7  # the answer to DATA is on its way
         async with relay(tmp_path, **by_mx(sink, proxy.port)) as us:
             operator = Operator(us.store, us.clock, us.stops, brakes=BrakeLevels(), stopping=us.stopping)
             submitted = await us.submit(job=job)

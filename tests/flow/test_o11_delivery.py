@@ -256,7 +256,6 @@ async def test_after_five_days_it_expires_with_a_last_try_at_the_end(tmp_path: P
             (one,) = await us.until(submitted, DeliveryState.QUEUED, DeliveryState.EXPIRED, attempts=attempts)
             if one.state is DeliveryState.EXPIRED:
                 break
-            await us.rest()
             us.clock.advance(one.due_at - us.clock.now())
         assert us.clock.now() - began == timedelta(days=5)
         assert 30 < attempts < 50
@@ -352,7 +351,6 @@ async def test_fault_d11_a_delivery_whose_answer_was_lost_is_sent_once_more_with
         us.start()
         (one,) = await us.until(submitted, DeliveryState.QUEUED, attempts=1)
         assert "interrupted at dot" in one.last_reply
-        await us.rest()
         us.clock.advance(one.due_at - us.clock.now())
         (one,) = await us.until(submitted)
         history = await us.history(one.id)

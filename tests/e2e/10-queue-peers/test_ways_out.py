@@ -177,7 +177,11 @@ def test_a_smart_host_that_knows_us_not_pauses_and_the_right_password_lets_all_g
     right = here.own_host("right")
     assert here.relay.cli("smart-host", "test", right["id"])["works"] is True
     here.relay.cli("queue", "retry", "--destination", "customer.test")
-    until(lambda: here.house.log.count(" <= ") == 5, f"all went by it: {here.house.log[-800:]}")
+    try:
+        until(lambda: here.house.log.count(" <= ") == 5, "all went by it")
+    except AssertionError:
+        shown = [here.relay.cli("queue", "show", one) for one in waiting]
+        pytest.fail(f"{shown}; {here.house.log[-800:]}")
     assert re.findall(r" <= .*? X=TLS1\.3\S* .*? A=plain:(\w+)", here.house.log) == ["ben"] * 5
     until(lambda: {here.relay.cli("queue", "show", one)["state"] for one in waiting} == {"sent"}, "they are sent")
     assert len(here.came_from()) == before
