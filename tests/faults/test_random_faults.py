@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ async def _control(one: Relay, *commands: str) -> None:
         assert one.exit_status is not None, "libfiu does not answer"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(120 if ROUNDS == 1 else 1200)
 async def test_fault_d04_calls_that_fail_at_random_under_load_lose_nothing(tmp_path: Path) -> None:
     wrapper = (str(need("fiu-run")), "-x", "-f", str(tmp_path / "fiu"))
     ledger = Ledger()
@@ -85,4 +86,7 @@ async def test_fault_d04_calls_that_fail_at_random_under_load_lose_nothing(tmp_p
         books = await read_books(one.data_folder)
     assert ledger.count(Said.ACK)
     assert ended or ledger.count(Said.NACK), "the faults were not met"
-    check(ledger, books, around.sink)
+    # Where a sync fails and undoing the commit fails too, the commit may stand after the start. Its client was told to come again,
+    # and is recognised then (S20).
+    mails = [replace(one, said=Said.UNKNOWN) if one.said is Said.NACK else one for one in ledger.mails]
+    check(Ledger(mails), books, around.sink)
