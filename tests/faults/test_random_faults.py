@@ -87,6 +87,6 @@ async def test_fault_d04_calls_that_fail_at_random_under_load_lose_nothing(tmp_p
     assert ledger.count(Said.ACK)
     assert ended or ledger.count(Said.NACK), "the faults were not met"
     # Where a sync fails and undoing the commit fails too, the commit may stand after the start. Its client was told to come again,
-    # and is recognised then (S20).
+    # and is recognised then (S20; where it submits, by its idempotency key, O19).
     mails = [replace(one, said=Said.UNKNOWN) if one.said is Said.NACK else one for one in ledger.mails]
     check(Ledger(mails), books, around.sink)
