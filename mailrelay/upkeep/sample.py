@@ -98,7 +98,8 @@ async def make(store: Store, clock: Clock, ids: IdFactory, config: Config) -> Sa
     if known:
         kept = await asyncio.to_thread(_read, path, {one.id for one in known})
         return None if kept is None else await _today(store, config, kept, alone=len(known) == 1)
-    password, secret = secrets.token_urlsafe(12), new_api_secret()
+    # Hexadecimal: a password that begins with a hyphen is taken for an option where the printed commands are pasted.
+    password, secret = secrets.token_hex(10), new_api_secret()
     plan = await _plan(clock, ids, config, password=password)
     sample = Sample(
         organisation=plan.organisation.id,
