@@ -17,6 +17,7 @@ from mailrelay.ids import IdFactory, NodeId
 from mailrelay.inbound.pipeline import Pipeline
 from mailrelay.model.decision import HoldReason
 from mailrelay.model.envelope import Arrival
+from mailrelay.outbound.steady import Steady
 from mailrelay.service import Stopping
 from mailrelay.store import arrivals
 from mailrelay.store.base import Bell, Store
@@ -50,6 +51,7 @@ class FilingWorker:
         self._pipeline = pipeline
         self._settings = settings
         self._clock = clock
+        self._steady = Steady(clock)
         self._ids = ids
         self._node = node
         self._stopping = stopping
@@ -57,7 +59,7 @@ class FilingWorker:
 
     async def run(self) -> None:
         """Claim and file until stopping is set, then finish what was claimed. Raises Fatal, or what claiming raised."""
-        await self._store.write(arrivals.recover, self._node, now=self._clock.now())
+        await self._store.write(arrivals.recover, self._node, now=self._steady.now())
         working: set[asyncio.Task[None]] = set()
         try:
             while not self._stopping.is_set():
@@ -88,7 +90,9 @@ class FilingWorker:
         if limit <= 0:
             return []
         lease = timedelta(seconds=self._settings.lease)
-        return await self._store.write(arrivals.claim, node=self._node, now=self._clock.now(), lease=lease, limit=limit)
+        return await self._store.write(
+            arrivals.claim, node=self._node, now=self._steady.now(), lease=lease, limit=limit
+        )
 
     async def _finished(self, working: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
         """Those still at work. Raises the Fatal of one that ended with it."""
@@ -140,7 +144,7 @@ class FilingWorker:
             await self._store.write(
                 arrivals.retry,
                 arrival,
-                due_at=self._clock.now() + timedelta(seconds=self._settings.retry_after),
+                due_at=self._steady.now() + timedelta(seconds=self._settings.retry_after),
                 at=self._clock.now(),
                 failure=str(error),
                 counts=False,
@@ -159,7 +163,7 @@ class FilingWorker:
             await self._store.write(
                 arrivals.retry,
                 arrival,
-                due_at=self._clock.now() + min(pause, _LONGEST_PAUSE),
+                due_at=self._steady.now() + min(pause, _LONGEST_PAUSE),
                 at=self._clock.now(),
                 failure=failure,
             )
@@ -190,7 +194,7 @@ class FilingWorker:
         async def renew() -> None:
             while True:
                 await asyncio.sleep(self._settings.lease / 3)
-                until = self._clock.now() + timedelta(seconds=self._settings.lease)
+                until = self._steady.now() + timedelta(seconds=self._settings.lease)
                 with suppress(Unavailable):
                     await self._store.write(arrivals.renew, arrival, until=until)
 

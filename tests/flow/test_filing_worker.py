@@ -69,6 +69,17 @@ class Silence:
         return await asyncio.get_running_loop().create_future()
 
 
+async def test_fault_q01_what_was_accepted_before_the_clock_went_back_is_filed_at_once(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        id_ = await desk.accept(mail())
+        worker = FilingWorker(
+            desk.store, desk.pipeline, Filing(), desk.clock, desk.ids, node=NodeId("n1"), stopping=Stopping()
+        )
+        desk.clock.step(timedelta(hours=-2))
+        assert await worker.drain() == 1
+        assert (await desk.arrival(id_)).state is ArrivalState.FILED
+
+
 async def test_dns_that_is_away_does_not_hold_up_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_LOOSE_TIMEOUT", 1.0)
     monkeypatch.setattr(pipeline, "_LONG", 0.5)
