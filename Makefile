@@ -49,9 +49,9 @@ bench: dev peers ## measure, beside Postfix in the same run
 
 lock: ## resolve the dependencies of pyproject.toml anew (needs uv)
 	uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes --universal -p 3.11 \
-	  --extra postgres --group dev pyproject.toml -o requirements-dev.lock
+	  --extra postgres --extra s3 --group dev pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --no-header --no-annotate --generate-hashes --universal -p 3.11 \
-	  --extra postgres --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+	  --extra postgres --extra s3 --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 
 clean: ## remove what tools leave behind; .venv and data stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* .make

@@ -103,6 +103,23 @@ def store_url(text: str) -> str:
     return text
 
 
+def base_url(text: str) -> str:
+    """`https://name` or `https://name:port/path`, without what a base cannot have; no slash at its end."""
+    url = _split(text)
+    if url is None or url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("must be a URL such as https://click.example.org")
+    if (
+        url.username is not None
+        or url.query
+        or url.fragment
+        or not text.isascii()
+        or not text.isprintable()
+        or " " in text
+    ):
+        raise ValueError("must be scheme, name, port and path only, such as https://click.example.org")
+    return text.rstrip("/")
+
+
 def _split(text: str) -> SplitResult | None:
     try:
         url = urlsplit(text)

@@ -512,6 +512,36 @@ class Http(Section):
     max_body: Bytes = Field(64_000_000, description="Largest request body in bytes.")
 
 
+class Public(Section):
+    """What everybody may reach: pixels, links and unsubscribe pages (O9, O15)."""
+
+    host: IpAddress = Field("127.0.0.1", description="Address of the public endpoints.")
+    port: Port = Field(8026, description="Port of the public endpoints.")
+    url: Annotated[str, AfterValidator(form.base_url)] = Field(
+        "http://localhost:8026",
+        description="Where people reach them, as it stands in mails; https in front of a proxy: unsubscribing by one click needs it.",
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="Proxies whose X-Forwarded-For says who asks; by default nobody's."
+    )
+
+
+class Webhooks(Section):
+    """Events sent to the CRM (R6)."""
+
+    allow_private: tuple[Network, ...] = Field(
+        (), description="Private networks that webhooks may reach all the same; by default none (SSRF)."
+    )
+    allow_http: bool = Field(False, description="Whether a webhook's URL may be http; otherwise https only.")
+    lifetime: Seconds = Field(
+        259_200.0, description="Seconds until a webhook that is not taken is a dead letter: 3 days."
+    )
+    timeout: Seconds = Field(15.0, description="Seconds a receiver has for its answer, from the dialling on.")
+    disable_after: Seconds = Field(
+        432_000.0, description="Seconds of nothing but failures after which a webhook is disabled by itself: 5 days."
+    )
+
+
 class Log(Section):
     """The structured log on standard error."""
 
@@ -553,6 +583,8 @@ class Config(Section):
     dns: Dns = Field(Dns(), description="Asking DNS.")
     tls_reports: TlsReports = Field(TlsReports(), description="Daily reports on TLS with destinations.")
     http: Http = Field(Http(), description="HTTP.")
+    public: Public = Field(Public(), description="What everybody may reach.")
+    webhooks: Webhooks = Field(Webhooks(), description="Webhooks.")
     log: Log = Field(Log(), description="Log.")
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -566,6 +598,7 @@ class Config(Section):
         sockets += [
             ("http.port", self.http.host, self.http.port),
             ("http.ops_port", self.http.ops_host, self.http.ops_port),
+            ("public.port", self.public.host, self.public.port),
         ]
         for at, (setting, host, port) in enumerate(sockets):
             for other, other_host, other_port in sockets[:at]:

@@ -54,6 +54,36 @@ class EventType(StrEnum):
     SUPPRESSION_LIFTED = "suppression.lifted"
     ADDRESS_AWAY = "address.away"  # an automatic reply says that its owner is away, and mostly until when (I25)
     ADDRESS_GONE = "address.gone"  # … or has left for good
+    DELIVERY_OPENED = "delivery.opened"  # its pixel was loaded; by whom (person, machine, unknown) is in the data (K1)
+    DELIVERY_CLICKED = "delivery.clicked"  # … one of its links was followed; which is in the data
+    DELIVERY_JUDGED = "delivery.judged"  # its opens and clicks were judged again, and what they are called changed
+    ADDRESS_UNSUBSCRIBED = "address.unsubscribed"  # from all, or from the list in the data (O15)
+    ADDRESS_RESUBSCRIBED = "address.resubscribed"
+    CONSENT_CHANGED = "consent.changed"  # somebody agrees to individual tracking, or no longer (O9)
+    RECORD_CHANGED = "record.changed"
+    RECORD_REMOVED = "record.removed"
+    MODULE_CHANGED = "module.changed"
+    USER_CREATED = "user.created"
+    USER_CHANGED = "user.changed"
+    ORGANISATION_CHANGED = "organisation.changed"
+    DROPBOX_CREATED = "dropbox.created"
+    DROPBOX_REVOKED = "dropbox.revoked"
+    ORGANISATION_ADDRESS_CREATED = "organisation_address.created"  # I13
+    ORGANISATION_ADDRESS_REMOVED = "organisation_address.removed"
+    RECORD_ADDRESS_CREATED = "record_address.created"  # I21
+    RECORD_ADDRESS_REVOKED = "record_address.revoked"
+    DOMAIN_CHANGED = "domain.changed"
+    TOKEN_CREATED = "token.created"  # noqa: S105 (no secret)
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    WEBHOOK_CREATED = "webhook.created"
+    WEBHOOK_CHANGED = "webhook.changed"
+    WEBHOOK_DISABLED = "webhook.disabled"  # by itself, after lasting failure; why is in the data (R6)
+    WEBHOOK_REMOVED = "webhook.removed"
+    ATTACHMENT_FILED = "attachment.filed"  # to a record, or to the outside store (I17)
+    STORAGE_FULL = "storage.full"  # attachments are over the organisation's limit, and no longer filed
+    NOTE_ADDED = "note.added"  # a user's note on a mail, from a notice (I19)
+    TASK_REQUESTED = "task.requested"  # a follow-up that a user asks the CRM for
+    SHARING_CHANGED = "sharing.changed"  # of a user's mail (I16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
