@@ -26,6 +26,8 @@ NodeId = NewType("NodeId", str)
 SmartHostId = NewType("SmartHostId", str)
 OperationId = NewType("OperationId", str)
 """Somebody's control action on many deliveries (R3)."""
+HitId = NewType("HitId", str)
+"""A load of a pixel or a followed link, made when it came (O9)."""
 EventSeq = NewType("EventSeq", int)
 Digest = NewType("Digest", str)
 """SHA-256 of bytes, 64 lower-case hexadecimal digits."""
@@ -92,6 +94,10 @@ class IdFactory:
     def operation(self) -> OperationId:
         """A new operation's id."""
         return OperationId(self._new("P"))
+
+    def hit(self) -> HitId:
+        """The id of a load of a pixel or of a followed link."""
+        return HitId(self._new("K"))
 
     def smart_host(self) -> SmartHostId:
         """The id of an organisation's own smart host."""

@@ -1,0 +1,96 @@
+"""Loads of a mail's pixel and followed links: as they came, what they are judged to be, and what they come to (O9, K1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mailrelay.ids import DeliveryId, HitId, MessageId
+
+
+class HitKind(StrEnum):
+    """What was asked for."""
+
+    OPEN = "open"  # the pixel
+    CLICK = "click"  # a link
+    DECOY = "decoy"  # a link that no person sees: a machine's sign, and no click
+
+
+class By(StrEnum):
+    """Who did it, as far as that can be told (K1)."""
+
+    PERSON = "person"
+    MACHINE = "machine"  # a privacy proxy, a security scanner, a prefetch
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawHit:
+    """A hit as the endpoint saw it: nothing was looked up yet."""
+
+    id: HitId
+    kind: HitKind
+    delivery: DeliveryId
+    link: int
+    """Which link of the mail; 0 for an open."""
+    url: str
+    """The link's target; "" for an open."""
+    at: datetime
+    ip: str
+    agent: str
+    """User-Agent, cut to what a browser could send."""
+    method: str
+    headers: tuple[tuple[str, str], ...]
+    """The few that tell people from machines, or what is wanted of us: names in lower case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a hit is taken for, why, and by which version of the rules."""
+
+    by: By
+    reasons: tuple[str, ...]
+    rules: int
+
+
+JudgeAll = Callable[[Sequence[RawHit], datetime | None], Sequence[Judged]]
+"""Judges all hits of one delivery, oldest first, which was sent at the given time: a verdict for each, in their order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A hit that was kept, and what it is taken for now."""
+
+    raw: RawHit
+    message: MessageId
+    judged: Judged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkClicks:
+    """A link of a delivery that persons followed."""
+
+    link: int
+    url: str
+    clicks: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engagement:
+    """What the hits of a delivery come to: times and numbers are persons', the machines' and the unknown ones' beside them."""
+
+    opens: int = 0
+    first_opened_at: datetime | None = None
+    last_opened_at: datetime | None = None
+    clicks: int = 0
+    first_clicked_at: datetime | None = None
+    last_clicked_at: datetime | None = None
+    machine_opens: int = 0
+    machine_clicks: int = 0
+    unknown_opens: int = 0
+    unknown_clicks: int = 0
+    links: tuple[LinkClicks, ...] = ()
