@@ -88,7 +88,11 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened. `queue_id`, `message`, `delivery` are "" where they do not apply; `data` is by type."""
+    """One thing that happened. `queue_id`, `message`, `delivery` are "" where they do not apply; `data` is by type.
+
+    `seq` counts an organisation's events from 1, without a gap. `user` is whose notice it is, "" nobody's (I19); `record` what it
+    is about, such as `contact/17`.
+    """
 
     seq: EventSeq
     org: OrgId
@@ -98,3 +102,5 @@ class Event:
     message: str
     delivery: str
     data: tuple[tuple[str, str], ...]
+    user: str = ""
+    record: str = ""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -29,6 +29,11 @@ class Bell(StrEnum):
     FILING = "filing"  # an arrival is due
     QUEUE = "queue"  # a delivery is due
     CONTROL = "control"  # somebody asked for something to be done to many deliveries
+    EVENTS = "events"  # the journal has grown; rung for each organisation by itself
+
+
+Ring = Bell | tuple[Bell, str]
+"""A bell, or a bell of one organisation."""
 
 
 class Tx:
@@ -39,7 +44,7 @@ class Tx:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.dialect = connection.dialect.name
-        self.rung: set[Bell] = set()
+        self.rung: set[Ring] = set()
         self._last: dict[Callable[[Tx, list[Any]], None], list[Any]] = {}
         self._afterwards: list[Callable[[], object]] = []
 
@@ -82,9 +87,9 @@ class Tx:
             with suppress(Exception):
                 tell()
 
-    def ring(self, bell: Bell) -> None:
-        """Ring once this transaction is durable."""
-        self.rung.add(bell)
+    def ring(self, bell: Bell, org: str = "") -> None:
+        """Ring once this transaction is durable; with an organisation, for those who listen for it and for all."""
+        self.rung.add((bell, org) if org else bell)
 
 
 def for_both(make: Callable[[InsertInto], Executable]) -> Mapping[str, Executable]:
@@ -95,16 +100,42 @@ def for_both(make: Callable[[InsertInto], Executable]) -> Mapping[str, Executabl
     return {"postgresql": make(postgresql.insert), "sqlite": make(sqlite.insert)}
 
 
+class Listener:
+    """One of many who wait for a bell: each ring wakes all of them, and one that comes while nobody waits is not lost."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake it; to be called in the event loop."""
+        self._event.set()
+
+    async def heard(self, *, timeout: float) -> bool:  # noqa: ASYNC109 (a pause, not a cancel)
+        """Wait for a ring since the last one that was heard, or `timeout` seconds; True when it rang."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+
 class Bells:
     """In-process bells. They only shorten a wait: whoever waits polls as well, and a bell nobody hears is no loss."""
 
     def __init__(self) -> None:
         self._events: defaultdict[Bell, asyncio.Event] = defaultdict(asyncio.Event)
+        self._listeners: defaultdict[Ring, set[Listener]] = defaultdict(set)
 
-    def ring(self, bells: set[Bell]) -> None:
+    def ring(self, bells: set[Ring]) -> None:
         """Wake whoever waits; to be called in the event loop."""
-        for bell in bells:
+        for one in bells:
+            bell = one[0] if isinstance(one, tuple) else one
             self._events[bell].set()
+            for name in {one, bell}:
+                for listener in self._listeners.get(name, ()):
+                    listener.ring()
 
     async def heard(self, bell: Bell, *, timeout: float) -> bool:  # noqa: ASYNC109 (a pause, not a cancel)
         """Wait for the bell or `timeout` seconds; True when it rang. One ring wakes one waiter."""
@@ -116,6 +147,22 @@ class Bells:
             return False
         event.clear()
         return True
+
+    @contextmanager
+    def listening(self, bell: Bell, org: str = "") -> Iterator[Listener]:
+        """A listener whom every ring wakes while this lasts, with an organisation only its own.
+
+        `with bells.listening(Bell.EVENTS, org) as bell:` look; `await bell.heard(timeout=…)`; look again: nothing is missed.
+        """
+        name: Ring = (bell, org) if org else bell
+        listener = Listener()
+        self._listeners[name].add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners[name].discard(listener)
+            if not self._listeners[name]:
+                del self._listeners[name]
 
 
 class Store(Protocol):

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mailrelay import metrics
 from mailrelay.errors import DiskFull, StoreBusy
-from mailrelay.store.base import Bell, Bells, Tx
+from mailrelay.store.base import Bells, Ring, Tx
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,7 +90,7 @@ class PostgresStore:
         metrics.store_transactions.labels("read", "ok").inc()
         return result
 
-    def _write(self, fn: Callable[[Tx], R]) -> tuple[R, set[Bell]]:
+    def _write(self, fn: Callable[[Tx], R]) -> tuple[R, set[Ring]]:
         began = time.monotonic()
         for attempt in range(1, _TRIES + 1):
             try:

@@ -27,7 +27,7 @@ from mailrelay import metrics
 from mailrelay.errors import DiskFull, Fatal, StoreBusy, StoreDamaged
 from mailrelay.ids import Digest
 from mailrelay.store import ledger
-from mailrelay.store.base import Bell, Bells, Tx
+from mailrelay.store.base import Bells, Ring, Tx
 
 try:  # architecture §5: a SQLite older than 3.51.3 can corrupt a WAL; the wheel brings a newer one
     import pysqlite3 as driver
@@ -218,7 +218,7 @@ class SqliteStore:
         self._answer(results, tx.rung)
         return True
 
-    def _answer(self, results: list[tuple[_Job, Any]], rung: set[Bell]) -> None:
+    def _answer(self, results: list[tuple[_Job, Any]], rung: set[Ring]) -> None:
         def deliver() -> None:
             for job, result in results:
                 if job.future.done():

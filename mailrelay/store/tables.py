@@ -44,6 +44,8 @@ DELIVERIES_IN_FLIGHT = text("state IN ('scheduled', 'held', 'queued', 'sending')
 DELIVERIES_DEFERRED = text("state = 'queued' AND attempts > 0")
 DELIVERIES_NOT_JUST_SENT = text("state IN ('delivered', 'bounced', 'expired', 'failed', 'suppressed', 'cancelled')")
 DELIVERIES_WAITING = text("state IN ('queued', 'scheduled')")
+EVENTS_OF_USERS = text("\"user\" <> ''")
+EVENTS_OF_RECORDS = text("record <> ''")
 
 
 def _partial(name: str, *columns: str | Column[object], where: str, unique: bool = False) -> Index:
@@ -93,6 +95,7 @@ user = Table(
     Column(
         "confirmed", Boolean, nullable=False, server_default=text("true")
     ),  # counts for the quota of single mail (O6)
+    Column("sharing", Text, nullable=False, server_default=""),  # I16; "" is as the organisation has it
 )
 
 user_address = Table(
@@ -119,6 +122,25 @@ dropbox = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("valid_until", BigInteger),
     Column("last_used_at", BigInteger),
+)
+
+shared_record = Table(  # records whose mail a user shares, where the user's sharing is custom (I16)
+    "shared_record",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("user", Text, ForeignKey("mail_user.id"), nullable=False),
+    Column("module", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    PrimaryKeyConstraint("org", "user", "module", "record"),
+)
+
+unshared_domain = Table(  # domains whose mail is not shared (I16)
+    "unshared_domain",
+    metadata,
+    Column("org", Text, ForeignKey("organisation.id"), nullable=False),
+    Column("user", Text, nullable=False),  # of whose mail; "" is everybody's
+    Column("domain", Text, nullable=False),
+    PrimaryKeyConstraint("org", "user", "domain"),
 )
 
 api_token = Table(
@@ -288,9 +310,11 @@ message_source = Table(  # every way by which a message reached us (I8)
     Column("channel", Text, nullable=False),
     Column("user", Text),
     Column("at", BigInteger, nullable=False),
+    # The message's own, so that the newest mail of a few users is found without looking at that of all others (I16).
+    Column("received_at", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("message", "arrival"),
     Index("ix_message_source_arrival", "arrival"),
-    Index("ix_message_source_user", "org", "user", "at"),
+    Index("ix_message_source_user", "org", "user", "received_at", "message"),
 )
 
 filing = Table(  # what the rules said, hits and misses, for each arrival of a message (I9)
@@ -321,6 +345,7 @@ link = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("removed_at", BigInteger),
     Column("removed_by", Text),
+    Column("key", Text, nullable=False, server_default=""),  # of the record's address that made it, "" where none did (I16)
     PrimaryKeyConstraint("message", "module", "record"),
     Index("ix_link_record", "org", "module", "record", "message"),
 )
@@ -446,21 +471,88 @@ attempt = Table(
     PrimaryKeyConstraint("delivery", "number"),
 )
 
-event = Table(
-    "event",
+event = (
+    Table(  # the journal: numbered for each organisation, without a gap, in the order in which transactions end (K9)
+        "event",
+        metadata,
+        Column("org", Text, nullable=False),
+        Column("seq", BigInteger, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("type", Text, nullable=False),
+        Column("queue_id", Text, nullable=False, server_default=""),
+        Column("message", Text, nullable=False, server_default=""),
+        Column("delivery", Text, nullable=False, server_default=""),
+        Column("data", Json, nullable=False),
+        Column("user", Text, nullable=False, server_default=""),  # whose notice it is, "" nobody's (I19)
+        Column("record", Text, nullable=False, server_default=""),  # such as contact/17, where it is about one
+        PrimaryKeyConstraint("org", "seq"),
+        Index("ix_event_message", "message", "seq"),
+        Index("ix_event_queue_id", "queue_id", "seq"),
+        _partial("ix_event_user", "org", "user", "seq", where=EVENTS_OF_USERS.text),
+        _partial("ix_event_record", "org", "record", "seq", where=EVENTS_OF_RECORDS.text),
+    )
+)
+
+event_counter = Table(  # the number of an organisation's newest event
+    "event_counter",
     metadata,
-    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("org", Text, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+
+follower = Table(  # how far a reader of the journal has come: webhooks, the projection of mail facts
+    "follower",
+    metadata,
+    Column("name", Text, nullable=False),
     Column("org", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name", "org"),
+)
+
+notice_read = Table(  # of a user's notices, one by one; those up to a number are in `follower` (I19)
+    "notice_read",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "user", "seq"),
+)
+
+note = Table(  # what a user writes down about a mail (I19)
+    "note",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("text", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("queue_id", Text, nullable=False, server_default=""),
-    Column("message", Text, nullable=False, server_default=""),
-    Column("delivery", Text, nullable=False, server_default=""),
-    Column("data", Json, nullable=False),
-    Index("ix_event_org", "org", "seq"),
-    Index("ix_event_message", "message", "seq"),
-    Index("ix_event_queue_id", "queue_id", "seq"),
-    sqlite_autoincrement=True,
+    Index("ix_note_message", "message", "id"),
+)
+
+task = Table(  # a follow-up that a user asks the CRM for (I19)
+    "task",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("due_at", BigInteger),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_task_message", "message", "id"),
+)
+
+folder_wish = Table(  # where a user wants a mail in their own mailbox (I19)
+    "folder_wish",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("message", "user"),
 )
 
 ledger = Table(  # K8: counted in the transaction that accepts or ends

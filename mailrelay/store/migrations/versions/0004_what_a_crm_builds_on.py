@@ -14,7 +14,88 @@ _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 def upgrade() -> None:
     """Apply this step."""
+    _sharing()
+    _journal()
+    _notices()
     _hits()
+
+
+def _journal() -> None:
+    """Events are numbered for each organisation, without a gap; those that there are too, in the order that they have (K9)."""
+    for name in ("org", "message", "queue_id"):
+        op.drop_index(f"ix_event_{name}", table_name="event")
+    op.rename_table("event", "event_before")
+    if op.get_bind().dialect.name == "postgresql":
+        op.drop_constraint("pk_event", "event_before")  # the new table's has its name
+    op.create_table(
+        "event",
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("queue_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("message", sa.Text(), server_default="", nullable=False),
+        sa.Column("delivery", sa.Text(), server_default="", nullable=False),
+        sa.Column("data", _JSON, nullable=False),
+        sa.Column("user", sa.Text(), server_default="", nullable=False),
+        sa.Column("record", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("org", "seq", name=op.f("pk_event")),
+    )
+    op.execute(
+        "INSERT INTO event (org, seq, at, type, queue_id, message, delivery, data)"
+        " SELECT org, row_number() OVER (PARTITION BY org ORDER BY seq), at, type, queue_id, message, delivery, data"
+        " FROM event_before"
+    )
+    op.drop_table("event_before")
+    op.create_index("ix_event_message", "event", ["message", "seq"])
+    op.create_index("ix_event_queue_id", "event", ["queue_id", "seq"])
+    _partial_index("ix_event_user", "event", ["org", "user", "seq"], "\"user\" <> ''")
+    _partial_index("ix_event_record", "event", ["org", "record", "seq"], "record <> ''")
+    op.create_table(
+        "event_counter",
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org", name=op.f("pk_event_counter")),
+    )
+    op.execute("INSERT INTO event_counter (org, last) SELECT org, max(seq) FROM event GROUP BY org")
+    op.create_table(
+        "follower",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "org", name=op.f("pk_follower")),
+    )
+
+
+def _notices() -> None:
+    """What users read of their notices, and what they do about a mail (I19)."""
+    op.create_table(
+        "notice_read",
+        *_texts("org", "user"),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "user", "seq", name=op.f("pk_notice_read")),
+    )
+    op.create_table(
+        "note",
+        *_texts("id", "org", "message", "by", "text"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_note")),
+    )
+    op.create_index("ix_note_message", "note", ["message", "id"])
+    op.create_table(
+        "task",
+        *_texts("id", "org", "message", "by", "text"),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_task")),
+    )
+    op.create_index("ix_task_message", "task", ["message", "id"])
+    op.create_table(
+        "folder_wish",
+        *_texts("org", "message", "user", "folder", "by"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("message", "user", name=op.f("pk_folder_wish")),
+    )
 
 
 def _hits() -> None:
@@ -72,6 +153,37 @@ def _hits() -> None:
     )
 
 
+def _sharing() -> None:
+    """Who may see whose mail (I16)."""
+    op.add_column("mail_user", sa.Column("sharing", sa.Text(), server_default="", nullable=False))
+    op.add_column("link", sa.Column("key", sa.Text(), server_default="", nullable=False))
+    op.add_column("message_source", sa.Column("received_at", sa.BigInteger(), server_default="0", nullable=False))
+    op.execute(
+        "UPDATE message_source SET received_at ="
+        " (SELECT message.received_at FROM message WHERE message.id = message_source.message)"
+    )
+    op.drop_index("ix_message_source_user", table_name="message_source")
+    op.create_index("ix_message_source_user", "message_source", ["org", "user", "received_at", "message"])
+    # Whose returned mail it is: whoever sent what came back. An earlier release left that open, as if it were everybody's.
+    op.execute(
+        """UPDATE message_source SET "user" = (SELECT nullif(delivery.author, '') FROM feedback"""
+        " JOIN delivery ON delivery.id = feedback.delivery WHERE feedback.message = message_source.message"
+        """ ORDER BY feedback.position LIMIT 1) WHERE "user" IS NULL AND channel = 'bounce'"""
+    )
+    op.create_table(
+        "shared_record",
+        *_texts("org", "user", "module", "record"),
+        sa.ForeignKeyConstraint(["user"], ["mail_user.id"], name=op.f("fk_shared_record_user")),
+        sa.PrimaryKeyConstraint("org", "user", "module", "record", name=op.f("pk_shared_record")),
+    )
+    op.create_table(
+        "unshared_domain",
+        *_texts("org", "user", "domain"),
+        sa.ForeignKeyConstraint(["org"], ["organisation.id"], name=op.f("fk_unshared_domain_org")),
+        sa.PrimaryKeyConstraint("org", "user", "domain", name=op.f("pk_unshared_domain")),
+    )
+
+
 def _texts(*names: str) -> tuple[sa.Column[str], ...]:
     return tuple(sa.Column(name, sa.Text(), nullable=False) for name in names)
 
@@ -82,3 +194,8 @@ def _counts(*names: str) -> tuple[sa.Column[int], ...]:
 
 def _times(*names: str) -> tuple[sa.Column[int], ...]:
     return tuple(sa.Column(name, sa.BigInteger(), nullable=True) for name in names)
+
+
+def _partial_index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
+    """An index over the rows that meet a condition."""
+    op.create_index(name, table, columns, unique=unique, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
