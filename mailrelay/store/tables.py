@@ -411,6 +411,8 @@ delivery = Table(
     Column("trace", Text, nullable=False, server_default=""),  # what it said when it failed last
     Column("opened_at", BigInteger),  # when a person opened it first (K1)
     Column("clicked_at", BigInteger),
+    Column("tracking", Text, nullable=False, server_default=""),  # what its author asked for; "" as the organisation has it
+    Column("tracked", Text, nullable=False, server_default=""),  # what became of its copy (O9): model.tracking.Tracked
     Index("ix_delivery_message", "message"),
     Index("ix_delivery_recipient", "org", "recipient_key", "id"),
     _partial("ix_delivery_blamed", "org", "ended_at", where="fault = 'sender'"),
@@ -605,6 +607,18 @@ suppression = Table(
     _partial("uq_suppression_standing", "org", "key", "reason", where="lifted_at IS NULL", unique=True),
 )
 
+consent = Table(  # O9: what persons said to individual tracking; the newest holds, all are kept as proof
+    "consent",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),  # of the address
+    Column("at", BigInteger, nullable=False),
+    Column("given", Boolean, nullable=False),
+    Column("by", Text, nullable=False),  # who recorded it
+    Column("evidence", Text, nullable=False),  # which text, where and how
+    PrimaryKeyConstraint("org", "key", "at"),
+)
+
 absence = Table(  # I25: what an address's newest automatic reply says
     "absence",
     metadata,
@@ -641,6 +655,21 @@ idempotency = Table(  # O19
     Column("queue_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("org", "key"),
+)
+
+given_answer = Table(  # to requests with an Idempotency-Key that made something
+    "given_answer",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("request_sha256", Text, nullable=False),
+    Column("status", Integer, nullable=False, server_default="0"),
+    Column("body", Text, nullable=False, server_default=""),
+    Column("location", Text, nullable=False, server_default=""),
+    Column("etag", Text, nullable=False, server_default=""),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "key"),
+    Index("ix_given_answer_created_at", "created_at"),
 )
 
 dkim_key = Table(
@@ -978,4 +1007,54 @@ aggregate_hit = Table(  # mode aggregate: how often, and nothing that tells of a
     Column("url", Text, nullable=False),
     Column("hits", BigInteger, nullable=False),
     PrimaryKeyConstraint("message", "kind", "link", "by", "day"),
+)
+
+organisation_address = Table(  # shared addresses that receive and send: support@ (I13)
+    "organisation_address",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("settings", Json, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("removed_at", BigInteger),
+    Column("removed_by", Text, nullable=False, server_default=""),
+    Index("ix_organisation_address_org", "org", "id"),
+    _partial("ix_organisation_address_domain", "domain", where="removed_at IS NULL"),
+    _partial("uq_organisation_address_standing", "key", where="removed_at IS NULL", unique=True),
+)
+
+filing_address = Table(  # signed addresses for one record each, which people call record addresses (I21)
+    "filing_address",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("module", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("until", BigInteger),  # the end that is signed into it
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("valid_until", BigInteger),  # once it was regenerated or revoked
+    Column("ended_by", Text, nullable=False, server_default=""),
+    Column("ended_at", BigInteger),  # when somebody said so: what doors have not heard of yet
+    PrimaryKeyConstraint("org", "number"),
+    Index("ix_filing_address_record", "org", "module", "record", "number"),
+    _partial("ix_filing_address_ended", "ended_at", where="ended_at IS NOT NULL"),
+)
+
+address_use = Table(  # who writes to a secret address: a dropbox or a record address (I21)
+    "address_use",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("place", Text, nullable=False),  # a dropbox's id, or `r` and the number of a record address
+    Column("key", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "place", "key"),
 )

@@ -18,6 +18,8 @@ def upgrade() -> None:
     _journal()
     _notices()
     _hits()
+    _consents()
+    _places()
 
 
 def _journal() -> None:
@@ -153,6 +155,20 @@ def _hits() -> None:
     )
 
 
+def _consents() -> None:
+    """What persons said to individual tracking, and what became of each copy (O9)."""
+    op.add_column("delivery", sa.Column("tracking", sa.Text(), server_default="", nullable=False))
+    op.add_column("delivery", sa.Column("tracked", sa.Text(), server_default="", nullable=False))
+    op.create_table(
+        "consent",
+        *_texts("org", "key"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("given", sa.Boolean(), nullable=False),
+        *_texts("by", "evidence"),
+        sa.PrimaryKeyConstraint("org", "key", "at", name=op.f("pk_consent")),
+    )
+
+
 def _sharing() -> None:
     """Who may see whose mail (I16)."""
     op.add_column("mail_user", sa.Column("sharing", sa.Text(), server_default="", nullable=False))
@@ -181,6 +197,47 @@ def _sharing() -> None:
         *_texts("org", "user", "domain"),
         sa.ForeignKeyConstraint(["org"], ["organisation.id"], name=op.f("fk_unshared_domain_org")),
         sa.PrimaryKeyConstraint("org", "user", "domain", name=op.f("pk_unshared_domain")),
+    )
+
+
+def _places() -> None:
+    """Shared addresses, addresses of one record, and who writes to secret ones (I13, I21)."""
+    op.create_table(
+        "organisation_address",
+        *_texts("id", "org", "key", "address", "domain", "name"),
+        sa.Column("settings", _JSON, nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        *_texts("created_by"),
+        *_times("removed_at"),
+        sa.Column("removed_by", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_organisation_address")),
+    )
+    op.create_index("ix_organisation_address_org", "organisation_address", ["org", "id"])
+    standing = "removed_at IS NULL"
+    _partial_index("ix_organisation_address_domain", "organisation_address", ["domain"], standing)
+    _partial_index("uq_organisation_address_standing", "organisation_address", ["key"], standing, unique=True)
+    op.create_table(
+        "filing_address",
+        *_texts("org"),
+        sa.Column("number", sa.Integer(), nullable=False),
+        *_texts("module", "record"),
+        *_times("until"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        *_texts("created_by"),
+        *_times("valid_until"),
+        sa.Column("ended_by", sa.Text(), server_default="", nullable=False),
+        *_times("ended_at"),
+        sa.PrimaryKeyConstraint("org", "number", name=op.f("pk_filing_address")),
+    )
+    op.create_index("ix_filing_address_record", "filing_address", ["org", "module", "record", "number"])
+    _partial_index("ix_filing_address_ended", "filing_address", ["ended_at"], "ended_at IS NOT NULL")
+    op.create_table(
+        "address_use",
+        *_texts("org", "place", "key", "address"),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "place", "key", name=op.f("pk_address_use")),
     )
 
 
