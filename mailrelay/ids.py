@@ -15,6 +15,7 @@ from typing import NewType
 OrgId = NewType("OrgId", str)
 UserId = NewType("UserId", str)
 DropboxId = NewType("DropboxId", str)
+OrganisationAddressId = NewType("OrganisationAddressId", str)
 QueueId = NewType("QueueId", str)
 """What our 250 says and every log line carries; an arrival's own id."""
 MessageId = NewType("MessageId", str)
@@ -24,6 +25,7 @@ UnresolvedId = NewType("UnresolvedId", str)
 TokenId = NewType("TokenId", str)
 NodeId = NewType("NodeId", str)
 SmartHostId = NewType("SmartHostId", str)
+WebhookId = NewType("WebhookId", str)
 OperationId = NewType("OperationId", str)
 """Somebody's control action on many deliveries (R3)."""
 HitId = NewType("HitId", str)
@@ -71,6 +73,10 @@ class IdFactory:
         """A new dropbox's id; its secret token is another thing."""
         return DropboxId(self._new("B"))
 
+    def organisation_address(self) -> OrganisationAddressId:
+        """A new shared address's id (I13)."""
+        return OrganisationAddressId(self._new("A"))
+
     def queue(self) -> QueueId:
         """A new queue id."""
         return QueueId(self._new("Q"))
@@ -102,6 +108,10 @@ class IdFactory:
     def smart_host(self) -> SmartHostId:
         """The id of an organisation's own smart host."""
         return SmartHostId(self._new("H"))
+
+    def webhook(self) -> WebhookId:
+        """A new webhook's id."""
+        return WebhookId(self._new("W"))
 
     def record(self) -> str:
         """The id of a record that mailrelay itself creates (I6)."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy import Connection, CursorResult, Executable, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 P = ParamSpec("P")
@@ -29,6 +29,7 @@ class Bell(StrEnum):
     FILING = "filing"  # an arrival is due
     QUEUE = "queue"  # a delivery is due
     CONTROL = "control"  # somebody asked for something to be done to many deliveries
+    WEBHOOKS = "webhooks"  # a webhook has something due
     EVENTS = "events"  # the journal has grown; rung for each organisation by itself
 
 
@@ -57,6 +58,14 @@ class Tx:
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that knows ON CONFLICT: `tx.insert(t).values(…).on_conflict_do_nothing()` on both databases."""
         return postgresql.insert(table) if self.dialect == "postgresql" else sqlite.insert(table)
+
+    def steady(self) -> None:
+        """Have nothing that this transaction reads and then changes be changed by others in between: to be called first.
+
+        SQLite has one writer. PostgreSQL runs the transaction again where another one was first.
+        """
+        if self.dialect == "postgresql":
+            self.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
 
     def last(self, write: Callable[[Tx, list[R]], None], item: R) -> None:
         """Have `write` called at the end of this transaction, once, with every item that was given for it, in their order.

@@ -44,6 +44,10 @@ DELIVERIES_IN_FLIGHT = text("state IN ('scheduled', 'held', 'queued', 'sending')
 DELIVERIES_DEFERRED = text("state = 'queued' AND attempts > 0")
 DELIVERIES_NOT_JUST_SENT = text("state IN ('delivered', 'bounced', 'expired', 'failed', 'suppressed', 'cancelled')")
 DELIVERIES_WAITING = text("state IN ('queued', 'scheduled')")
+CALLS_WAITING = text("state = 'waiting'")
+CALLS_UNDER_WAY = text("state = 'calling'")
+CALLS_LEFT = text("state IN ('behind', 'waiting', 'calling')")
+WEBHOOKS_AWAKE = text("active AND removed_at IS NULL")
 EVENTS_OF_USERS = text("\"user\" <> ''")
 EVENTS_OF_RECORDS = text("record <> ''")
 
@@ -154,6 +158,8 @@ api_token = Table(
     Column("user", Text, ForeignKey("mail_user.id")),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("expires_at", BigInteger),
+    Column("used_at", BigInteger),  # to the hour or so: not each request writes
 )
 
 module = Table(
@@ -1057,4 +1063,63 @@ address_use = Table(  # who writes to a secret address: a dropbox or a record ad
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("org", "place", "key"),
+)
+
+webhook = Table(  # where an organisation's events are sent, and how far in the journal that is (R6)
+    "webhook",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org", Text, nullable=False),
+    Column("user", Text, nullable=False),  # whose notices it gets alone; "" every event
+    Column("url", Text, nullable=False),
+    Column("types", Json, nullable=False),  # of events; none is all
+    Column("description", Text, nullable=False),
+    Column("secrets", Text, nullable=False),  # sealed; "" once it is removed
+    Column("before_until", BigInteger),  # until when the secret before signs as well
+    Column("active", Boolean, nullable=False),
+    Column("because", Text, nullable=False),  # why it is not active
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger),
+    Column("seq", BigInteger, nullable=False),  # the last event that was looked at for it
+    Column("waiting", Integer, nullable=False),  # its calls that have not ended
+    Column("wake_at", BigInteger),  # when its next call is due; none is never
+    Column("paused_until", BigInteger, nullable=False),  # its receiver asked for it, or took nothing for a while
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("failing_since", BigInteger),
+    Column("succeeded_at", BigInteger),
+    Column("failed_at", BigInteger),
+    Column("failure", Text, nullable=False),  # what went wrong the last time
+    Index("ix_webhook_org", "org", "id"),
+    _partial("ix_webhook_awake", "wake_at", "org", where=WEBHOOKS_AWAKE.text),
+)
+
+webhook_call = Table(  # one event on its way to one webhook
+    "webhook_call",
+    metadata,
+    Column("webhook", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("org", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("chain", Text, nullable=False),  # those of a chain go one after the other
+    Column("state", Text, nullable=False),  # behind (another of its chain), waiting, calling; taken or dead
+    Column("queued_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("status", Integer, nullable=False),  # of the last answer; 0 where there was none
+    Column("failure", Text, nullable=False),
+    Column("said", Text, nullable=False),  # the beginning of the last answer that was no success
+    Column("lease_node", Text),
+    Column("lease_until", BigInteger),
+    Column("fence", Integer, nullable=False),
+    Column("ended_at", BigInteger),
+    PrimaryKeyConstraint("webhook", "seq"),
+    _partial("ix_webhook_call_due", "webhook", "due_at", where=CALLS_WAITING.text),
+    _partial("ix_webhook_call_chain", "webhook", "chain", "seq", where=CALLS_LEFT.text),
+    _partial("ix_webhook_call_oldest", "queued_at", where=CALLS_LEFT.text),
+    _partial("ix_webhook_call_lease", "lease_until", "lease_node", where=CALLS_UNDER_WAY.text),
+    Index("ix_webhook_call_state", "webhook", "state", "seq"),
+    Index("ix_webhook_call_ended_at", "ended_at"),
 )

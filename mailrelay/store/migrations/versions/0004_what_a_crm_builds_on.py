@@ -14,12 +14,31 @@ _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 def upgrade() -> None:
     """Apply this step."""
+    _api()
     _sharing()
     _journal()
     _notices()
     _hits()
     _consents()
     _places()
+    _webhooks()
+
+
+def _api() -> None:
+    """Requests that are done once however often they come, and tokens that end."""
+    op.add_column("api_token", sa.Column("expires_at", sa.BigInteger(), nullable=True))
+    op.add_column("api_token", sa.Column("used_at", sa.BigInteger(), nullable=True))
+    op.create_table(
+        "given_answer",
+        *_texts("org", "key", "request_sha256"),
+        sa.Column("status", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("body", sa.Text(), server_default="", nullable=False),
+        sa.Column("location", sa.Text(), server_default="", nullable=False),
+        sa.Column("etag", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "key", name=op.f("pk_given_answer")),
+    )
+    op.create_index("ix_given_answer_created_at", "given_answer", ["created_at"])
 
 
 def _journal() -> None:
@@ -251,6 +270,67 @@ def _counts(*names: str) -> tuple[sa.Column[int], ...]:
 
 def _times(*names: str) -> tuple[sa.Column[int], ...]:
     return tuple(sa.Column(name, sa.BigInteger(), nullable=True) for name in names)
+
+
+def _webhooks() -> None:
+    """Where events are sent, and each on its way (R6)."""
+    op.create_table(
+        "webhook",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("user", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("types", _JSON, nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("secrets", sa.Text(), nullable=False),
+        sa.Column("before_until", sa.BigInteger(), nullable=True),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("because", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("removed_at", sa.BigInteger(), nullable=True),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("waiting", sa.Integer(), nullable=False),
+        sa.Column("wake_at", sa.BigInteger(), nullable=True),
+        sa.Column("paused_until", sa.BigInteger(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("succeeded_at", sa.BigInteger(), nullable=True),
+        sa.Column("failed_at", sa.BigInteger(), nullable=True),
+        sa.Column("failure", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook")),
+    )
+    op.create_index("ix_webhook_org", "webhook", ["org", "id"])
+    _partial_index("ix_webhook_awake", "webhook", ["wake_at", "org"], "active AND removed_at IS NULL")
+    op.create_table(
+        "webhook_call",
+        sa.Column("webhook", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("chain", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("queued_at", sa.BigInteger(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("failure", sa.Text(), nullable=False),
+        sa.Column("said", sa.Text(), nullable=False),
+        sa.Column("lease_node", sa.Text(), nullable=True),
+        sa.Column("lease_until", sa.BigInteger(), nullable=True),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("webhook", "seq", name=op.f("pk_webhook_call")),
+    )
+    left = "state IN ('behind', 'waiting', 'calling')"
+    _partial_index("ix_webhook_call_due", "webhook_call", ["webhook", "due_at"], "state = 'waiting'")
+    _partial_index("ix_webhook_call_chain", "webhook_call", ["webhook", "chain", "seq"], left)
+    _partial_index("ix_webhook_call_oldest", "webhook_call", ["queued_at"], left)
+    _partial_index("ix_webhook_call_lease", "webhook_call", ["lease_until", "lease_node"], "state = 'calling'")
+    op.create_index("ix_webhook_call_state", "webhook_call", ["webhook", "state", "seq"])
+    op.create_index("ix_webhook_call_ended_at", "webhook_call", ["ended_at"])
 
 
 def _partial_index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
