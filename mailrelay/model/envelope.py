@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mailrelay.ids import DropboxId, NodeId, OrgId, QueueId, UserId
+from mailrelay.ids import DropboxId, NodeId, OrganisationAddressId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.message import BlobRef
+from mailrelay.model.record import RecordRef
 
 
 class Channel(StrEnum):
@@ -17,6 +18,7 @@ class Channel(StrEnum):
     DROPBOX = "dropbox"
     MAILBOX = "mailbox"
     ORGANISATION = "organisation"
+    RECORD = "record"  # to the signed address of a record (I21)
     BOUNCE = "bounce"
     SUBMISSION = "submission"
     API = "api"
@@ -127,13 +129,19 @@ IN_FLIGHT_ARRIVALS = frozenset({ArrivalState.ACCEPTED, ArrivalState.WORKING, Arr
 class ArrivalTarget:
     """What one accepted recipient address stood for.
 
-    A dropbox (`dropbox` and `user` are set) or a return path (`delivery` names the delivery that it was signed for).
+    A dropbox (`dropbox` and `user` are set), a return path (`delivery` names the delivery that it was signed for), a shared
+    address (`shared`; without it mail to an organisation is postmaster's), or the address of a record (`filing` is its number). Of
+    what we send ourselves `user` is its author, `shared` the shared address that it is sent as, and `records` are those that it was
+    addressed to.
     """
 
     address: Address
     dropbox: DropboxId | None = None
     user: UserId | None = None
     delivery: str | None = None
+    shared: OrganisationAddressId | None = None
+    filing: int | None = None
+    records: tuple[RecordRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

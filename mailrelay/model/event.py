@@ -69,6 +69,7 @@ class EventType(StrEnum):
     DROPBOX_CREATED = "dropbox.created"
     DROPBOX_REVOKED = "dropbox.revoked"
     ORGANISATION_ADDRESS_CREATED = "organisation_address.created"  # I13
+    ORGANISATION_ADDRESS_CHANGED = "organisation_address.changed"
     ORGANISATION_ADDRESS_REMOVED = "organisation_address.removed"
     RECORD_ADDRESS_CREATED = "record_address.created"  # I21
     RECORD_ADDRESS_REVOKED = "record_address.revoked"

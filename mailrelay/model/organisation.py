@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mailrelay.ids import DropboxId, OrgId, TokenId, UserId
+from mailrelay.ids import DropboxId, OrganisationAddressId, OrgId, TokenId, UserId
 from mailrelay.model.address import Address
-from mailrelay.model.settings import OrganisationSettings, UserSettings
+from mailrelay.model.settings import OrganisationSettings, Unknown, UserSettings
 
 
 class Role(StrEnum):
@@ -79,6 +79,43 @@ class Dropbox:
     created_at: datetime
     valid_until: datetime | None
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSettings:
+    """What is set for a shared address."""
+
+    modules: tuple[str, ...] = UserSettings().modules
+    """Modules that are searched for those who write to it, in this order."""
+    unknown: Unknown = Unknown.LEAD
+    """What an unknown correspondent becomes."""
+    owner: UserId | None = None
+    """Who owns what is made of them; None: nobody."""
+    senders: tuple[UserId, ...] | None = None
+    """Who may send as it; None: every active user but guests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganisationAddress:
+    """A shared address, such as support@, that receives and sends; what arrives belongs to no single user (I13)."""
+
+    id: OrganisationAddressId
+    org: OrgId
+    address: Address
+    name: str
+    """What stands beside it in From, or ""."""
+    settings: SharedSettings
+    created_at: datetime
+    created_by: str
+    removed_at: datetime | None = None
+
+    def may_send(self, user: User) -> bool:
+        """Whether a user may send as it (O2)."""
+        if self.removed_at is not None or not user.active:
+            return False
+        if self.settings.senders is None:
+            return user.role is not Role.GUEST
+        return user.id in self.settings.senders
 
 
 class ExclusionKind(StrEnum):

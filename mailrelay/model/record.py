@@ -84,6 +84,27 @@ class Record:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilingAddress:
+    """A record address: a signed address for one record, where what comes to it is filed (I21).
+
+    `until` is the end that is signed into it, None without one; `valid_until` is set once it was regenerated or revoked.
+    """
+
+    org: OrgId
+    number: int
+    record: RecordRef
+    until: datetime | None
+    created_at: datetime
+    created_by: str
+    valid_until: datetime | None = None
+    ended_by: str = ""
+
+    def holds(self, at: datetime) -> bool:
+        """Whether mail that comes to it at this moment is filed on the record."""
+        return all(end is None or at < end for end in (self.until, self.valid_until))
+
+
 STANDARD_MODULES: tuple[tuple[str, str], ...] = (
     ("lead", "Leads"),
     ("contact", "Contacts"),
