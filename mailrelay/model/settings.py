@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mailrelay.model.tracking import Mode
+
 
 class SenderCheck(StrEnum):
     """How strictly a dropbox asks who writes (I2)."""
@@ -36,6 +38,14 @@ class Plan(StrEnum):
     FREE = "free"
 
 
+class Sharing(StrEnum):
+    """Who of the organisation sees a user's mail (I16)."""
+
+    PRIVATE = "private"  # the user
+    PUBLIC = "public"  # everybody
+    CUSTOM = "custom"  # everybody what stands on the records that were chosen, the user all of it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganisationSettings:
     """What an administrator sets for the whole organisation."""
@@ -63,6 +73,22 @@ class OrganisationSettings:
     """O7: what an add-on adds to them, up to 2250 in all."""
     alternates_limit: int = 5
     """I2: how many alternate addresses a user may have."""
+    organisation_addresses: int = 10
+    """I13: how many shared addresses there may be."""
+    tracking: Mode = Mode.OFF
+    """O9: the most that is recorded of opens and clicks; a message may ask for less."""
+    tracking_host: str = ""
+    """O9: the organisation's own name for pixels and links, which leads to our public endpoints by https; "": the installation's."""
+    honour_dnt: bool = True
+    """O9: a reader's `DNT: 1` or `Sec-GPC: 1` is a refusal, and nothing is recorded."""
+    untracked_links: tuple[str, ...] = ()
+    """O9: links that stay as they are, besides those that always do: `https://host/path` and what begins so, or a host."""
+    sharing: Sharing = Sharing.PUBLIC
+    """I16: of users for whom nothing else is set."""
+    sharing_by_users: bool = False
+    """I16: users may set their own sharing; else administrators do."""
+    keep_former_mail: bool = True
+    """I16: mail of an address that a record has no longer stays on the record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

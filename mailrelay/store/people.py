@@ -16,6 +16,7 @@ from mailrelay.ids import OrgId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.organisation import Role, User
 from mailrelay.model.settings import UserSettings
+from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.store import organisations, rows
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import user, user_address
@@ -109,6 +110,19 @@ def by_addresses(tx: Tx, org: OrgId, keys: Sequence[str]) -> tuple[User, ...]:
         select(user_address.c.user).where(user_address.c.org == org, user_address.c.key.in_(keys)).distinct()
     ).scalars()
     return get_many(tx, org, [UserId(who) for who in found])
+
+
+def find(tx: Tx, org: OrgId, who: str) -> User:
+    """A user by id or by any of their addresses. Raises Unknown."""
+    if "@" not in who:
+        return get(tx, org, UserId(who))
+    try:
+        found = by_addresses(tx, org, [parse_address(who).key])
+    except BadAddress:
+        found = ()
+    if not found:
+        raise Unknown(_NO_USER)
+    return found[0]
 
 
 def keys_in_use(tx: Tx, org: OrgId, keys: Sequence[str], *, apart_from: UserId | None = None) -> frozenset[str]:

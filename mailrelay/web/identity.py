@@ -6,7 +6,7 @@ A secret is compared by looking up its SHA-256, so that no comparison's time say
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends
@@ -20,12 +20,15 @@ from mailrelay.model.organisation import Organisation, Right, Role
 from mailrelay.model.sending import EVERYBODY
 from mailrelay.store import organisations, people, tokens
 from mailrelay.store.base import Tx
+from mailrelay.store.visibility import Viewer
 from mailrelay.web.application import application
 from mailrelay.web.strict import before_body, check_query
 
 LOCAL = "mailrelay.local"
 """Key of the ASGI scope that only our own Unix listener sets: no header can."""
 ORGANISATION_HEADER = "X-Mailrelay-Organisation"
+USER_HEADER = "X-Mailrelay-User"
+"""On whose behalf a token without a user, or the operator, asks: a user's id or address (I16)."""
 OPERATOR = "operator"
 """Who the local operator is, where a token's user would stand."""
 _LONGEST_SECRET = 200
@@ -47,6 +50,11 @@ class Caller:
     """Whose doing it is, for what is written down: a user's id, a token's, or `operator`."""
     installation: bool
 
+    @property
+    def viewer(self) -> Viewer:
+        """Whose mail the caller sees (I16): the user's, or all as the CRM's own machine account or the operator."""
+        return Viewer(org=self.org, user=self.user, all=self.user is None and Right.ADMIN in self.rights)
+
     def may(self, right: Right) -> bool:
         """Whether the caller has this right; an administrator has all."""
         return right in self.rights or Right.ADMIN in self.rights
@@ -56,12 +64,13 @@ async def _whoever(request: Request) -> Caller:
     """The caller of a request. Raises NotAuthenticated; on the Unix socket Invalid when the organisation is not clear."""
     store = application(request).store
     credentials = await _scheme(request)
+    whose = request.headers.get(USER_HEADER, "")
     if request.scope.get(LOCAL):
-        return await store.read(_operator, request.headers.get(ORGANISATION_HEADER, ""))
+        return await store.read(_operator, request.headers.get(ORGANISATION_HEADER, ""), whose)
     if credentials is None:
         raise NotAuthenticated("A bearer token is needed: `Authorization: Bearer mr_…`")
     secret = credentials.credentials
-    caller = await store.read(_by_token, hash_secret(secret)) if len(secret) <= _LONGEST_SECRET else None
+    caller = await store.read(_by_token, hash_secret(secret), whose) if len(secret) <= _LONGEST_SECRET else None
     if caller is None:
         # Whose it might have been nobody can say, and the token itself is never written down (W10).
         log.get().warning("authentication.refused", door="api", peer=request.client.host if request.client else "")
@@ -69,14 +78,33 @@ async def _whoever(request: Request) -> Caller:
     return caller
 
 
-def _operator(tx: Tx, wanted: str) -> Caller:
+def _operator(tx: Tx, wanted: str, whose: str) -> Caller:
     everyone = _called(tx, wanted)
     if not everyone:
         raise Unknown("There is no organisation yet; make one with `mailrelay organisation add`")
     if len(everyone) > 1:
         names = ", ".join(f"{one.name} ({one.id})" for one in everyone[:10])
         raise Invalid(ORGANISATION_HEADER, f"say which organisation: {names}")
-    return Caller(org=everyone[0].id, rights=frozenset(Right), user=None, by=OPERATOR, installation=True)
+    caller = Caller(org=everyone[0].id, rights=frozenset(Right), user=None, by=OPERATOR, installation=True)
+    return _on_behalf(tx, caller, whose)
+
+
+def _on_behalf(tx: Tx, caller: Caller, whose: str) -> Caller:
+    """The caller as the user that is named, with no more rights than both have. Raises Invalid, NotPermitted."""
+    if not whose:
+        return caller
+    try:
+        named = people.find(tx, caller.org, whose)
+    except Unknown:
+        raise Invalid(USER_HEADER, "there is no such user") from None
+    if caller.user is not None:
+        if named.id == caller.user:
+            return caller
+        raise NotPermitted("This token is a user's own, and acts on behalf of nobody else")
+    if not named.active:
+        raise NotPermitted(f"{named.name} is deactivated: nobody acts on their behalf")
+    rights = caller.rights if named.role is Role.ADMINISTRATOR else caller.rights - {Right.ADMIN}
+    return replace(caller, user=named.id, by=named.id, rights=rights, installation=False)
 
 
 def _called(tx: Tx, wanted: str) -> Sequence[Organisation]:
@@ -94,14 +122,19 @@ def _only(tx: Tx, wanted: str) -> OrgId:
     return found[0].id if len(found) == 1 else EVERYBODY
 
 
-def _by_token(tx: Tx, secret_sha256: str) -> Caller | None:
+def _by_token(tx: Tx, secret_sha256: str, whose: str) -> Caller | None:
     token = tokens.by_secret(tx, secret_sha256)
     if token is None:
         return None
     rights = token.rights
-    if token.user is not None and people.get(tx, token.org, token.user).role is not Role.ADMINISTRATOR:
-        rights -= {Right.ADMIN}  # a token never outlives its user's role
-    return Caller(org=token.org, rights=rights, user=token.user, by=token.user or token.id, installation=False)
+    if token.user is not None:
+        of_whom = people.get(tx, token.org, token.user)
+        if not of_whom.active:
+            return None  # nor its user's time here
+        if of_whom.role is not Role.ADMINISTRATOR:
+            rights -= {Right.ADMIN}  # a token never outlives its user's role
+    caller = Caller(org=token.org, rights=rights, user=token.user, by=token.user or token.id, installation=False)
+    return _on_behalf(tx, caller, whose)
 
 
 def _needs(right: Right) -> Callable[[Request, _Credentials], Awaitable[Caller]]:
@@ -118,6 +151,12 @@ def _needs(right: Right) -> Callable[[Request, _Credentials], Awaitable[Caller]]
         return caller
 
     return check
+
+
+def caller_of(request: Request) -> Caller | None:
+    """Who asks, once they are admitted; None for the operator where no organisation is needed."""
+    caller: Caller | None = request.scope.get(_CALLER)
+    return caller
 
 
 async def _admit_operator(request: Request) -> None:

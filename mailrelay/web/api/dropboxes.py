@@ -15,7 +15,7 @@ from mailrelay.model.address import Address
 from mailrelay.model.organisation import Dropbox, Right, User
 from mailrelay.store import dropboxes
 from mailrelay.store.base import Tx
-from mailrelay.web.api.users import find
+from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.shape import MailAddress, Shown, Span

@@ -18,8 +18,8 @@ from mailrelay.model.decision import Link
 from mailrelay.model.record import AddressKind, Record, RecordAddress, RecordLink, RecordRef
 from mailrelay.store import links, modules, records
 from mailrelay.store.base import Tx
+from mailrelay.store.people import find
 from mailrelay.web import upload
-from mailrelay.web.api.users import find
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, lines_of, paged

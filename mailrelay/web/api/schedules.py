@@ -22,6 +22,7 @@ from mailrelay.outbound import scheduled
 from mailrelay.outbound.policy.schedule import offers
 from mailrelay.store import deliveries, messages, organisations, people, schedules
 from mailrelay.store.base import Tx
+from mailrelay.store.people import find
 from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
 from mailrelay.web.api.submissions import (
     A_MESSAGE,
@@ -33,7 +34,6 @@ from mailrelay.web.api.submissions import (
     author_of,
     read_submission,
 )
-from mailrelay.web.api.users import find
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Caller, Reader, Sender
 from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown, TimeZone

@@ -21,7 +21,7 @@ from mailrelay.outbound.policy import route
 from mailrelay.smtp.address import BadAddress, parse_domain
 from mailrelay.store import organisations, people, smart_hosts
 from mailrelay.store.base import Tx
-from mailrelay.web.api.users import find
+from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Caller, Reader
 from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, paged

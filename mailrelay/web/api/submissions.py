@@ -26,8 +26,8 @@ from mailrelay.smtp.address import parse_address
 from mailrelay.smtp.data import normalise_newlines
 from mailrelay.store import people
 from mailrelay.store.base import Tx
+from mailrelay.store.people import find
 from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
-from mailrelay.web.api.users import find
 from mailrelay.web.application import App
 from mailrelay.web.identity import Caller, Sender
 from mailrelay.web.shape import Given, MailAddress, Shown, described

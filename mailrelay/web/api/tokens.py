@@ -13,7 +13,7 @@ from mailrelay.ids import TokenId, hash_secret, new_api_secret
 from mailrelay.model.organisation import ApiToken, Right
 from mailrelay.store import tokens
 from mailrelay.store.base import Tx
-from mailrelay.web.api.users import find
+from mailrelay.store.people import find
 from mailrelay.web.application import App
 from mailrelay.web.identity import Administrator, Caller
 from mailrelay.web.shape import Given, Name, Shown

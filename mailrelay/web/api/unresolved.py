@@ -19,8 +19,8 @@ from mailrelay.model.message import Participant
 from mailrelay.model.record import RecordRef
 from mailrelay.store import messages, unresolved
 from mailrelay.store.base import Tx
+from mailrelay.store.people import find
 from mailrelay.store.unresolved import Unresolved
-from mailrelay.web.api.users import find
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, paged

@@ -9,17 +9,19 @@ from typing import Annotated, Literal
 from fastapi import APIRouter
 from pydantic import Field, StringConstraints
 
-from mailrelay.errors import Invalid, Unknown
+from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId, UserId
 from mailrelay.inbound.passwords import hash_password
 from mailrelay.model.organisation import Role, User
 from mailrelay.model.settings import Unknown as UnknownBecomes
 from mailrelay.model.settings import UserSettings
-from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.store import modules, people
 from mailrelay.store.base import Tx
+from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Reader
+from mailrelay.web.once import Once, making
 from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Paged, Shown, TimeZone, paged
 from mailrelay.web.strict import StrictRoute
 
@@ -84,19 +86,6 @@ class ShownUser(Shown):
     settings: UserSettings
 
 
-def find(tx: Tx, org: OrgId, who: str) -> User:
-    """A user by id or by any of their addresses. Raises Unknown."""
-    if "@" not in who:
-        return people.get(tx, org, UserId(who))
-    try:
-        found = people.by_addresses(tx, org, [parse_address(who).key])
-    except BadAddress:
-        found = ()
-    if not found:
-        raise Unknown("There is no such user")
-    return found[0]
-
-
 @router.get("/users", response_model=Page[ShownUser])
 async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[User]:
     """The organisation's users, oldest first."""
@@ -105,7 +94,7 @@ async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 1
 
 
 @router.post("/users", response_model=ShownUser, status_code=201)
-async def add(app: App, caller: Administrator, given: GivenUser) -> User:
+async def add(app: App, caller: Administrator, given: GivenUser, once: Annotated[Once, making("/users/{id}")]) -> User:
     """A new user."""
     _check_addresses(app, given)
     new = User(
@@ -119,8 +108,7 @@ async def add(app: App, caller: Administrator, given: GivenUser) -> User:
         settings=given.settings.applied(UserSettings()),
         confirmed=given.confirmed,
     )
-    await app.store.write(_add, new, app)
-    return new
+    return await once.write(app.store, _add, new, app)
 
 
 @router.get("/users/{who}", response_model=ShownUser)
@@ -130,10 +118,10 @@ async def show(app: App, caller: Reader, who: str) -> User:
 
 
 @router.patch("/users/{who}", response_model=ShownUser)
-async def change(app: App, caller: Administrator, who: str, given: UserChange) -> User:
+async def change(app: App, caller: Administrator, who: str, given: UserChange, seen: IfMatch) -> User:
     """Change a user; making one inactive stops their dropbox and submission and keeps their history."""
     _check_addresses(app, given)
-    return await app.store.write(_change, caller.org, who, given)
+    return await app.store.write(_change, caller.org, who, given, seen)
 
 
 @router.put("/users/{who}/password", status_code=204)
@@ -157,12 +145,14 @@ def _check_addresses(app: Application, given: GivenUser | UserChange) -> None:
             raise Invalid(field, f"{address.domain} is for dropboxes and returned mail; give the user's own address")
 
 
-def _add(tx: Tx, new: User, app: App) -> None:
+def _add(tx: Tx, new: User, app: App) -> User:
     _check_modules(tx, new)
     people.create(tx, new, now=app.clock.now())
+    return new
 
 
-def _change(tx: Tx, org: OrgId, who: str, given: UserChange) -> User:
+def _change(tx: Tx, org: OrgId, who: str, given: UserChange, seen: Seen) -> User:
+    seen.check(tx, lambda: ShownUser.model_validate(find(tx, org, who)))
     old = find(tx, org, who)
     given_fields = {
         name: value

@@ -1,0 +1,172 @@
+"""Who may see which mail (I16): the condition that every read uses. What a viewer may not see is not there: 404, never 403.
+
+A mail is seen by whoever it came to or sent it, and by the others as far as those share it. What is the organisation's own, such as
+mail to an organisation address, is everybody's; what came back and belongs to nobody is for administrators' machines alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    ScalarSelect,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
+
+from mailrelay.errors import Unknown
+from mailrelay.ids import MessageId, OrgId, UserId
+from mailrelay.model.envelope import Channel
+from mailrelay.model.settings import OrganisationSettings, Sharing
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import (
+    delivery,
+    link,
+    message,
+    message_source,
+    organisation,
+    participant,
+    record_address,
+    shared_record,
+    unresolved,
+    unshared_domain,
+    user,
+)
+
+_NOBODYS = (Channel.BOUNCE, Channel.NOTICE)
+"""Channels whose mail belongs to nobody where it is no user's: it quotes somebody's mail, and nobody can say whose."""
+_DEFAULT = OrganisationSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """On whose behalf is read. Without `user`: what everybody of the organisation may see; with `all`: everything."""
+
+    org: OrgId
+    user: UserId | None = None
+    all: bool = False
+
+
+def readable(viewer: Viewer, of: ColumnElement[Any] = message.c.id) -> ColumnElement[bool]:
+    """That the viewer may see a message, by a column that holds its id. Says nothing of whose organisation's it is."""
+    if viewer.all:
+        return true()
+    source = message_source.alias()
+    seen = or_(
+        and_(source.c.user.is_(None), source.c.channel.not_in(_NOBODYS)),
+        and_(
+            source.c.user.in_(_sharing(viewer.org, Sharing.PUBLIC)),
+            _not_kept_back(viewer.org, source),
+        ),
+        and_(
+            source.c.user.in_(_sharing(viewer.org, Sharing.CUSTOM)),
+            _chosen(viewer.org, source),
+            _not_kept_back(viewer.org, source),
+        ),
+    )
+    if viewer.user is not None:
+        seen = or_(source.c.user == _if_active(viewer.org, viewer.user), seen)
+    return exists(select(literal(1)).where(source.c.message == of, source.c.org == viewer.org, seen))
+
+
+def check(tx: Tx, viewer: Viewer, id: MessageId) -> None:  # noqa: A002
+    """Raises Unknown for a message that the viewer may not see, or that is not there."""
+    if not of_these(tx, viewer, [id]):
+        raise Unknown(f"There is no message {id}")
+
+
+def of_these(tx: Tx, viewer: Viewer, ids: Collection[MessageId]) -> frozenset[MessageId]:
+    """Those of these messages that are there and that the viewer may see."""
+    if not ids:
+        return frozenset()
+    found = select(message.c.id).where(message.c.org == viewer.org, message.c.id.in_(sorted(ids)), readable(viewer))
+    return frozenset(MessageId(one) for one in tx.execute(found).scalars())
+
+
+def readable_delivery(viewer: Viewer) -> ColumnElement[bool]:
+    """That the viewer may see a delivery, a row of `delivery`: its author, or who may see its message."""
+    if viewer.all:
+        return true()
+    if viewer.user is None:
+        return readable(viewer, delivery.c.message)
+    return or_(delivery.c.author == _if_active(viewer.org, viewer.user), readable(viewer, delivery.c.message))
+
+
+def readable_entry(viewer: Viewer) -> ColumnElement[bool]:
+    """That the viewer may see an entry of the unresolved list, a row of `unresolved`: whose mail waits, or who may see that mail."""
+    if viewer.all:
+        return true()
+    mail = and_(unresolved.c.message.is_not(None), readable(viewer, unresolved.c.message))
+    return mail if viewer.user is None else or_(unresolved.c.user == _if_active(viewer.org, viewer.user), mail)
+
+
+def standing(of: FromClause = link) -> ColumnElement[bool]:
+    """That a link, a row of `link`, shows: nobody removed it, and its record has the address yet, or need not have it any more."""
+    has = record_address.alias()
+    same = and_(has.c.org == of.c.org, has.c.key == of.c.key, has.c.module == of.c.module, has.c.record == of.c.record)
+    has_it = select(literal(1)).where(same)
+    own = organisation.alias()
+    keeps = func.coalesce(own.c.settings["keep_former_mail"].as_boolean(), _DEFAULT.keep_former_mail)
+    need_not = select(keeps).where(own.c.id == of.c.org).scalar_subquery()
+    return and_(of.c.removed_at.is_(None), or_(of.c.key == "", exists(has_it), need_not))
+
+
+def _sharing(org: OrgId, how: Sharing) -> Select[tuple[str]]:
+    """The active users whose mail is shared so. One list for the statement, whatever the number of messages."""
+    own = user.alias()
+    return select(own.c.id).where(own.c.org == org, own.c.active, _effective(org, own.c.sharing) == how)
+
+
+def _effective(org: OrgId, sharing: ColumnElement[str]) -> ColumnElement[str]:
+    default = (
+        select(func.coalesce(organisation.c.settings["sharing"].as_string(), str(_DEFAULT.sharing)))
+        .where(organisation.c.id == org)
+        .scalar_subquery()
+    )
+    return case((sharing == "", default), else_=sharing)
+
+
+def _if_active(org: OrgId, who: UserId) -> ScalarSelect[str]:
+    """The user's id; nothing of a user who is deactivated, for whom nothing is to be seen."""
+    own = user.alias()
+    return select(own.c.id).where(own.c.id == who, own.c.org == org, own.c.active).scalar_subquery()
+
+
+def _chosen(org: OrgId, source: FromClause) -> ColumnElement[bool]:
+    """That the mail stands on a record that the user chose."""
+    on, chosen = link.alias(), shared_record.alias()
+    same = and_(chosen.c.org == on.c.org, chosen.c.module == on.c.module, chosen.c.record == on.c.record)
+    found = select(literal(1)).select_from(on).join(chosen, same)
+    return exists(
+        found.where(on.c.message == source.c.message, on.c.org == org, standing(on), chosen.c.user == source.c.user)
+    )
+
+
+def _not_kept_back(org: OrgId, source: FromClause) -> ColumnElement[bool]:
+    """That nobody in the mail is of a domain that is not shared, by the organisation or by whose mail it is.
+
+    Bcc recipients stand in no header: they are known by the mail's deliveries.
+    """
+    unshared = unshared_domain.alias()
+
+    def names(people: FromClause, domain: ColumnElement[str]) -> ColumnElement[bool]:
+        kept = or_(domain == unshared.c.domain, domain.like("%." + unshared.c.domain))
+        theirs = and_(unshared.c.org == org, or_(unshared.c.user == "", unshared.c.user == source.c.user), kept)
+        return exists(
+            select(literal(1)).select_from(people).join(unshared, theirs).where(people.c.message == source.c.message)
+        )
+
+    said, sent_to, listed = participant.alias(), delivery.alias(), unshared_domain.alias()
+    none_listed = ~exists(select(literal(1)).where(listed.c.org == org))  # asked once, so that most pay nothing
+    return or_(none_listed, and_(~names(said, said.c.domain), ~names(sent_to, sent_to.c.destination)))
