@@ -14,7 +14,7 @@ from datetime import datetime
 from mailrelay.errors import Invalid, Stale
 from mailrelay.filing import gather
 from mailrelay.filing.bodies import KeptBody
-from mailrelay.ids import IdFactory, MessageId, OrgId, QueueId, UserId
+from mailrelay.ids import DeliveryId, IdFactory, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.decision import (
     BY_RULE,
@@ -29,7 +29,18 @@ from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState
 from mailrelay.model.event import EventType
 from mailrelay.model.record import AddressKind, Record, RecordAddress, RecordRef
 from mailrelay.rules.facts import Facts
-from mailrelay.store import arrivals, events, filings, links, messages, modules, organisations, records, unresolved
+from mailrelay.store import (
+    arrivals,
+    deliveries,
+    events,
+    filings,
+    links,
+    messages,
+    modules,
+    organisations,
+    records,
+    unresolved,
+)
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Source
 from mailrelay.store.unresolved import Resolution, Unresolved
@@ -208,7 +219,8 @@ def _one(
     user = gather.user_of(arrival)
     entries = unresolved.of_message(tx, org, message.id) if known else ()
     before = [entry for entry in entries if entry.user == user]
-    source = Source(message=message.id, arrival=arrival.id, channel=arrival.channel, user=user, at=at)
+    whose = user or _returned_to(tx, arrival)
+    source = Source(message=message.id, arrival=arrival.id, channel=arrival.channel, user=whose, at=at)
     messages.add_source(tx, org, source)
     filings.put(tx, org, message.id, arrival.id, said, at=at)
     if said.disposition is Disposition.HOLD and arrival.channel not in OUTGOING_CHANNELS:
@@ -228,6 +240,14 @@ def _one(
     if before:
         resolve_entries(tx, org, message.id, user=user, by=BY_RULE, resolution=Resolution.FILED, at=at)
     return _Written(known=was_filed, held=False, created=created, linked=linked)
+
+
+def _returned_to(tx: Tx, arrival: Arrival) -> UserId | None:
+    """Whose mail it is that came back: it is seen by those who see what was sent (I16)."""
+    if arrival.target is None or arrival.target.delivery is None:
+        return None
+    about = deliveries.by_id(tx, DeliveryId(arrival.target.delivery))
+    return None if about is None or about.org != arrival.org else about.author
 
 
 def _stands(entry: Unresolved) -> bool:

@@ -34,6 +34,7 @@ from mailrelay.store import (
     suppressions,
 )
 from mailrelay.store.base import Tx
+from mailrelay.store.messages import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,9 @@ def admit(
             message=stored,
         ),
     )
+    # Its author sees it at once, and not only when it is filed (I16).
+    sent = Source(message=stored, arrival=message.queue_id, channel=submission.channel, user=submission.user, at=now)
+    messages.add_source(tx, submission.org, sent)
     for copy in copies:
         arrivals.add(tx, copy)
     for one in used:

@@ -38,6 +38,7 @@ from mailrelay.outbound.policy import notices as policy
 from mailrelay.service import Stopping
 from mailrelay.store import events, messages, notices, queue
 from mailrelay.store.base import Store, Tx
+from mailrelay.store.messages import Source
 
 _LATER = 60.0
 """Seconds until a notice whose making raised is tried again."""
@@ -296,6 +297,12 @@ def _enqueue(tx: Tx, told: Sequence[Delivery], letter: _Letter, *, at: datetime)
         return False
     letter.body.put(tx)
     messages.insert(tx, letter.message)
+    # It quotes what its author sent, and is seen by those who see that author's mail (I16).
+    notice = letter.delivery
+    whose = Source(
+        message=letter.message.id, arrival=notice.queue_id, channel=notice.channel, user=told[0].author, at=at
+    )
+    messages.add_source(tx, notice.org, whose)
     queue.enqueue(tx, [letter.delivery])
     told_by = {"notice_message": letter.message.id, "notice_delivery": letter.delivery.id}
     for one in told:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, select, tuple_
+from sqlalchemy import Row, Select, bindparam, select, tuple_
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
@@ -54,7 +54,13 @@ _INSERT = for_both(
         insert(message).on_conflict_do_nothing(index_elements=["org", "message_id", "digest"]).returning(message.c.id)
     )
 )
-_ADD_SOURCE = for_both(lambda insert: insert(message_source).on_conflict_do_nothing())
+_ADD_SOURCE = for_both(
+    lambda insert: (
+        insert(message_source)
+        .values(received_at=select(message.c.received_at).where(message.c.id == bindparam("of")).scalar_subquery())
+        .on_conflict_do_nothing()
+    )
+)
 
 
 def insert(tx: Tx, new: Message) -> bool:
@@ -199,6 +205,7 @@ def add_source(tx: Tx, org: OrgId, source: Source) -> None:
         "channel": source.channel,
         "user": source.user,
         "at": to_micros(source.at),
+        "of": source.message,
     }
     tx.execute(_ADD_SOURCE[tx.dialect], row)
 
