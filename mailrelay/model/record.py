@@ -27,15 +27,38 @@ class AddressField:
     matched: bool
 
 
+class FieldType(StrEnum):
+    """What the text of a field means, so that it can be compared (K2)."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    DATE = "date"
+    TIME = "time"
+    BOOLEAN = "boolean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A field of a module that records are found by (K2); `aliases` are other words for it in a query."""
+
+    name: str
+    type: FieldType
+    aliases: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """A kind of record: lead, contact, account, deal, vendor, …, or a custom one."""
+    """A kind of record: lead, contact, account, deal, vendor, …, or a custom one.
+
+    `fields` are those that records are found by; a record may have any others as well.
+    """
 
     org: OrgId
     name: str
     label: str
     custom: bool
     address_fields: tuple[AddressField, ...]
+    fields: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,7 +8,7 @@ from sqlalchemy import Row, select, update
 
 from mailrelay.errors import Conflict, Unknown
 from mailrelay.ids import OrgId
-from mailrelay.model.record import STANDARD_MODULES, AddressField, AddressKind, Module
+from mailrelay.model.record import STANDARD_MODULES, AddressField, AddressKind, Field, FieldType, Module
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import module, record_address
@@ -23,10 +23,31 @@ _ADDRESS_FIELDS = {
 }
 
 
+def _day(name: str, *aliases: str) -> Field:
+    return Field(name=name, type=FieldType.DATE, aliases=aliases)
+
+
+_AMOUNT = Field(name="amount", type=FieldType.NUMBER)
+_STAGE, _STATUS, _PHONE = (Field(name=name, type=FieldType.TEXT) for name in ("stage", "status", "phone"))
+_DUE = _day("due_date", "due", "falling_due")
+_FIELDS = {
+    "deal": (_STAGE, _AMOUNT, _day("closing_date", "closing", "closes")),
+    "quote": (_STAGE, _AMOUNT, _day("valid_until", "expires", "expiring")),
+    "invoice": (_STATUS, _AMOUNT, _DUE),
+    "sales_order": (_STATUS, _AMOUNT, _DUE),
+    "purchase_order": (_STATUS, _AMOUNT, _DUE),
+    "lead": (_STATUS, Field(name="company", type=FieldType.TEXT), _PHONE),
+    "contact": (Field(name="title", type=FieldType.TEXT), _PHONE),
+    "account": (Field(name="industry", type=FieldType.TEXT), _PHONE),
+    "vendor": (Field(name="category", type=FieldType.TEXT), _PHONE),
+}
+
+
 def seed(tx: Tx, org: OrgId) -> None:
     """Give a new organisation the standard modules."""
     for name, label in STANDARD_MODULES:
-        put(tx, Module(org=org, name=name, label=label, custom=False, address_fields=_ADDRESS_FIELDS.get(name, ())))
+        addresses, fields = _ADDRESS_FIELDS.get(name, ()), _FIELDS.get(name, ())
+        put(tx, Module(org=org, name=name, label=label, custom=False, address_fields=addresses, fields=fields))
 
 
 def put(tx: Tx, new: Module) -> None:
@@ -40,8 +61,9 @@ def put(tx: Tx, new: Module) -> None:
         label=new.label,
         custom=new.custom,
         address_fields=rows.encode(new.address_fields),
+        fields=rows.encode(new.fields),
     )
-    kept = {"label": row.excluded.label, "address_fields": row.excluded.address_fields}
+    kept = {name: row.excluded[name] for name in ("label", "address_fields", "fields")}
     tx.execute(row.on_conflict_do_update(index_elements=["org", "name"], set_=kept))
     mine = (record_address.c.org == new.org) & (record_address.c.module == new.name)
     orphan = select(record_address.c.field).where(
@@ -78,4 +100,5 @@ def _module(row: Row[Any]) -> Module:
         label=row.label,
         custom=row.custom,
         address_fields=rows.decode(tuple[AddressField, ...], row.address_fields),
+        fields=rows.decode(tuple[Field, ...], row.fields),
     )

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -170,6 +171,7 @@ module = Table(
     Column("label", Text, nullable=False),
     Column("custom", Boolean, nullable=False),
     Column("address_fields", Json, nullable=False),
+    Column("fields", Json, nullable=False, server_default="[]"),  # those that records are found by, with their types
     PrimaryKeyConstraint("org", "name"),
 )
 
@@ -186,6 +188,24 @@ record = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("org", "module", "id"),
+    Index("ix_record_owner", "org", "module", "owner", "id"),
+)
+
+record_field = Table(  # values of the fields that records are found by, written with their record (K2)
+    "record_field",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("module", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("field", Text, nullable=False),  # `:name` is the record's own name
+    Column("text", Text),  # folded; its beginning is what the index has
+    Column("start", Text),
+    Column("number", Double),  # of a boolean: 1 or 0
+    Column("time", BigInteger),  # of a date: its midnight in UTC
+    PrimaryKeyConstraint("org", "module", "record", "field"),
+    _partial("ix_record_field_start", "org", "module", "field", "start", "record", where="start IS NOT NULL"),
+    _partial("ix_record_field_number", "org", "module", "field", "number", "record", where="number IS NOT NULL"),
+    _partial("ix_record_field_time", "org", "module", "field", "time", "record", where="time IS NOT NULL"),
 )
 
 record_address = Table(
@@ -351,7 +371,9 @@ link = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("removed_at", BigInteger),
     Column("removed_by", Text),
-    Column("key", Text, nullable=False, server_default=""),  # of the record's address that made it, "" where none did (I16)
+    Column(
+        "key", Text, nullable=False, server_default=""
+    ),  # of the record's address that made it, "" where none did (I16)
     PrimaryKeyConstraint("message", "module", "record"),
     Index("ix_link_record", "org", "module", "record", "message"),
 )
@@ -417,7 +439,9 @@ delivery = Table(
     Column("trace", Text, nullable=False, server_default=""),  # what it said when it failed last
     Column("opened_at", BigInteger),  # when a person opened it first (K1)
     Column("clicked_at", BigInteger),
-    Column("tracking", Text, nullable=False, server_default=""),  # what its author asked for; "" as the organisation has it
+    Column(
+        "tracking", Text, nullable=False, server_default=""
+    ),  # what its author asked for; "" as the organisation has it
     Column("tracked", Text, nullable=False, server_default=""),  # what became of its copy (O9): model.tracking.Tracked
     Index("ix_delivery_message", "message"),
     Index("ix_delivery_recipient", "org", "recipient_key", "id"),
@@ -1013,6 +1037,53 @@ aggregate_hit = Table(  # mode aggregate: how often, and nothing that tells of a
     Column("url", Text, nullable=False),
     Column("hits", BigInteger, nullable=False),
     PrimaryKeyConstraint("message", "kind", "link", "by", "day"),
+)
+
+_FACT_TIMES = (
+    "sent received bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed".split()  # noqa: SIM905
+)
+
+
+def _fact_index(name: str) -> Index:
+    """The mail of a module by when that happened to it; `flags` so that most questions are answered by the index alone."""
+    return _partial(
+        f"ix_mail_fact_{name}", "org", "module", f"{name}_at", "record", "flags", where=f"{name}_at IS NOT NULL"
+    )
+
+
+mail_fact = (
+    Table(  # what became of each mail, by the records that it is on; made of the journal, and can be made again (K2)
+        "mail_fact",
+        metadata,
+        Column("org", Text, nullable=False),
+        Column("module", Text, nullable=False),
+        Column("record", Text, nullable=False),
+        Column("message", Text, nullable=False),
+        Column("delivery", Text, nullable=False),  # "" of what came in, and of what somebody sent by other means
+        Column("at", BigInteger, nullable=False),  # the mail's own time
+        Column("key", Text, nullable=False),  # the link's: it shows while the record has this address
+        Column("flags", Integer, nullable=False),  # what is true of it at all, see `store.mail_facts`
+        Column("scheduled_at", BigInteger),
+        Column("sent_at", BigInteger),
+        Column("received_at", BigInteger),
+        Column("delivered_at", BigInteger),  # a success notice said so
+        Column("bounced_at", BigInteger),
+        Column("deferred_at", BigInteger),
+        Column("failed_at", BigInteger),
+        Column("opens", Integer, nullable=False),
+        Column("first_opened_at", BigInteger),
+        Column("last_opened_at", BigInteger),
+        Column("clicks", Integer, nullable=False),
+        Column("first_clicked_at", BigInteger),
+        Column("last_clicked_at", BigInteger),
+        Column("replied_at", BigInteger),
+        Column("complained_at", BigInteger),
+        Column("unsubscribed_at", BigInteger),
+        PrimaryKeyConstraint("org", "module", "record", "message", "delivery"),
+        Index("ix_mail_fact_message", "message"),
+        Index("ix_mail_fact_record", "org", "module", "record", "at", "flags"),
+        *(_fact_index(name) for name in _FACT_TIMES),
+    )
 )
 
 organisation_address = Table(  # shared addresses that receive and send: support@ (I13)

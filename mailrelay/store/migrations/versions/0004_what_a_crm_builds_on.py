@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -21,6 +23,7 @@ def upgrade() -> None:
     _hits()
     _consents()
     _places()
+    _finding()
     _webhooks()
 
 
@@ -258,6 +261,58 @@ def _places() -> None:
         sa.Column("last_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("org", "place", "key", name=op.f("pk_address_use")),
     )
+
+
+def _finding() -> None:
+    """Records are found by their fields and their mail (K2); what is there already is read by the service at its first start."""
+    op.add_column("module", sa.Column("fields", _JSON, server_default="[]", nullable=False))
+    amount, day = '{"name": "amount", "type": "number"}', '{"name": "%s", "type": "date", "aliases": ["%s", "%s"]}'
+    for module, fields in {
+        "deal": f'[{{"name": "stage", "type": "text"}}, {amount}, {day % ("closing_date", "closing", "closes")}]',
+        "quote": f'[{{"name": "stage", "type": "text"}}, {amount}, {day % ("valid_until", "expires", "expiring")}]',
+        "invoice": f'[{{"name": "status", "type": "text"}}, {amount}, {day % ("due_date", "due", "falling_due")}]',
+        "sales_order": f'[{{"name": "status", "type": "text"}}, {amount}, {day % ("due_date", "due", "falling_due")}]',
+        "purchase_order": f'[{{"name": "status", "type": "text"}}, {amount}, {day % ("due_date", "due", "falling_due")}]',
+        "lead": '[{"name": "status", "type": "text"}, {"name": "company", "type": "text"}, {"name": "phone", "type": "text"}]',
+        "contact": '[{"name": "title", "type": "text"}, {"name": "phone", "type": "text"}]',
+        "account": '[{"name": "industry", "type": "text"}, {"name": "phone", "type": "text"}]',
+        "vendor": '[{"name": "category", "type": "text"}, {"name": "phone", "type": "text"}]',
+    }.items():
+        table = sa.table("module", sa.column("name"), sa.column("custom"), sa.column("fields", _JSON))
+        standard = sa.update(table).where(table.c.name == module, ~table.c.custom.cast(sa.Boolean))
+        op.execute(standard.values(fields=json.loads(fields)))
+    op.create_index("ix_record_owner", "record", ["org", "module", "owner", "id"])
+    op.create_table(
+        "record_field",
+        *_texts("org", "module", "record", "field"),
+        sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("start", sa.Text(), nullable=True),
+        sa.Column("number", sa.Double(), nullable=True),
+        *_times("time"),
+        sa.PrimaryKeyConstraint("org", "module", "record", "field", name=op.f("pk_record_field")),
+    )
+    for name in ("start", "number", "time"):
+        columns = ["org", "module", "field", name, "record"]
+        _partial_index(f"ix_record_field_{name}", "record_field", columns, f"{name} IS NOT NULL")
+    op.create_table(
+        "mail_fact",
+        *_texts("org", "module", "record", "message", "delivery"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        *_texts("key"),
+        sa.Column("flags", sa.Integer(), nullable=False),
+        *_times("scheduled_at", "sent_at", "received_at", "delivered_at", "bounced_at", "deferred_at", "failed_at"),
+        sa.Column("opens", sa.Integer(), nullable=False),
+        *_times("first_opened_at", "last_opened_at"),
+        sa.Column("clicks", sa.Integer(), nullable=False),
+        *_times("first_clicked_at", "last_clicked_at", "replied_at", "complained_at", "unsubscribed_at"),
+        sa.PrimaryKeyConstraint("org", "module", "record", "message", "delivery", name=op.f("pk_mail_fact")),
+    )
+    op.create_index("ix_mail_fact_message", "mail_fact", ["message"])
+    op.create_index("ix_mail_fact_record", "mail_fact", ["org", "module", "record", "at", "flags"])
+    words = "sent received bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed"
+    for name in words.split():
+        columns = ["org", "module", f"{name}_at", "record", "flags"]
+        _partial_index(f"ix_mail_fact_{name}", "mail_fact", columns, f"{name}_at IS NOT NULL")
 
 
 def _texts(*names: str) -> tuple[sa.Column[str], ...]:
