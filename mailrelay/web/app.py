@@ -13,12 +13,10 @@ from starlette.exceptions import HTTPException
 
 import mailrelay
 from mailrelay.errors import MailrelayError
-from mailrelay.web import api, problem
+from mailrelay.web import api, once, problem
 from mailrelay.web.application import Application
 from mailrelay.web.description import describe
-
-PREFIX = "/api/v1"
-
+from mailrelay.web.once import PREFIX
 
 _PROBLEM = {"description": "What is wrong.", "content": {problem.MEDIA_TYPE: {"schema": problem.SCHEMA}}}
 _ERRORS: dict[int | str, dict[str, Any]] = {422: _PROBLEM, "4XX": _PROBLEM, "5XX": _PROBLEM}
@@ -46,6 +44,7 @@ def build(application: Application) -> FastAPI:
         if hasattr(module, "router"):
             app.include_router(module.router, prefix=PREFIX)
     app.add_exception_handler(MailrelayError, problem.on_mailrelay_error)
+    app.add_exception_handler(once.Replayed, once.on_replayed)
     app.add_exception_handler(HTTPException, problem.on_http_error)
     app.add_exception_handler(Exception, problem.on_bug)
     app.add_exception_handler(RequestValidationError, problem.on_invalid_request)

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mailrelay.errors import Invalid
+from mailrelay.web import etag
 
 M = TypeVar("M", bound=BaseModel)
 D = TypeVar("D", bound=Callable[..., Any])
@@ -81,7 +82,8 @@ class StrictRoute(APIRoute):
             request.scope[_QUERY] = known
             for each in first:
                 await each(request)
-            return await handler(_StrictRequest(request.scope, request.receive))
+            strictly = _StrictRequest(request.scope, request.receive)
+            return etag.answered(strictly, await handler(strictly))
 
         return strict
 
