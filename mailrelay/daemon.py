@@ -480,6 +480,7 @@ def _application(parts: _Parts, submitter: Submitter, router: Router) -> Applica
         tracer=Tracer(router, explainer, kit),
         router=router,
         vault=Vault(parts.secret),
+        stopping=parts.stopping,
         memory=parts.memory,
     )
 

@@ -22,7 +22,9 @@ from mailrelay.outbound.submit import Submitter
 from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.trace import Tracer
 from mailrelay.outbound.vault import Vault
+from mailrelay.service import Stopping
 from mailrelay.store.base import Store
+from mailrelay.web.stream import Waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,9 @@ class Application:
     tracer: Tracer
     router: Router
     vault: Vault
+    stopping: Stopping
     memory: Memory = field(default_factory=Memory)
+    waits: Waits = field(default_factory=Waits)
 
 
 def application(request: Request) -> Application:

@@ -31,6 +31,8 @@ _KEEP_ALIVE = 30
 _HEAD_SECONDS = 20.0
 _MAX_CONNECTIONS = 500
 _SMALL_BODY = 65_536
+_SLOWEST_READER = 30.0
+"""Seconds in which a client must take some of what we have for it."""
 
 
 class _Protocol(HttpToolsProtocol):
@@ -40,6 +42,7 @@ class _Protocol(HttpToolsProtocol):
     """
 
     _head: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         if len(self.connections) >= _MAX_CONNECTIONS:
@@ -51,6 +54,7 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_here()
+        self._is_read()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -60,6 +64,20 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_is_here()
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        self._is_read()
+        self._unread = self.loop.call_later(_SLOWEST_READER, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._is_read()
+        super().resume_writing()
+
+    def _is_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _await_head(self) -> None:
         self._head_is_here()

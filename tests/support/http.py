@@ -173,6 +173,7 @@ async def serving(
             tracer=Tracer(router, explainer, kit),
             router=router,
             vault=vault,
+            stopping=stopping,
             memory=memory or Memory(),
         )
         server = HttpServer(
