@@ -13,6 +13,7 @@ from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailPara
 from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.message import BlobRef
 from mailrelay.model.reply import Reply
+from mailrelay.model.tracking import Mode, Tracked
 
 
 class DeliveryState(StrEnum):
@@ -249,6 +250,9 @@ class Delivery:
     """Attempts that our own code failed in, or that the process died in (Q03)."""
     trace: str = ""
     """What our code said when it failed last."""
+    tracking: Mode | None = None
+    """What its author asked to be recorded of it (O9); None: what the organisation has."""
+    tracked: Tracked = Tracked.NOT_SENT
 
     @property
     def waits_since(self) -> datetime:

@@ -31,6 +31,7 @@ from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailPara
 from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.message import BlobRef
 from mailrelay.model.sending import Scope, Sending
+from mailrelay.model.tracking import Mode, Tracked
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery, destination, relay_id
@@ -435,6 +436,8 @@ def from_row(row: RowMapping) -> Delivery:
         scheduled_for=None if row["scheduled_for"] is None else from_micros(row["scheduled_for"]),
         faults=row["faults"],
         trace=row["trace"],
+        tracking=Mode(row["tracking"]) if row["tracking"] else None,
+        tracked=Tracked(row["tracked"]),
     )
 
 

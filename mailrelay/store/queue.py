@@ -37,6 +37,7 @@ from mailrelay.model.delivery import (
 )
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import Category, Fault
+from mailrelay.model.tracking import Tracked
 from mailrelay.store import deliveries, destinations, events, ledger, rows
 from mailrelay.store.base import Bell, Tx
 from mailrelay.store.destinations import wake
@@ -101,6 +102,8 @@ class Settlement:
     trace: str = ""
     expires_at: datetime | None = None
     """When it expires now, if that has changed."""
+    tracked: Tracked = Tracked.NOT_SENT
+    """What became of the copy that the next hop got (O9)."""
     relayed: bool = False
     """A relay answered, or should have, that takes mail on for us (`courier.base.Report`)."""
 
@@ -151,6 +154,7 @@ def enqueue(tx: Tx, new: Sequence[Delivery]) -> None:
                 "sender_domain": one.sender_domain,
                 "author": one.author or "",
                 "scheduled_for": None if one.scheduled_for is None else to_micros(one.scheduled_for),
+                "tracking": one.tracking or "",
             }
             for one in new
         ],
@@ -615,6 +619,7 @@ def _settle_rows(tx: Tx, kept: Iterable[Settlement], at: datetime) -> None:
             "faults": one.faults,
             "trace": one.trace,
             "expires_at": to_micros(one.expires_at or one.held.expires_at),
+            "tracked": one.tracked or one.held.tracked,
         }
         for one in kept
     ]

@@ -13,9 +13,12 @@ from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.settings import OrganisationSettings, Plan, SenderCheck, Unpermitted
+from mailrelay.model.tracking import Mode
 from mailrelay.outbound.policy.quota import MOST_MASS
 from mailrelay.store import organisations
 from mailrelay.store.base import Tx
+from mailrelay.tracking.links import LinkPattern
+from mailrelay.tracking.target import target_host
 from mailrelay.web.application import App
 from mailrelay.web.identity import Administrator, Reader, the_operator
 from mailrelay.web.shape import Given, MailDomain, Name, Shown, TimeZone
@@ -31,6 +34,20 @@ def _of_a_plan(quota: int) -> int:
     if quota not in _MASS:
         raise ValueError("must be 250, 500 or 1000, by plan; what an add-on brings is mass_add_on")
     return quota
+
+
+def _host_name(name: str) -> str:
+    host = name.strip().lower().removesuffix(".")
+    if host and (target_host(f"https://{host}/") != host or "." not in host):
+        raise ValueError("must be a host name in A-labels, such as links.example.com; a port does not go with it")
+    return host
+
+
+def _link_pattern(text: str) -> str:
+    try:
+        return str(LinkPattern.parse(text))
+    except ValueError as error:
+        raise ValueError(str(error)) from None
 
 
 class GivenSettings(Given):
@@ -49,6 +66,12 @@ class GivenSettings(Given):
     mass_quota: Annotated[int, AfterValidator(_of_a_plan)] | None = None
     mass_add_on: Annotated[int, Field(ge=0, le=MOST_MASS)] | None = None
     alternates_limit: int | None = None
+    tracking: Mode | None = None
+    tracking_host: Annotated[str, AfterValidator(_host_name)] | None = None
+    honour_dnt: bool | None = None
+    untracked_links: (
+        Annotated[tuple[Annotated[str, AfterValidator(_link_pattern)], ...], Field(max_length=200)] | None
+    ) = None
 
     def applied(self, to: OrganisationSettings) -> OrganisationSettings:
         """The settings with what was given. Raises Invalid when they do not go together."""
