@@ -94,3 +94,35 @@ class Engagement:
     unknown_opens: int = 0
     unknown_clicks: int = 0
     links: tuple[LinkClicks, ...] = ()
+
+
+def engagement_of(hits: Sequence[RawHit], judged: Sequence[Judged]) -> Engagement:
+    """What the hits of one delivery, oldest first, come to. A decoy is no click, whoever followed it."""
+    opens: list[RawHit] = []
+    clicks: list[RawHit] = []
+    counts = dict.fromkeys(((kind, by) for kind in HitKind for by in By), 0)
+    for hit, verdict in zip(hits, judged, strict=True):
+        counts[hit.kind, verdict.by] += 1
+        if verdict.by is By.PERSON and hit.kind is HitKind.OPEN:
+            opens.append(hit)
+        elif verdict.by is By.PERSON and hit.kind is HitKind.CLICK:
+            clicks.append(hit)
+    links: dict[int, list[RawHit]] = {}
+    for hit in clicks:
+        links.setdefault(hit.link, []).append(hit)
+    return Engagement(
+        opens=len(opens),
+        first_opened_at=opens[0].at if opens else None,
+        last_opened_at=opens[-1].at if opens else None,
+        clicks=len(clicks),
+        first_clicked_at=clicks[0].at if clicks else None,
+        last_clicked_at=clicks[-1].at if clicks else None,
+        machine_opens=counts[HitKind.OPEN, By.MACHINE],
+        machine_clicks=counts[HitKind.CLICK, By.MACHINE],
+        unknown_opens=counts[HitKind.OPEN, By.UNKNOWN],
+        unknown_clicks=counts[HitKind.CLICK, By.UNKNOWN],
+        links=tuple(
+            LinkClicks(link=link, url=some[0].url, clicks=len(some), first_at=some[0].at, last_at=some[-1].at)
+            for link, some in sorted(links.items())
+        ),
+    )

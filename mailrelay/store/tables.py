@@ -989,6 +989,12 @@ hit = (
     )
 )
 
+hit_batch = Table(  # batches of hits that were taken and may come again: the process may die before it hears of it
+    "hit_batch",
+    metadata,
+    Column("id", Text, primary_key=True),
+)
+
 engagement = Table(  # what the hits of a delivery come to; made of them again whenever one is judged otherwise (K1)
     "engagement",
     metadata,
