@@ -31,6 +31,7 @@ _COMMANDS = {
     "rules": "The rules that file mail, and what they would do today.",
     "run": "Start the daemon.",
     "schedule": "Mail that goes at a time.",
+    "sharing": "Who sees whose mail.",
     "shaping": "How much goes to each site now, and what it said.",
     "smart-host": "Servers of users and domains that take their mail from us.",
     "smtp": "Talk to another mail server, and watch.",

@@ -27,6 +27,7 @@ EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL, EX_NOPERM = 65
 _EXITS = {401: EX_NOPERM, 403: EX_NOPERM, 404: EX_NOINPUT, 500: EX_SOFTWARE, 503: EX_TEMPFAIL, 507: EX_TEMPFAIL}
 _PREFIX = "/api/v1"
 _ORGANISATION = "X-Mailrelay-Organisation"
+_USER = "X-Mailrelay-User"
 _TIMEOUT = 120
 _PAGE = 1000
 _BROKE_OFF = "the daemon broke off its answer; whether it did what was asked shows when you look"
@@ -58,8 +59,11 @@ class _UnixConnection(http.client.HTTPConnection):
 class Talk:
     """One command's conversation with the daemon, and its way to print."""
 
-    def __init__(self, *, socket: Path | None, config: Path | None, organisation: str, as_json: bool) -> None:
+    def __init__(
+        self, *, socket: Path | None, config: Path | None, organisation: str, as_json: bool, on_behalf_of: str = ""
+    ) -> None:
         self.config = config
+        self._on_behalf_of = on_behalf_of
         self.as_json = as_json
         self._socket = socket
         self._organisation = organisation
@@ -117,6 +121,8 @@ class Talk:
             sent["Content-Type"] = content_type
         if self._organisation:
             sent[_ORGANISATION] = self._organisation
+        if self._on_behalf_of:
+            sent[_USER] = self._on_behalf_of
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", ())}
         target = prefix + path + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
         connection = _UnixConnection(str(self.path), patience)
@@ -209,7 +215,9 @@ def failure(answer: http.client.HTTPResponse) -> Failed:
     try:
         with answer:
             # What the header is called is nothing that a person has written.
-            sentence = str(json.loads(answer.read())["detail"]).replace(_ORGANISATION, "--organisation")
+            sentence = (
+                str(json.loads(answer.read())["detail"]).replace(_ORGANISATION, "--organisation").replace(_USER, "--as")
+            )
     except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         sentence = f"the daemon answered {answer.status} {answer.reason}"
     return Failed(sentence, _EXITS.get(answer.status, EX_DATAERR))
@@ -233,9 +241,12 @@ def talks(command: F) -> F:
     @click.option(
         "--organisation", default="", envvar="MAILRELAY_ORGANISATION", help="Name or id, where there are several."
     )
+    @click.option("--as", "on_behalf_of", default="", help="See and do only what this user may, by id or address.")
     @functools.wraps(command)
-    def with_talk(as_json: bool, socket: Path | None, config: Path | None, organisation: str, **given: Any) -> Any:
-        talk = Talk(socket=socket, config=config, organisation=organisation, as_json=as_json)
+    def with_talk(
+        as_json: bool, socket: Path | None, config: Path | None, organisation: str, on_behalf_of: str, **given: Any
+    ) -> Any:
+        talk = Talk(socket=socket, config=config, organisation=organisation, as_json=as_json, on_behalf_of=on_behalf_of)
         return command(talk, **given)
 
     return with_talk  # type: ignore[return-value]  # click's decorators keep what they wrap

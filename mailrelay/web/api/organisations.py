@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId
 from mailrelay.model.organisation import Organisation
-from mailrelay.model.settings import OrganisationSettings, Plan, SenderCheck, Unpermitted
+from mailrelay.model.settings import OrganisationSettings, Plan, SenderCheck, Sharing, Unpermitted
 from mailrelay.model.tracking import Mode
 from mailrelay.outbound.policy.quota import MOST_MASS
 from mailrelay.store import organisations
@@ -66,6 +66,9 @@ class GivenSettings(Given):
     mass_quota: Annotated[int, AfterValidator(_of_a_plan)] | None = None
     mass_add_on: Annotated[int, Field(ge=0, le=MOST_MASS)] | None = None
     alternates_limit: int | None = None
+    sharing: Sharing | None = None
+    sharing_by_users: bool | None = None
+    keep_former_mail: bool | None = None
     tracking: Mode | None = None
     tracking_host: Annotated[str, AfterValidator(_host_name)] | None = None
     honour_dnt: bool | None = None
