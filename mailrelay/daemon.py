@@ -30,6 +30,7 @@ from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory, NodeId
 from mailrelay.inbound.accept import Acceptor
 from mailrelay.inbound.certificate import Certificate
+from mailrelay.inbound.ended import EndedAddresses
 from mailrelay.inbound.listener import Bound, Listeners
 from mailrelay.inbound.pipeline import Pipeline
 from mailrelay.inbound.recipient import Recipients
@@ -125,7 +126,8 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         await _sign_as_installation(parts)
         certificate = Certificate(config.tls, data=parts.folder.path, hostname=config.hostname, clock=parts.clock)
         submitter = _submitter(parts)
-        listeners = _listeners(parts, submitter, certificate)
+        ended_addresses = EndedAddresses(parts.store, parts.clock, stopping=parts.stopping)
+        listeners = _listeners(parts, submitter, certificate, ended_addresses)
         router = _router(parts)
         application = _application(parts, submitter, router)
         dispatcher = _dispatcher(parts, router)
@@ -139,6 +141,7 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
             _tls_reporter(parts),
             Releaser(parts.store, parts.clock, stopping=parts.stopping),
             Operator(parts.store, parts.clock, parts.stops, brakes=config.brakes, stopping=parts.stopping),
+            ended_addresses,
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
             _Announcement(parts, application, listeners, http, ready),
         ]
@@ -295,7 +298,7 @@ def _submitter(parts: _Parts) -> Submitter:
     )
 
 
-def _listeners(parts: _Parts, submitter: Submitter, certificate: Certificate) -> Listeners:
+def _listeners(parts: _Parts, submitter: Submitter, certificate: Certificate, ended: EndedAddresses) -> Listeners:
     config = parts.config
     edge = Acceptor(
         hostname=config.hostname,
@@ -312,6 +315,7 @@ def _listeners(parts: _Parts, submitter: Submitter, certificate: Certificate) ->
             bounce_domain=config.inbound.bounce_domain,
             secrets=(parts.secret,),
             feedback_address=config.inbound.feedback_address,
+            ended=ended,
         ),
         resolver=parts.resolver,
         space=lambda: space_of(parts.folder.path),

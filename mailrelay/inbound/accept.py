@@ -119,7 +119,7 @@ class _Reception:
             logger.info("rcpt.refused", ip=self._peer.ip, domain=recipient.address.domain, reply=str(found))
             return found
         # One arrival for each place, however often and in whatever case it was named.
-        place = found.place.dropbox or found.place.delivery or recipient.address.key
+        place = found.place.dropbox or found.place.delivery or found.place.shared or recipient.address.key
         self._targets.setdefault(place, (recipient, found))
         return codes.RECIPIENT_OK
 

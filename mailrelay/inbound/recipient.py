@@ -1,4 +1,4 @@
-"""RCPT TO: whose a recipient address is, or why it is refused, within the dialogue (I1, I24, S21, S22)."""
+"""RCPT TO: whose a recipient address is, or why it is refused, within the dialogue (I1, I13, I21, I24, S21, S22)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from dataclasses import dataclass
 
 from mailrelay.clock import Clock
 from mailrelay.ids import OrgId
-from mailrelay.mail import return_path
+from mailrelay.inbound.ended import EndedAddresses
+from mailrelay.mail import record_address, return_path
+from mailrelay.mail.record_address import RecordAddressToken
 from mailrelay.mail.return_path import NoReturnPath
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import ArrivalTarget, Channel
-from mailrelay.model.organisation import dropbox_token
+from mailrelay.model.organisation import DROPBOX_PREFIX, dropbox_token
 from mailrelay.model.reply import Reply
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import relay_disguise
-from mailrelay.store import deliveries, dropboxes, organisations
+from mailrelay.store import deliveries, dropboxes, organisation_addresses, organisations
 from mailrelay.store.base import Store, Tx
+from mailrelay.store.organisation_addresses import Closed, Opened
 from mailrelay.store.together import Together
 
 _POSTMASTER = "postmaster"
@@ -46,9 +49,11 @@ class Recipients:
         bounce_domain: str,
         secrets: Sequence[bytes],
         feedback_address: str = "feedback",
+        ended: EndedAddresses | None = None,
     ) -> None:
-        """`domains` are those of the dropboxes; `secrets` are the keys of signed return paths, the current one first.
+        """`domains` are those of the dropboxes; `secrets` are the keys of signed addresses, the current one first.
 
+        `ended` are the addresses of records that are over before their time.
         `feedback_address`: local part at the bounce domain that takes the complaints of feedback loops.
         """
         self._store = store
@@ -58,13 +63,15 @@ class Recipients:
         self._secrets = tuple(secrets)
         self._feedback_address = feedback_address.lower()
         self._postmaster_domains = self._domains | {bounce_domain, hostname}
+        self._ended = ended or EndedAddresses(store, clock)
         self._opened = Together(store, self._open)
+        self._shared = Together(store, self._open_shared)
 
     async def resolve(self, address: Address) -> Target | Reply:
         """The target of an address of ours, else the refusal.
 
-        An unknown, revoked, disabled and malformed dropbox are refused alike, after the same question to the store: nobody
-        learns by asking which addresses exist (S21). Raises StoreBusy.
+        Dropboxes and addresses of records that are unknown, revoked, disabled, malformed or forged are refused alike, after the
+        same question to the store: nobody learns by asking which addresses exist (S21). Raises StoreBusy.
         """
         domain, local = address.domain, address.local
         if local.lower() == _POSTMASTER and domain in self._postmaster_domains:
@@ -76,10 +83,36 @@ class Recipients:
         if relay_disguise(local):
             return codes.RELAY_DENIED
         if domain in self._domains:
-            return await self._dropbox(address)
+            return await self._of_the_service(address)
         if domain == self._bounce_domain:
             return await self._return_path(address)
-        return codes.RELAY_DENIED
+        return await self._of_organisation(address)
+
+    async def _of_the_service(self, address: Address) -> Target | Reply:
+        local = address.local.lower()
+        if local.startswith(record_address.PREFIX):
+            token = record_address.read(local, self._secrets)
+            if token is not None and not self._ended.is_over(token.org, token.number):
+                return self._of_record(address, token)
+        elif not local.startswith(DROPBOX_PREFIX):
+            return await self._of_organisation(address)
+        return await self._dropbox(address)
+
+    def _of_record(self, address: Address, token: RecordAddressToken) -> Target | Reply:
+        """Whoever made the signature said what it is for, and until when; filing sees whether the record is there."""
+        if token.last_day is not None and token.until is not None and self._clock.now() >= token.until:
+            return codes.address_over(token.last_day)
+        place = ArrivalTarget(address=address, filing=token.number)
+        return Target(org=token.org, channel=Channel.RECORD, place=place)
+
+    async def _of_organisation(self, address: Address) -> Target | Reply:
+        found = await self._shared.ask(address)
+        if found is Closed.NOBODY:
+            return codes.NO_SUCH_DROPBOX if address.domain in self._domains else codes.NO_SUCH_ADDRESS
+        if found is Closed.ELSEWHERE:
+            return codes.RELAY_DENIED
+        place = ArrivalTarget(address=address, shared=found.shared)
+        return Target(org=found.org, channel=Channel.ORGANISATION, place=place)
 
     async def _dropbox(self, address: Address) -> Target | Reply:
         # What is no dropbox address at all asks the same question, with a token that nobody has.
@@ -95,6 +128,9 @@ class Recipients:
 
     def _open(self, tx: Tx, tokens: Sequence[str]) -> list[dropboxes.Opened | None]:
         return dropboxes.opened_by(tx, tokens, now=self._clock.now())
+
+    def _open_shared(self, tx: Tx, addresses: Sequence[Address]) -> list[Opened | Closed]:
+        return organisation_addresses.opened_by(tx, addresses, domains=self._domains)
 
     async def _return_path(self, address: Address) -> Target | Reply:
         token = return_path.read(address.local, self._secrets, now=self._clock.now())

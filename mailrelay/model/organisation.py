@@ -58,14 +58,14 @@ class User:
         return self.active and self.role is not Role.GUEST
 
 
-_DROPBOX_PREFIX = "bcc-"
+DROPBOX_PREFIX = "bcc-"
 _LONGEST_TOKEN = 64
 
 
 def dropbox_token(local: str) -> str:
     """The token in the local part of a dropbox's address; "", which nobody has, when it is none."""
     lower = local.lower()
-    return lower.removeprefix(_DROPBOX_PREFIX)[:_LONGEST_TOKEN] if lower.startswith(_DROPBOX_PREFIX) else ""
+    return lower.removeprefix(DROPBOX_PREFIX)[:_LONGEST_TOKEN] if lower.startswith(DROPBOX_PREFIX) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

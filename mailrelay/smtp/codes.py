@@ -5,6 +5,8 @@ Refusals reach an author inside another server's bounce, without anything around
 
 from __future__ import annotations
 
+from datetime import date
+
 from mailrelay.model.reply import Reply, reply
 
 # --- going well
@@ -25,6 +27,7 @@ NO_SUCH_DROPBOX = reply(
     "5.1.1",
     "No such dropbox address here; copy your current address from the CRM's mail settings and send again",
 )
+NO_SUCH_ADDRESS = reply(550, "5.1.1", "No such address here; check how it is spelled and send again")
 NO_SUCH_RETURN_PATH = reply(
     550, "5.1.1", "No such return address here; only a mail that this server sent can be returned to it"
 )
@@ -113,6 +116,13 @@ OVERLOADED = reply(421, "4.3.2", "This server is too busy; connect again later")
 TOO_MANY_CONNECTIONS = reply(421, "4.7.0", "Too many connections from your address; connect again later")
 IDLE_TOO_LONG = reply(421, "4.4.2", "Nothing came for too long; goodbye")
 TOO_SLOW = reply(421, "4.4.2", "The message came too slowly; goodbye")
+
+
+def address_over(last_day: date) -> Reply:
+    """The address of a record that was valid until a day, which is past: only who was given it hears this (I21)."""
+    return reply(
+        550, "5.1.1", f"This address was valid until {last_day:%Y-%m-%d}; ask whoever gave it to you for a new one"
+    )
 
 
 def queued(queue_id: str) -> Reply:

@@ -29,6 +29,7 @@ class Bell(StrEnum):
     FILING = "filing"  # an arrival is due
     QUEUE = "queue"  # a delivery is due
     CONTROL = "control"  # somebody asked for something to be done to many deliveries
+    ENDED = "ended"  # somebody ended an address of a record
     WEBHOOKS = "webhooks"  # a webhook has something due
     EVENTS = "events"  # the journal has grown; rung for each organisation by itself
 
