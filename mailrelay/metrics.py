@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from mailrelay.model.envelope import Channel
+from mailrelay.model.hit import By, HitKind
 from mailrelay.model.message import Kind
 from mailrelay.model.operation import Control
 from mailrelay.model.sending import Scope
@@ -270,6 +271,34 @@ unaccounted = _looked_up(
     "Accepted minus ended minus in flight; anything but 0 is a fault",
     channel=CHANNELS,
 )
+_HIT = tuple(str(kind) for kind in HitKind)
+hits_received = _counter(
+    "mailrelay_hits_received_total", "Pixels loaded and links followed, with a good token", kind=_HIT
+)
+hits_strange = _counter(
+    "mailrelay_hits_refused_total",
+    "Requests to the public door that name nothing of ours: no token or a bad one, and how many of them were too many",
+    reason=("token", "limit"),
+)
+hits_kept = _counter(
+    "mailrelay_hits_kept_total",
+    "Hits that were written down or counted, by what and by whom",
+    kind=_HIT,
+    by=tuple(str(by) for by in By),
+)
+hits_left = _counter(
+    "mailrelay_hits_left_total",
+    "Hits of which nothing is recorded: tracking is off or not agreed to, the reader refuses it, no such delivery, more than anybody "
+    "reads, or the hit was taken before",
+    reason=("off", "refused", "unknown", "too many", "again"),
+)
+hits_dropped = _counter(
+    "mailrelay_hits_dropped_total",
+    "Hits that were acknowledged and are lost: no room anywhere, damaged on the disk, or our own code failed on them",
+    reason=("full", "damaged", "failed"),
+)
+hits_waiting = _gauge("mailrelay_hits_waiting", "Hits that the store has not taken yet, in memory and on the disk")
+hits_lag = _gauge("mailrelay_hits_oldest_waiting_seconds", "How long the oldest hit has been waiting for the store")
 store_transactions = _counter(
     "mailrelay_store_transactions_total",
     "Transactions by kind and outcome",
@@ -295,7 +324,7 @@ service_restarts = _counter(
     "mailrelay_service_restarts_total",
     "Times a service raised and was started again",
     service=(
-        *("listeners", "filing", "dispatcher", "notify", "release", "http", "ledger", "announcement"),
+        *("listeners", "filing", "dispatcher", "notify", "release", "http", "ledger", "announcement", "hits"),
         "tls-reports",
     ),
 )

@@ -1,0 +1,135 @@
+"""Hits that the store could not take yet, on disk: a file is a batch, so that a batch is counted once whatever dies when (T14).
+
+Nothing here is synced: what was written outlives the process, not a power cut. All of it blocks; `Hits` calls it in one thread.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from mailrelay.ids import HitId
+from mailrelay.model.hit import RawHit
+
+_SUFFIX = ".hits"
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(RawHit)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Hits that the store takes together, once: `id` is how it knows them again."""
+
+    id: HitId
+    hits: tuple[RawHit, ...]
+    on_disk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A batch from the disk, and how many of its lines could not be read: the process died while it wrote them."""
+
+    batch: Batch
+    damaged: int
+
+
+class Spool:
+    """A folder of batches, oldest first. Every method may raise OSError, as for a disk that is full."""
+
+    def __init__(
+        self, folder: Path, *, new_id: Callable[[], HitId], has_room: Callable[[int], bool], largest: int = 250
+    ) -> None:
+        """`has_room` says whether so many bytes may be written: mail needs the disk more. `largest` is in hits."""
+        self._folder = folder
+        self._new_id = new_id
+        self._has_room = has_room
+        self._largest = largest
+        self._batches: deque[HitId] = deque()
+        self._open: IO[bytes] | None = None
+        self._in_open = 0
+
+    def find(self) -> int:
+        """Look at what was left by whoever had the folder before: how many hits. To be called once, before all else."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        left = sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX)
+        self._batches.extend(HitId(path.stem) for path in left)
+        return sum(path.read_bytes().count(b"\n") for path in left)
+
+    def keep(self, batch: Batch) -> None:
+        """Write a batch that the store has been given, and may not take."""
+        data = _lines(batch.hits)
+        self._check_room(data)
+        path = self._path(batch.id)
+        try:
+            path.write_bytes(data)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+    def append(self, hits: Sequence[RawHit]) -> None:
+        """Write hits that nobody has been given yet; all of them, or none and OSError."""
+        for start in range(0, len(hits), self._largest):
+            self._append(hits[start : start + self._largest])
+
+    def next(self) -> Read | None:
+        """The oldest batch, None when there is none. It stays until it is `done`; one that was only kept is not among them."""
+        if not self._batches:
+            return None
+        if len(self._batches) == 1:
+            self.close()  # it may be the one that is appended to
+        found: list[RawHit] = []
+        damaged = 0
+        for line in self._path(self._batches[0]).read_bytes().splitlines():
+            try:
+                found.append(_decoder.decode(line))
+            except (msgspec.DecodeError, ValueError):
+                damaged += 1
+        return Read(Batch(self._batches[0], tuple(found), on_disk=True), damaged)
+
+    def done(self, batch: HitId) -> None:
+        """The store has it."""
+        self._path(batch).unlink(missing_ok=True)
+        if self._batches and self._batches[0] == batch:
+            self._batches.popleft()
+
+    def close(self) -> None:
+        """What comes next begins a new batch."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _append(self, hits: Sequence[RawHit]) -> None:
+        data = _lines(hits)
+        self._check_room(data)
+        if self._open is None:
+            new = self._new_id()
+            self._open, self._in_open = self._path(new).open("ab", buffering=0), 0
+            self._batches.append(new)
+        before = self._open.tell()
+        try:
+            if self._open.write(data) != len(data):
+                raise OSError(errno.ENOSPC, "The disk is full")
+        except OSError:
+            self._open.truncate(before)
+            self._open.seek(before)
+            raise
+        self._in_open += len(hits)
+        if self._in_open >= self._largest:
+            self.close()
+
+    def _check_room(self, data: bytes) -> None:
+        if not self._has_room(len(data)):
+            raise OSError(errno.ENOSPC, "What is left of the disk is for mail")
+
+    def _path(self, batch: HitId) -> Path:
+        return self._folder / f"{batch}{_SUFFIX}"
+
+
+def _lines(hits: Sequence[RawHit]) -> bytes:
+    return b"".join(_encoder.encode(hit) + b"\n" for hit in hits)

@@ -1,0 +1,276 @@
+"""Loads of pixels and followed links, on their way from whoever asked to the store (O9, T14).
+
+The public door puts them into memory and answers at once. They are written in batches, each counted once; what the store does not
+take within a moment goes to the disk, from where it is taken later, at the next start too. Mail comes first: the store has most of
+its time for others. Only what neither the store nor the disk nor memory has room for is lost, and that is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+from mailrelay import log, metrics
+from mailrelay.clock import Clock
+from mailrelay.errors import Fatal, Unavailable
+from mailrelay.ids import HitId
+from mailrelay.model.hit import JudgeAll, RawHit
+from mailrelay.outbound.hit_spool import Batch, Spool
+from mailrelay.service import Stopping
+from mailrelay.store import hits
+from mailrelay.store.base import Store
+
+T = TypeVar("T")
+
+_MOST = 20_000
+"""Hits in memory, some 1 kB each."""
+_LARGEST = 250
+"""Hits in a batch: the store's writer is kept from mail for some hundredths of a second."""
+_SOON = 0.05
+"""Seconds in which hits gather to a batch."""
+_SLOW = 0.2
+"""Seconds after which what waits in memory goes to the disk."""
+_SHARE = 4
+"""After a batch its time is left to others so many times over."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_LAST_TRY = 2.0
+_QUIET = 60.0
+
+
+class Hits:
+    """The service; `put` may be called at any time, whether it runs or not."""
+
+    name = "hits"
+
+    def __init__(
+        self,
+        store: Store,
+        spool: Spool,
+        clock: Clock,
+        *,
+        judge: JudgeAll,
+        new_id: Callable[[], HitId],
+        stopping: Stopping,
+    ) -> None:
+        self._store = store
+        self._spool = spool
+        self._clock = clock
+        self._judge = judge
+        self._new_id = new_id
+        self._stopping = stopping
+        self._memory: deque[RawHit] = deque()
+        self._came = asyncio.Event()
+        self._since = 0.0
+        """When the oldest in memory came there, on the monotonic clock."""
+        self._batch: Batch | None = None
+        """What the store has been given and has not taken."""
+        self._given_at = 0.0
+        self._taken: list[HitId] = []
+        """Batches that the store has, of which it need know no longer once it hears so."""
+        self._on_disk = 0
+        self._found = False
+        self._disk_is_full = False
+        self._silent_until = 0.0
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="hits")
+        self._log = log.get(service=self.name)
+        metrics.hits_waiting.set_function(self.waiting)
+        metrics.hits_lag.set_function(self.lag)
+
+    def put(self, hit: RawHit) -> None:
+        """Take a hit. Never waits, never raises; where there is no room at all it is dropped and counted."""
+        memory = self._memory
+        if len(memory) >= _MOST:
+            self._drop(1, "full")
+            return
+        if not memory:
+            self._since = self._clock.monotonic()
+            self._came.set()
+        memory.append(hit)
+
+    def waiting(self) -> int:
+        """How many hits the store has not taken."""
+        return len(self._memory) + self._on_disk + (len(self._batch.hits) if self._batch is not None else 0)
+
+    def lag(self) -> float:
+        """How many seconds ago the oldest came that is next to be taken; 0 when nothing waits."""
+        oldest = self._batch.hits[0] if self._batch is not None and self._batch.hits else next(iter(self._memory), None)
+        return 0.0 if oldest is None else max(0.0, (self._clock.now() - oldest.at).total_seconds())
+
+    async def run(self) -> None:
+        """Write hits down until a stop is asked for; then what is left, to the store or to the disk."""
+        await self._find()
+        spilling = asyncio.create_task(self._spill_forever(), name="hits-spill")
+        try:
+            pause = _FIRST_PAUSE
+            while not self._stopping.is_set():
+                if spilling.done():
+                    spilling.result()
+                pause = await self._step(pause)
+        finally:
+            spilling.cancel()
+            await asyncio.gather(spilling, return_exceptions=True)
+        with contextlib.suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(_LAST_TRY):
+                while await self._next():
+                    await self._give()
+        await self._in_thread(self.close)
+
+    def close(self) -> None:
+        """Write what is still in memory to the disk: for what came after the service had ended. Blocks."""
+        left, self._memory = list(self._memory), deque()
+        batch, self._batch = self._batch, None
+        try:
+            if batch is not None and not batch.on_disk:
+                self._spool.keep(batch)
+                batch = None
+            self._spool.append(left)
+            left = []
+        except OSError as error:
+            self._log.error("hits.dropped", reason="full", because=error.strerror)
+        metrics.hits_dropped.labels("full").inc(len(left) + (len(batch.hits) if batch and not batch.on_disk else 0))
+        with contextlib.suppress(OSError):
+            self._spool.close()
+
+    async def _find(self) -> None:
+        if self._found:
+            return
+        self._found = True
+        try:
+            self._on_disk = await self._in_thread(self._spool.find)
+        except OSError as error:
+            self._log.error("hits.unreadable", because=error.strerror)
+        if self._on_disk:
+            self._log.info("hits.resumed", hits=self._on_disk)
+
+    async def _step(self, pause: float) -> float:
+        """One batch, or a moment's wait; the next pause should the store not take it."""
+        if not await self._next():
+            self._came.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SLOW):
+                    await self._came.wait()
+            await self._stopping.wait(_SOON)
+            return _FIRST_PAUSE
+        began = self._clock.monotonic()
+        try:
+            await self._give()
+        except Unavailable as error:
+            self._tell("hits.deferred", because=str(error), waiting=self.waiting())
+            await self._stopping.wait(pause)
+            return min(2 * pause, _LONGEST_PAUSE)
+        # The door and the mail go first: however many hits come, the store is theirs for most of the time.
+        await self._stopping.wait(min(_SHARE * (self._clock.monotonic() - began), _LONGEST_PAUSE))
+        return _FIRST_PAUSE
+
+    async def _next(self) -> bool:
+        """Make `_batch` what is to be taken next, oldest first; False when nothing waits."""
+        if self._batch is not None:
+            return True
+        if self._on_disk and await self._from_disk():
+            return True
+        if not self._memory:
+            return False
+        number = min(len(self._memory), _LARGEST)
+        taken = tuple(self._memory.popleft() for _ in range(number))
+        self._since = self._given_at = self._clock.monotonic()
+        self._batch = Batch(self._new_id(), taken)
+        return True
+
+    async def _from_disk(self) -> bool:
+        try:
+            read = await self._in_thread(self._spool.next)
+        except OSError as error:
+            self._tell("hits.unreadable", because=error.strerror)
+            return False
+        if read is None:
+            self._on_disk = 0
+            return False
+        if read.damaged:
+            self._drop(read.damaged, "damaged")
+        self._on_disk = max(0, self._on_disk - len(read.batch.hits) - read.damaged)
+        self._batch, self._given_at = read.batch, self._clock.monotonic()
+        return True
+
+    async def _give(self) -> None:
+        """Have the store take `_batch`. Raises Unavailable, and then it is still to be taken."""
+        batch = self._batch
+        assert batch is not None  # noqa: S101 (`_next` said so)
+        told = tuple(self._taken)
+        try:
+            await self._write(batch.id, told, batch.hits)
+        except (Fatal, Unavailable, asyncio.CancelledError):
+            raise
+        except Exception:  # noqa: BLE001 (one hit that our code fails on must not keep the others)
+            await self._one_by_one(batch)
+        if self._batch is not None and self._batch.on_disk:
+            with contextlib.suppress(OSError):
+                await self._in_thread(self._spool.done, batch.id)
+        self._batch = None
+        self._taken = [*self._taken[len(told) :], batch.id]
+
+    async def _one_by_one(self, batch: Batch) -> None:
+        for number, hit in enumerate(batch.hits):
+            try:
+                await self._write(HitId(f"{batch.id}.{number}"), (), [hit])
+            except (Fatal, Unavailable, asyncio.CancelledError):
+                raise
+            except Exception:  # noqa: BLE001 (logged, counted, and the next one has its turn)
+                self._log.exception("hits.failed", delivery=hit.delivery, kind=hit.kind)
+                self._drop(1, "failed")
+
+    async def _write(self, batch: HitId, told: Sequence[HitId], some: Sequence[RawHit]) -> None:
+        taken = await self._store.write(hits.take, batch, some, told=told, judge=self._judge, now=self._clock.now())
+        for (kind, by), number in taken.kept.items():
+            metrics.hits_kept.labels(kind, by).inc(number)
+        for reason, number in taken.left.items():
+            metrics.hits_left.labels(reason).inc(number)
+
+    # --- the disk ---
+
+    async def _spill_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_SLOW / 2)
+            now = self._clock.monotonic()
+            try:
+                batch = self._batch
+                if batch is not None and not batch.on_disk and now - self._given_at > _SLOW:
+                    await self._in_thread(self._spool.keep, batch)
+                    if self._batch is batch:
+                        self._batch = replace(batch, on_disk=True)
+                    else:  # taken meanwhile
+                        await self._in_thread(self._spool.done, batch.id)
+                while self._memory and (now - self._since > _SLOW or len(self._memory) > _MOST // 10):
+                    await self._spill(min(len(self._memory), _LARGEST))
+                self._disk_is_full = False
+            except OSError as error:
+                if not self._disk_is_full:
+                    self._log.warning("hits.unspooled", because=error.strerror)
+                self._disk_is_full = True
+
+    async def _spill(self, number: int) -> None:
+        some = [self._memory.popleft() for _ in range(number)]
+        try:
+            await self._in_thread(self._spool.append, some)
+        except OSError:
+            self._memory.extendleft(reversed(some))
+            raise
+        self._on_disk += number
+
+    async def _in_thread(self, fn: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, fn, *arguments)
+
+    def _drop(self, number: int, reason: str) -> None:
+        metrics.hits_dropped.labels(reason).inc(number)
+        self._tell("hits.dropped", reason=reason, waiting=self.waiting())
+
+    def _tell(self, event: str, **said: object) -> None:
+        """Log what may happen to each of a thousand, once a minute."""
+        now = self._clock.monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + _QUIET
+            self._log.warning(event, **said)
