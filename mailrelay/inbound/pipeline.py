@@ -20,7 +20,7 @@ from mailrelay.filing.apply import Applied, Judged
 from mailrelay.filing.bodies import Bodies, BodyMissing, KeptBody
 from mailrelay.filing.reading import Case, Reading
 from mailrelay.ids import IdFactory, MessageId, OrgId
-from mailrelay.inbound import feedback, replies, tie, verify
+from mailrelay.inbound import feedback, received, replies, tie, verify
 from mailrelay.inbound.tie import Returns, Signs
 from mailrelay.memory import Memory
 from mailrelay.model.decision import Disposition, HoldReason
@@ -256,7 +256,8 @@ def _apply(
     for case, one, found, known in zip(cases, judged, signs, applied.known, strict=False):  # of what is held, the first
         held = one.decision.reason if one.decision.disposition is Disposition.HOLD else ""
         feedback.apply(tx, arrival, case, one.facts, found, returns=returns, held=held, known=known, ids=ids, at=at)
-        replies.mark(tx, arrival, case, one.facts, found, held=held, known=known, at=at)
+        replied_to = replies.mark(tx, arrival, case, one.facts, found, held=held, known=known, at=at)
+        received.tell(tx, arrival, one, replied_to=replied_to, known=known, at=at)
     return applied
 
 

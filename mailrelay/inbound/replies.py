@@ -26,23 +26,26 @@ MAX_TEXT = 4_000
 
 def mark(
     tx: Tx, arrival: Arrival, case: Case, facts: Facts, signs: Signs, *, held: str, known: bool, at: datetime
-) -> None:
+) -> str:
     """Mark what a person's mail answers. `held`: why it waits for a person, or ""; `known`: a copy of it was filed before.
 
     By its return path; else by In-Reply-To and References, nearest first, the Message-IDs of relays included: the delivery to its
     author, or else the only one. A user's own answers and copies mark nothing, nor does a mail whose sender nobody vouches for.
+
+    Returns the user who hears of it, the author of what it answers; "" for nobody.
     """
     message = facts.message
     if arrival.channel in OUTGOING_CHANNELS or known or held in NOT_VOUCHED_FOR or not _is_by_a_person(case, message):
-        return
+        return ""
     author, is_forwarded = _author(case)
     if author is None or author.key in facts.user_keys or author.domain in facts.organisation.domains:
-        return
+        return ""
     delivery, sent = _answered(tx, message, author, signs.return_path, is_forwarded=is_forwarded)
     text = message.reply[:MAX_TEXT]
     if delivery is not None:
         consequences.replied(tx, delivery, message=message.id, text=text, by=arrival.id, at=at)
-    elif sent is not None:
+        return delivery.author or ""
+    if sent is not None:
         # Several got it, none of them the author: all that can be said is that somebody answered.
         events.append(
             tx,
@@ -53,6 +56,7 @@ def mark(
             message=sent,
             data={"reply": message.id, "arrival": arrival.id, "text": text},
         )
+    return ""
 
 
 def _is_by_a_person(case: Case, message: Message) -> bool:

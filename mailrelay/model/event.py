@@ -21,6 +21,7 @@ class EventType(StrEnum):
     MESSAGE_LINKED = "message.linked"
     MESSAGE_UNLINKED = "message.unlinked"
     MESSAGE_REPLIED = "message.replied"
+    MESSAGE_RECEIVED = "message.received"  # somebody outside wrote: for each user whom it concerns (I19)
     RECORD_CREATED = "record.created"
     DELIVERY_QUEUED = "delivery.queued"
     DELIVERY_DEFERRED = "delivery.deferred"
@@ -84,6 +85,7 @@ class EventType(StrEnum):
     STORAGE_FULL = "storage.full"  # attachments are over the organisation's limit, and no longer filed
     NOTE_ADDED = "note.added"  # a user's note on a mail, from a notice (I19)
     TASK_REQUESTED = "task.requested"  # a follow-up that a user asks the CRM for
+    MOVE_REQUESTED = "move.requested"  # a user wants a mail in another folder of their mailbox (I19)
     SHARING_CHANGED = "sharing.changed"  # of a user's mail (I16)
 
 

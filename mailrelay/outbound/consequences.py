@@ -246,6 +246,4 @@ def _tell(tx: Tx, answer: Answered, type: EventType, at: datetime) -> None:  # n
 
 
 def _event(tx: Tx, one: Delivery, type: EventType, at: datetime, data: dict[str, str]) -> None:  # noqa: A002
-    events.append(
-        tx, org=one.org, at=at, type=type, queue_id=one.queue_id, message=one.message, delivery=one.id, data=data
-    )
+    events.about(tx, one, type, at=at, data=data)

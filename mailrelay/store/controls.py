@@ -125,6 +125,4 @@ def _tell(
     data: Mapping[str, str],
 ) -> None:
     for one in ours:
-        events.append(
-            tx, org=one.org, at=at, type=type, queue_id=one.queue_id, message=one.message, delivery=one.id, data=data
-        )
+        events.about(tx, one, type, at=at, data=data)

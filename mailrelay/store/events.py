@@ -9,16 +9,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, select
+from sqlalchemy import ColumnElement, Row, RowMapping, Select, and_, bindparam, or_, select, true
 
 from mailrelay.clock import from_micros, to_micros
-from mailrelay.ids import EventSeq, OrgId
+from mailrelay.errors import Invalid
+from mailrelay.ids import EventSeq, MessageId, OrgId
+from mailrelay.model.delivery import Delivery
 from mailrelay.model.event import Event, EventType
+from mailrelay.model.notice import NoticeKind, types_of
+from mailrelay.store import visibility
 from mailrelay.store.base import Bell, Tx, for_both
-from mailrelay.store.tables import event, event_counter
+from mailrelay.store.tables import EVENTS_OF_RECORDS, EVENTS_OF_USERS, event, event_counter
+from mailrelay.store.visibility import Viewer
+
+_LONGEST_STRETCH = 20_000
+"""So many events are looked through at once for what is rare among them."""
 
 
 def append(
@@ -47,6 +56,37 @@ def append(
         "record": record,
     }
     tx.last(_append, row)
+
+
+def about(
+    tx: Tx,
+    one: Delivery,
+    type: EventType,  # noqa: A002 (the glossary's word)
+    *,
+    at: datetime,
+    data: Mapping[str, str] | None = None,
+) -> None:
+    """Write down what happened to a delivery. Where that is a notice it is its author's (I19): of mass mail only an answer is,
+    and of opens and clicks a person's first.
+    """
+    heard = type is EventType.MESSAGE_REPLIED or (type in _NOTICES and not one.job)
+    if heard and data is not None and type in _BY_PERSONS:
+        heard = data.get("by") == "person" and data.get("first") == "true"
+    append(
+        tx,
+        org=one.org,
+        at=at,
+        type=type,
+        queue_id=one.queue_id,
+        message=one.message,
+        delivery=one.id,
+        data=data,
+        user=one.author or "" if heard else "",
+    )
+
+
+_NOTICES = types_of(tuple(NoticeKind))
+_BY_PERSONS = types_of((NoticeKind.OPENED, NoticeKind.CLICKED))
 
 
 _COUNT = for_both(
@@ -88,6 +128,90 @@ def after(tx: Tx, org: OrgId, seq: int, *, limit: int) -> Sequence[Event]:
     """Events behind a cursor, oldest first."""
     rows = tx.execute(select(event).where(event.c.org == org, event.c.seq > seq).order_by(event.c.seq).limit(limit))
     return [_event(row._mapping) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which events somebody asks for; "" and () are all."""
+
+    types: frozenset[EventType] = frozenset()
+    message: str = ""
+    record: str = ""
+    user: str = ""
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether what is wanted may lie far apart, with no index that leads from one to the next."""
+        return bool(self.types) and not (self.message or self.record or self.user)
+
+
+ALL = Wanted()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """A stretch of the journal: what was asked for in it, in order, and that it ends with the event `upto`."""
+
+    events: tuple[Event, ...]
+    upto: int
+    newest: int
+
+
+def stretch(tx: Tx, viewer: Viewer, seq: int, *, limit: int, wanted: Wanted = ALL) -> Stretch:
+    """What the viewer may see behind a cursor, oldest first. Raises Invalid for a cursor past the newest event.
+
+    Reading on from `upto` misses nothing. It may lie before `newest` although fewer than `limit` were found: what is rare is
+    looked for in stretches.
+    """
+    end = newest(tx, viewer.org)
+    if seq > end:
+        raise Invalid("after", f"is past the newest event, {end}: an older state of the journal may have been restored")
+    upto = min(end, seq + _LONGEST_STRETCH) if wanted.is_sparse or not viewer.all else end
+    found = _asked(viewer, wanted).where(event.c.seq > seq, event.c.seq <= upto).order_by(event.c.seq).limit(limit)
+    events = _shown(tx, viewer, tx.execute(found).all())
+    if len(events) == limit:
+        upto = events[-1].seq
+    return Stretch(events=events, upto=upto, newest=end)
+
+
+def latest(tx: Tx, viewer: Viewer, number: int, *, before: int | None = None, wanted: Wanted = ALL) -> Stretch:
+    """The newest that the viewer may see, or the newest before one, oldest first."""
+    end = newest(tx, viewer.org)
+    found = _asked(viewer, wanted).where(event.c.seq < (end + 1 if before is None else before))
+    rows = tx.execute(found.order_by(event.c.seq.desc()).limit(number)).all()
+    upto = end if before is None else max(0, min(end, before - 1))
+    return Stretch(events=_shown(tx, viewer, rows[::-1]), upto=upto, newest=end)
+
+
+def _asked(viewer: Viewer, wanted: Wanted) -> Select[Any]:
+    found = select(event).where(event.c.org == viewer.org, visible(viewer))
+    if wanted.types:
+        found = found.where(event.c.type.in_(sorted(wanted.types)))
+    if wanted.message:
+        found = found.where(event.c.message == wanted.message)
+    if wanted.record:
+        found = found.where(event.c.record == wanted.record, EVENTS_OF_RECORDS)
+    if wanted.user:
+        found = found.where(event.c.user == wanted.user, EVENTS_OF_USERS)
+    return found
+
+
+def visible(viewer: Viewer) -> ColumnElement[bool]:
+    """That the viewer may see an event, a row of `event`: it is about no mail, or about mail that they may see (I16)."""
+    if viewer.all:
+        return true()
+    about_no_mail = and_(event.c.message == "", event.c.queue_id == "")
+    return or_(about_no_mail, visibility.readable(viewer, event.c.message))
+
+
+def _shown(tx: Tx, viewer: Viewer, found: Sequence[Row[Any]]) -> tuple[Event, ...]:
+    """The events of rows. Of a reply that the viewer may not see nothing is shown but that it came."""
+    read = tuple(_event(row._mapping) for row in found)
+    if viewer.all:
+        return read
+    replies = {MessageId(dict(one.data).get("reply", "")) for one in read if one.type is EventType.MESSAGE_REPLIED}
+    hidden = replies - visibility.of_these(tx, viewer, replies)
+    return tuple(replace(one, data=()) if hidden and dict(one.data).get("reply") in hidden else one for one in read)
 
 
 def last(tx: Tx, org: OrgId, number: int, *, before: int | None = None) -> Sequence[Event]:

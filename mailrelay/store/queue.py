@@ -651,6 +651,4 @@ def _told_held(one: Delivery, by: str) -> None:
 
 
 def _tell(tx: Tx, one: Delivery, type: EventType, at: datetime, data: dict[str, str]) -> None:  # noqa: A002
-    events.append(
-        tx, org=one.org, at=at, type=type, queue_id=one.queue_id, message=one.message, delivery=one.id, data=data
-    )
+    events.about(tx, one, type, at=at, data=data)

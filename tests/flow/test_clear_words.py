@@ -108,12 +108,12 @@ async def test_the_last_events_are_listed_and_those_before_them(place: _Place) -
     for number in range(4):
         mail = {"from": "anna@example.org", "to": [f"b{number}@b.test"], "text": "x"}
         assert (await place.api.local.post(f"{V1}/messages", json=mail)).status == 202
-    everything = [one["seq"] for one in await place.cli.json("event", "list")]
+    everything = [one["seq"] for one in (await place.cli.json("event", "list"))["items"]]
     assert everything == sorted(everything)
     assert len(everything) >= 4
-    assert [one["seq"] for one in await place.cli.json("event", "list", "--last", "2")] == everything[-2:]
-    before = await place.cli.json("event", "list", "--last", "1", "--before", str(everything[-1]))
+    assert [one["seq"] for one in (await place.cli.json("event", "list", "--last", "2"))["items"]] == everything[-2:]
+    before = (await place.cli.json("event", "list", "--last", "1", "--before", str(everything[-1])))["items"]
     assert [one["seq"] for one in before] == everything[-2:-1]
-    assert [one["seq"] for one in await place.cli.json("event", "list", "--after", "0")] == everything
+    assert [one["seq"] for one in (await place.cli.json("event", "list", "--after", "0"))["items"]] == everything
     assert (await place.api.local.get(f"{V1}/events?before=3")).status == 422
     assert (await place.api.local.get(f"{V1}/events?after=1&last=3")).status == 422
