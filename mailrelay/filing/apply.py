@@ -170,7 +170,7 @@ def links_and_records(
         proposals.append(ProposedLink(record=ref, rule=proposed.rule, evidence=proposed.evidence, guess=False))
     linked = []
     for proposal in proposals:
-        if links.add(tx, org, message, proposal, at=at):
+        if links.add(tx, org, message, proposal, at=at, key=_key_of(facts, proposal)):
             linked.append(proposal.record)
             events.append(
                 tx,
@@ -242,6 +242,12 @@ def _one(
     return _Written(known=was_filed, held=False, created=created, linked=linked)
 
 
+def _key_of(facts: Facts, proposal: ProposedLink) -> str:
+    """The record's address in the mail, by key, whatever rule found the record; "" where it has none (I16)."""
+    own = (hit.key for hit in facts.hits if hit.record == proposal.record)
+    return next(own, "")
+
+
 def _returned_to(tx: Tx, arrival: Arrival) -> UserId | None:
     """Whose mail it is that came back: it is seen by those who see what was sent (I16)."""
     if arrival.target is None or arrival.target.delivery is None:
@@ -272,7 +278,10 @@ def _keep(tx: Tx, arrival: Arrival, one: Judged) -> bool:
 
 
 def _still_so(tx: Tx, facts: Facts) -> None:
-    if facts.message.parents and gather.earlier(tx, facts.message, would_be={}) != facts.thread:
+    if not facts.message.parents:
+        return
+    found = gather.earlier(tx, facts.message, would_be={})
+    if {*found} != {*facts.thread, *facts.thread_guesses}:
         raise Stale("The thread was filed elsewhere meanwhile")
 
 

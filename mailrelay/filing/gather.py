@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import TypeVar
 
 from mailrelay.filing.reading import Case
@@ -11,21 +12,35 @@ from mailrelay.ids import DeliveryId, MessageId, OrgId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import Arrival, Channel
 from mailrelay.model.message import Message, ParticipantRole
-from mailrelay.model.organisation import User
-from mailrelay.model.record import Record, RecordRef
-from mailrelay.rules import domains
+from mailrelay.model.organisation import OrganisationAddress, User
+from mailrelay.model.record import FilingAddress, Record, RecordRef
+from mailrelay.rules import documents, domains
 from mailrelay.rules.facts import EarlierLink, Facts, RecordHit, RelatedRecord, StandingLink
-from mailrelay.store import deliveries, feedback, links, matches, messages, organisations, people, records, unresolved
+from mailrelay.store import (
+    deliveries,
+    feedback,
+    filing_addresses,
+    links,
+    matches,
+    messages,
+    organisation_addresses,
+    organisations,
+    people,
+    records,
+    unresolved,
+)
 from mailrelay.store.base import Tx
 
 T = TypeVar("T")
 K = TypeVar("K", str, RecordRef)
 
-WouldBe = Mapping[MessageId, Collection[RecordRef]]
-"""Links that a dry run has decided on and not made: they stand in for the stored ones."""
+WouldBe = Mapping[MessageId, Mapping[RecordRef, bool]]
+"""Links that a dry run has decided on and not made, each with whether it is a guess: they stand in for the stored ones."""
 
 _MOST_HITS = 1_000
 _MOST_ACCOUNTS = 100
+_NUMBERS = ("number", "deal_number")
+_CLOSING = ("closing_date", "close_date", "expected_close_date")
 _CLOSED = frozenset(("won", "lost", "closed", "abandoned", "cancelled", "canceled", "deleted", "inactive"))
 
 
@@ -74,8 +89,15 @@ class _Office:
         accounts = self._accounts()
         threads = [earlier(tx, case.message, would_be=would_be) for case in cases]
         returned = [self._returned(place) for place in range(len(cases))]
+        shared, filing = self._shared(), self._filing()
+        named = [self._addressed(place, filing[place]) for place in range(len(cases))]
+        standing = {record.ref for record in records.get_many(tx, org, {ref for refs in named for ref in refs})}
         around = [
-            {*(hit.record for hit in hits[place]), *(one.record for one in (*threads[place], *returned[place]))}
+            {
+                *(hit.record for hit in hits[place]),
+                *(one.record for one in (*threads[place], *returned[place]) if not one.guess),
+                *named[place],
+            }
             for place in range(len(cases))
         ]
         related = self._related(around)
@@ -97,11 +119,16 @@ class _Office:
                 ),
                 hits=hits[place],
                 domain_hits=accounts[place],
-                thread=threads[place],
+                thread=tuple(one for one in threads[place] if not one.guess),
+                thread_guesses=tuple(one for one in threads[place] if one.guess),
                 returned=returned[place],
                 untied=case.arrival.names_nobody,
                 standing=self._standing(place),
                 related=related[place],
+                shared=shared[place],
+                filing=filing[place],
+                filing_record=next((ref for ref in _filed_on(filing[place]) if ref in standing), None),
+                addressed=tuple(ref for ref in self._target_records(place) if ref in standing),
             )
             for place, case in enumerate(cases)
         ]
@@ -128,31 +155,52 @@ class _Office:
         return [tuple(replace(_hit(match), key=_domain(match.key)) for match in one) for one in found]
 
     def _related(self, around: Sequence[Collection[RecordRef]]) -> list[tuple[RelatedRecord, ...]]:
-        """Accounts that contacts link to, and deals that link to contacts (I7)."""
+        """Accounts that contacts link to, and deals that link to contacts; of documents whom they are made out to, first (I7)."""
 
         def ask(contacts: Sequence[RecordRef]) -> Sequence[matches.Relation]:
             return matches.related(self._tx, self._org, contacts, limit=_MOST_HITS)
 
-        wanted = [{ref for ref in refs if ref.module == "contact"} for refs in around]
+        papers = [{ref for ref in refs if ref.module in documents.PARTIES} for refs in around]
+        parties = [
+            [one for one in found if one.outgoing and one.ref.module in documents.PARTIES[one.of.module]]
+            for found in _each(ask, papers, of=lambda relation: relation.of, most=_MOST_HITS)
+        ]
+        wanted = [
+            {ref for ref in (*refs, *(one.ref for one in made_out)) if ref.module == "contact"}
+            for refs, made_out in zip(around, parties, strict=True)
+        ]
         tied = [
-            [relation for relation in found if _is_followed(relation)]
-            for found in _each(ask, wanted, of=lambda relation: relation.of, most=_MOST_HITS)
-        ]
-        deals = {relation.ref for each in tied for relation in each if relation.ref.module == "deal"}
-        closed = {deal.ref for deal in records.get_many(self._tx, self._org, deals) if _is_closed(deal)}
-        return [
-            tuple(
-                RelatedRecord(
-                    of=relation.of,
-                    record=relation.ref,
-                    role=relation.role,
-                    name=relation.name,
-                    open=relation.ref not in closed,
-                )
-                for relation in each
+            [*made_out, *(relation for relation in found if _is_followed(relation))]
+            for made_out, found in zip(
+                parties, _each(ask, wanted, of=lambda relation: relation.of, most=_MOST_HITS), strict=True
             )
-            for each in tied
         ]
+        refs = {relation.ref for each in tied for relation in each if relation.ref.module == "deal"}
+        deals = {deal.ref: deal for deal in records.get_many(self._tx, self._org, refs)}
+        return [tuple(_related(relation, deals.get(relation.ref)) for relation in each) for each in tied]
+
+    def _shared(self) -> list[OrganisationAddress | None]:
+        """The shared address that each came to, removed ones too: its settings hold for what it has taken."""
+        ids = [None if (target := case.arrival.target) is None else target.shared for case in self._cases]
+        wanted = {one for one in ids if one is not None}
+        found = {one.id: one for one in organisation_addresses.get_many(self._tx, self._org, wanted)} if wanted else {}
+        # What is sent as a shared address is its author's doing.
+        came = [case.arrival.channel is Channel.ORGANISATION for case in self._cases]
+        return [found.get(one) if one and came_in else None for one, came_in in zip(ids, came, strict=True)]
+
+    def _filing(self) -> list[FilingAddress | None]:
+        """The address of a record that each came to."""
+        numbers = [None if (target := case.arrival.target) is None else target.filing for case in self._cases]
+        wanted = {one for one in numbers if one is not None}
+        found = {one.number: one for one in filing_addresses.get_many(self._tx, self._org, wanted)} if wanted else {}
+        return [None if one is None else found.get(one) for one in numbers]
+
+    def _target_records(self, place: int) -> tuple[RecordRef, ...]:
+        target = self._cases[place].arrival.target
+        return () if target is None else target.records
+
+    def _addressed(self, place: int, filing: FilingAddress | None) -> set[RecordRef]:
+        return {*self._target_records(place), *_filed_on(filing)}
 
     def _returned(self, place: int) -> tuple[EarlierLink, ...]:
         """The links of the messages whose delivery it is about: by its return path, our token in it, or what was found before."""
@@ -249,26 +297,26 @@ def _local(message_id: str) -> str:
 
 
 def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink, ...]:
-    """The links of the stored messages that this one answers, nearest first; guesses are not followed (I4)."""
+    """The links of the stored messages that this one answers, nearest first; which of them are guesses is said (I4, I7)."""
     authors = {person.address.key for person in message.participants if person.role is ParticipantRole.FROM}
     stored = answered(tx, message.org, message.parents, by=authors)
     if not stored:
         return ()
     ids = [id_ for found in stored.values() for id_ in found if id_ != message.id]
-    standing: dict[MessageId, list[RecordRef]] = {}
+    stored_links: dict[MessageId, dict[RecordRef, bool]] = {}
     for link in links.of_messages(tx, message.org, ids):
-        if not link.guess and link.message not in would_be:
-            standing.setdefault(link.message, []).append(link.record)
+        stored_links.setdefault(link.message, {})[link.record] = link.guess
+    standing: Mapping[MessageId, Mapping[RecordRef, bool]] = {**stored_links, **would_be}
     followed: list[EarlierLink] = []
     distance = 0
     for parent in message.parents:
-        found = {
-            record
-            for id_ in stored.get(parent, ())
-            if id_ != message.id
-            for record in (would_be[id_] if id_ in would_be else standing.get(id_, ()))
-        }
-        followed += [EarlierLink(record=record, via=parent, distance=distance) for record in sorted(found)]
+        found: dict[RecordRef, bool] = {}
+        for id_ in stored.get(parent, ()):
+            for record, guess in (standing.get(id_, {}) if id_ != message.id else {}).items():
+                found[record] = guess and found.get(record, True)
+        followed += [
+            EarlierLink(record=record, via=parent, distance=distance, guess=found[record]) for record in sorted(found)
+        ]
         distance += 1 if found else 0
     return tuple(followed)
 
@@ -284,6 +332,32 @@ def _hit(found: matches.Match) -> RecordHit:
         owner=found.owner,
         updated_at=found.updated_at,
     )
+
+
+def _filed_on(filing: FilingAddress | None) -> tuple[RecordRef, ...]:
+    return () if filing is None else (filing.record,)
+
+
+def _related(relation: matches.Relation, deal: Record | None) -> RelatedRecord:
+    fields = {} if deal is None else {name.casefold(): value.strip() for name, value in deal.fields}
+    return RelatedRecord(
+        of=relation.of,
+        record=relation.ref,
+        role=relation.role,
+        name=relation.name,
+        open=deal is None or not _is_closed(deal),
+        number=next((fields[name] for name in _NUMBERS if fields.get(name)), ""),
+        closes=next((day for name in _CLOSING if (day := _day(fields.get(name, "")))), None),
+        updated_at=relation.updated_at,
+    )
+
+
+def _day(text: str) -> date | None:
+    """The day of `2026-12-31`, or of a time on it."""
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError:
+        return None
 
 
 def _is_followed(relation: matches.Relation) -> bool:

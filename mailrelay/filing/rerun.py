@@ -7,7 +7,7 @@ applying would do. What a person linked, unlinked, filed or dismissed is never t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -59,7 +59,7 @@ class Difference:
 class _State:
     """What the run has decided so far and, when it is dry, not written."""
 
-    would_be: dict[MessageId, frozenset[RecordRef]] = field(default_factory=dict)
+    would_be: dict[MessageId, Mapping[RecordRef, bool]] = field(default_factory=dict)
     created: set[str] = field(default_factory=set)
 
 
@@ -69,8 +69,8 @@ class _Plan:
 
     judged: tuple[tuple[Arrival, Judged], ...]
     difference: Difference
-    links: frozenset[RecordRef]
-    """Where it would be."""
+    links: Mapping[RecordRef, bool]
+    """Where it would be, and whether that is a guess."""
     whole: frozenset[QueueId]
     """Held forwards with mails attached: the workers file them anew, with what they carry."""
 
@@ -191,7 +191,8 @@ class Rerun:
             now=now,
             because=next((one.decision.explanation for _, one in judged if one.decision.disposition is now), ""),
         )
-        after = frozenset(({link.record for link in standing} | proposed) - removed)
+        guessed = {link.record: link.guess for _, one in judged for link in one.decision.links}
+        after = {**guessed, **{link.record: link.guess for link in standing if link.record not in removed}}
         whole = {case.arrival.id for case in cases if case.attached and case.arrival.state is ArrivalState.UNRESOLVED}
         return _Plan(tuple(judged), difference, after, frozenset(whole))
 

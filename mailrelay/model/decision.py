@@ -61,7 +61,9 @@ class HoldReason(StrEnum):
     UNPERMITTED_SENDER = "unpermitted_sender"  # I2: not an address of the dropbox's user
     UNAUTHENTICATED = "unauthenticated"  # I2: neither SPF nor DKIM vouch for the sender
     POSTMASTER = "postmaster"  # sent to an address that has no secret
-    ADDRESS_ENDED = "address_ended"  # came to the address of a record that is no longer valid, or whose record is gone (I21)
+    ADDRESS_ENDED = (
+        "address_ended"  # came to the address of a record that is no longer valid, or whose record is gone (I21)
+    )
     NO_MATCH = "no_match"  # nobody in it is known and nothing may be created
     TIE = "tie"  # the rules leave several records and no way to choose
     AUTOMATIC = "automatic"  # an unknown sender wrote it by machine, so that nothing is created (I6)

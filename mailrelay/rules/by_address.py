@@ -27,7 +27,9 @@ class Choice:
 
 
 def settings(facts: Facts) -> UserSettings:
-    """The user's settings; the defaults where the mail is of nobody in particular."""
+    """The user's settings, or a shared address's; the defaults where the mail is of nobody in particular."""
+    if facts.shared is not None:
+        return UserSettings(modules=facts.shared.settings.modules, unknown=facts.shared.settings.unknown)
     return UserSettings() if facts.user is None else facts.user.settings
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from mailrelay.ids import UserId
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import Channel
 from mailrelay.model.message import AuthVerdicts, Kind, Message, Participant
-from mailrelay.model.organisation import Exclusion, Organisation, User
-from mailrelay.model.record import AddressKind, RecordRef
+from mailrelay.model.organisation import Exclusion, Organisation, OrganisationAddress, User
+from mailrelay.model.record import AddressKind, FilingAddress, RecordRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,7 @@ class EarlierLink:
     record: RecordRef
     via: str
     distance: int
+    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +69,21 @@ class StandingLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelatedRecord:
-    """A record that is tied to `of`: its account, or a deal of it. `open` is False for a deal that is won, lost or closed."""
+    """A record that is tied to `of`: the account or a deal of a contact, the contact or the vendor of a document.
+
+    `open` is False for a deal that is won, lost or closed.
+    """
 
     of: RecordRef
     record: RecordRef
     role: str
     name: str
     open: bool
+    number: str = ""
+    """Of a deal, as the CRM counts them."""
+    closes: date | None = None
+    """Of a deal: when it is expected to be decided."""
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +113,22 @@ class Facts:
     hits: tuple[RecordHit, ...]
     domain_hits: tuple[RecordHit, ...]
     thread: tuple[EarlierLink, ...]
+    thread_guesses: tuple[EarlierLink, ...]
+    """What the thread is on by a guess: it is not followed, but no other is made."""
     returned: tuple[EarlierLink, ...]
     """Links of the message whose delivery came back (channel bounce)."""
     untied: bool
     """It came to the address for complaints, which anybody may write to, and says of no delivery of ours."""
     standing: tuple[StandingLink, ...]
     related: tuple[RelatedRecord, ...]
+    shared: OrganisationAddress | None = None
+    """The shared address that it came to (I13)."""
+    filing: FilingAddress | None = None
+    """The address of a record that it came to (I21)."""
+    filing_record: RecordRef | None = None
+    """… and its record, while that is there."""
+    addressed: tuple[RecordRef, ...] = ()
+    """The records that its author, one of us, sent it to (O3)."""
     hits_by_key: Mapping[str, tuple[RecordHit, ...]] = field(init=False, repr=False, compare=False)
     """The matched ones of `hits`, by the address key they were found with."""
 

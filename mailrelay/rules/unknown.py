@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailrelay.ids import UserId
 from mailrelay.mail.automatic import is_machine
 from mailrelay.model.message import Participant
 from mailrelay.model.settings import Unknown
@@ -20,11 +21,19 @@ def why_nobody(facts: Facts, so_far: Progress) -> str:
         return "it came back to a return path"
     if facts.message.automatic:
         return f"it is automatic mail: {facts.message.automatic}"
-    if facts.user is None:
+    if facts.user is None and facts.shared is None:
         return "there is no user who would own a new record"
     if by_address.settings(facts).unknown is Unknown.NOTHING:
-        return f"{facts.user.name} has nothing made of unknown correspondents"
+        whose = facts.shared.address if facts.shared is not None else facts.user and facts.user.name
+        return f"{whose} has nothing made of unknown correspondents"
     return f"it is with {number} unknown people at once" if number > MOST else ""
+
+
+def owner(facts: Facts) -> UserId | None:
+    """Who owns what is made: the user whose mail it is, or who a shared address says."""
+    if facts.shared is not None:
+        return facts.shared.settings.owner
+    return None if facts.user is None else facts.user.id
 
 
 def why_not(person: Participant) -> str:

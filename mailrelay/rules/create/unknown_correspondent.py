@@ -15,7 +15,7 @@ _MAX_NAME = 200
 
 @rule(Stage.CREATE, rank=10, row="I6", miss="every correspondent is known")
 def unknown_correspondent(facts: Facts, so_far: Progress) -> Iterator[Finding]:
-    """Each unknown correspondent becomes the user's lead or contact, as the user has it.
+    """Each unknown correspondent becomes the user's lead or contact, as the user has it, or as the shared address has it.
 
     Whom the mail is with: of a mail of ours To and Cc, of a mail to us its author, of a forward its original sender and, when
     one of us forwarded it, whom he sent it to. Known is
@@ -29,7 +29,6 @@ def unknown_correspondent(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     if because:
         yield say.miss(because)
         return
-    assert facts.user is not None  # noqa: S101 (why_nobody has said so)
     for person in strangers:
         if because := unknown.why_not(person):
             yield say.miss(because, header=say.header(person), value=str(person.address))
@@ -38,7 +37,7 @@ def unknown_correspondent(facts: Facts, so_far: Progress) -> Iterator[Finding]:
             module=by_address.settings(facts).unknown,
             address=person.address,
             name=_name(person),
-            owner=facts.user.id,
+            owner=unknown.owner(facts),
         )
         yield say.create(creation, f"{person.address} is the address of no record", header=say.header(person))
 

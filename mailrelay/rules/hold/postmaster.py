@@ -19,7 +19,7 @@ def postmaster(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     """
     if facts.untied:
         because = "it was sent to the address for complaints, where anybody can write to, and names no delivery of ours"
-    elif facts.channel is Channel.ORGANISATION:
+    elif facts.channel is Channel.ORGANISATION and facts.shared is None:
         because = "it was sent to postmaster, where anybody can write to"
     else:
         return

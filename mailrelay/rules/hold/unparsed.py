@@ -15,8 +15,8 @@ from mailrelay.rules.registry import Progress, Stage, rule
 def unparsed(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     """What names nobody, in no header field, could not be read as a mail; it is held with all its bytes.
 
-    Not so what came back to a return path: the path says what it belongs to.
+    Not so what came back to a return path, or to the address of a record: that says what it belongs to.
     """
-    if not facts.message.participants and facts.channel is not Channel.BOUNCE:
+    if not facts.message.participants and facts.channel not in (Channel.BOUNCE, Channel.RECORD):
         odd = f" ({'; '.join(facts.defects[:3])})" if facts.defects else ""
         yield say.hold(HoldReason.UNPARSED, f"it names nobody in From, To or Cc{odd}")

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mailrelay.model.decision import Finding
-from mailrelay.rules import say
+from mailrelay.rules import deals, say
 from mailrelay.rules.facts import Facts
 from mailrelay.rules.registry import Progress, Stage, rule
 
 
 @rule(Stage.RELATE, rank=20, row="I7", miss="no contact in it has an open deal")
 def open_deal(facts: Facts, so_far: Progress) -> Iterator[Finding]:
-    """The one deal of a contact that is not won, lost or closed; with several open ones none is chosen."""
-    for contact in so_far.records:
-        if contact.module != "contact":
-            continue
-        deals = {
-            tied.record: tied
-            for tied in facts.related
-            if tied.of == contact and tied.record.module == "deal" and tied.open
-        }
-        if len(deals) == 1:
-            (deal,) = deals
-            yield say.link(deal, f"{deal} is the only open deal of {contact}", value=str(contact))
-        elif deals:
-            yield say.miss(f"{contact} has {len(deals)} open deals", value=str(contact))
+    """The one deal of a contact that is not won, lost or closed. Where a person chose among the contact's deals, that stands."""
+    for contact in deals.contacts(so_far):
+        every = deals.of_contact(facts, contact)
+        still_open = [record for record, deal in every.items() if deal.open]
+        if because := deals.chosen_by_hand(facts, every):
+            yield say.miss(because, value=str(contact))
+        elif len(still_open) == 1:
+            yield say.link(still_open[0], f"{still_open[0]} is the only open deal of {contact}", value=str(contact))
+        elif still_open:
+            yield say.miss(f"{contact} has {len(still_open)} open deals", value=str(contact))
