@@ -174,7 +174,7 @@ class _Parser:
     def _module(self) -> Text:
         """All words before `where`: labels have several."""
         first = self._next
-        words = []
+        words: list[str] = []
         while self._next.kind in ("word", "text") and self._next.lower != "where":
             if words and meant(self._next.lower, ["where"]):
                 raise self._expected("'where'", ["where"])

@@ -23,9 +23,9 @@ from mailrelay.model.address import Address
 from mailrelay.model.event import EventType
 from mailrelay.model.record import AddressField, AddressKind, Record, RecordAddress, RecordLink, RecordRef
 from mailrelay.model.suppression import BOUNCED
-from mailrelay.store import events, modules, rows, suppressions
+from mailrelay.store import events, modules, record_fields, rows, suppressions
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import created_address, former_address, record, record_address, record_link
+from mailrelay.store.tables import created_address, former_address, record, record_address, record_field, record_link
 
 
 class Change(StrEnum):
@@ -48,12 +48,13 @@ def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
     given twice the last one stays. The `kind` of addresses is that of the module's field. Links may point to records that
     come later. An address that a record gains starts clean: what bounces put against it is lifted (I11), but not when the record
     had it since then: it only comes back. Raises Invalid for a
-    module or address field that the organisation has not.
+    module or address field that the organisation has not, and for a value that is not of its field's type (K2).
     """
     if not new:
         return ()
     org = new[0].org
-    fields = {module.name: {f.name: f for f in module.address_fields} for module in modules.list_modules(tx, org)}
+    known_modules = {module.name: module for module in modules.list_modules(tx, org)}
+    fields = {name: {f.name: f for f in module.address_fields} for name, module in known_modules.items()}
     before = {old.ref: old for old in _get(tx, org, {one.ref for one in new}, lock=True)}
     known = dict(before)
     changes: list[Change] = []
@@ -71,6 +72,8 @@ def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
             changes.append(Change.UPDATED)
         known[one.ref] = writes[one.ref] = one
     _write(tx, org, [writes[ref] for ref in sorted(writes)], fields)
+    if writes:
+        record_fields.put(tx, org, [writes[ref] for ref in sorted(writes)], known_modules)
     now = max(one.updated_at for one in new)
     suppressions.start_clean(tx, org, _new_to(tx, org, _gained(before, writes)), now=now)
     _remember(tx, org, before, writes, now=now)
@@ -131,7 +134,7 @@ def remove(tx: Tx, org: OrgId, ref: RecordRef) -> None:
     gone = delete(record).where(record.c.org == org, record.c.module == ref.module, record.c.id == ref.id)
     if tx.execute(gone).rowcount == 0:
         raise Unknown(f"There is no record {ref}")
-    for table in (record_address, record_link, former_address):
+    for table in (record_address, record_link, former_address, record_field):
         tx.execute(delete(table).where(_of(table, org, ref.module, [ref.id])))
 
 

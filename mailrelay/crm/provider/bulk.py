@@ -15,12 +15,13 @@ from itertools import islice
 
 from mailrelay.crm.lines import read_csv, read_ndjson
 from mailrelay.crm.row import BadLine, BadText, Row
+from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.record import Module, Record, RecordAddress
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.smtp.escape import shown
-from mailrelay.store import modules, people, records
+from mailrelay.store import modules, people, record_fields, records
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.records import Change
 
@@ -67,13 +68,16 @@ def _keep(tx: Tx, org: OrgId, rows: Sequence[Row], *, now: datetime) -> tuple[tu
     """Keep what is right of these rows, and say what is not."""
     known = {module.name: module for module in modules.list_modules(tx, org)}
     owner_of = _owners(tx, org, rows)
+    zone = record_fields.zone_of(tx, org)
     good: list[Record] = []
     bad: list[BadLine] = []
     for row in rows:
         try:
-            good.append(_record(row, org, known, owner_of, now))
-        except BadText as error:
-            bad.append(BadLine(row.line, str(error)))
+            one = _record(row, org, known, owner_of, now)
+            record_fields.check(known[one.ref.module], one.fields, zone)
+            good.append(one)
+        except (BadText, Invalid) as error:
+            bad.append(BadLine(row.line, str(error).removeprefix("fields.")))
     return records.upsert_many(tx, good), bad
 
 
