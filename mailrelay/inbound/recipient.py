@@ -13,7 +13,7 @@ from mailrelay.mail.record_address import RecordAddressToken
 from mailrelay.mail.return_path import NoReturnPath
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import ArrivalTarget, Channel
-from mailrelay.model.organisation import DROPBOX_PREFIX, dropbox_token
+from mailrelay.model.organisation import dropbox_token
 from mailrelay.model.reply import Reply
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.smtp import codes
@@ -86,17 +86,30 @@ class Recipients:
             return await self._of_the_service(address)
         if domain == self._bounce_domain:
             return await self._return_path(address)
-        return await self._of_organisation(address)
+        return await self._elsewhere(address)
 
     async def _of_the_service(self, address: Address) -> Target | Reply:
-        local = address.local.lower()
-        if local.startswith(record_address.PREFIX):
-            token = record_address.read(local, self._secrets)
-            if token is not None and not self._ended.is_over(token.org, token.number):
-                return self._of_record(address, token)
-        elif not local.startswith(DROPBOX_PREFIX):
-            return await self._of_organisation(address)
-        return await self._dropbox(address)
+        token = record_address.read(address.local, self._secrets)
+        if token is not None and not self._ended.is_over(token.org, token.number):
+            return self._of_record(address, token)
+        found = await self._opened.ask(address)
+        if isinstance(found, Closed):
+            return codes.NO_SUCH_DROPBOX
+        if isinstance(found, Opened):
+            return _of_organisation(address, found)
+        return Target(
+            org=found.org,
+            channel=Channel.DROPBOX,
+            place=ArrivalTarget(address=address, dropbox=found.dropbox, user=found.user),
+            settings=found.settings,
+        )
+
+    def _open(self, tx: Tx, addresses: Sequence[Address]) -> list[dropboxes.Opened | Opened | Closed]:
+        """What is no dropbox address at all asks the same questions, with a token that nobody has."""
+        tokens = [dropbox_token(one.local) for one in addresses]
+        boxes = dropboxes.opened_by(tx, tokens, now=self._clock.now())
+        others = iter(self._open_shared(tx, [one for one, box in zip(addresses, boxes, strict=True) if box is None]))
+        return [next(others) if box is None else box for box in boxes]
 
     def _of_record(self, address: Address, token: RecordAddressToken) -> Target | Reply:
         """Whoever made the signature said what it is for, and until when; filing sees whether the record is there."""
@@ -105,31 +118,16 @@ class Recipients:
         place = ArrivalTarget(address=address, filing=token.number)
         return Target(org=token.org, channel=Channel.RECORD, place=place)
 
-    async def _of_organisation(self, address: Address) -> Target | Reply:
+    async def _elsewhere(self, address: Address) -> Target | Reply:
+        """At a domain of an organisation, or at any other."""
         found = await self._shared.ask(address)
-        if found is Closed.NOBODY:
-            return codes.NO_SUCH_DROPBOX if address.domain in self._domains else codes.NO_SUCH_ADDRESS
-        if found is Closed.ELSEWHERE:
-            return codes.RELAY_DENIED
-        place = ArrivalTarget(address=address, shared=found.shared)
-        return Target(org=found.org, channel=Channel.ORGANISATION, place=place)
-
-    async def _dropbox(self, address: Address) -> Target | Reply:
-        # What is no dropbox address at all asks the same question, with a token that nobody has.
-        found = await self._opened.ask(dropbox_token(address.local))
-        if found is None:
-            return codes.NO_SUCH_DROPBOX
-        return Target(
-            org=found.org,
-            channel=Channel.DROPBOX,
-            place=ArrivalTarget(address=address, dropbox=found.dropbox, user=found.user),
-            settings=found.settings,
-        )
-
-    def _open(self, tx: Tx, tokens: Sequence[str]) -> list[dropboxes.Opened | None]:
-        return dropboxes.opened_by(tx, tokens, now=self._clock.now())
+        if isinstance(found, Closed):
+            return codes.NO_SUCH_ADDRESS if found is Closed.NOBODY else codes.RELAY_DENIED
+        return _of_organisation(address, found)
 
     def _open_shared(self, tx: Tx, addresses: Sequence[Address]) -> list[Opened | Closed]:
+        if not addresses:
+            return []
         return organisation_addresses.opened_by(tx, addresses, domains=self._domains)
 
     async def _return_path(self, address: Address) -> Target | Reply:
@@ -151,3 +149,8 @@ class Recipients:
         if not everyone:
             return codes.LOCAL_ERROR
         return Target(org=everyone[0].id, channel=channel, place=ArrivalTarget(address=address))
+
+
+def _of_organisation(address: Address, found: Opened) -> Target:
+    place = ArrivalTarget(address=address, shared=found.shared)
+    return Target(org=found.org, channel=Channel.ORGANISATION, place=place)

@@ -13,15 +13,16 @@ import pytest
 from sqlalchemy import event
 
 from mailrelay.ids import DeliveryId, Digest
+from mailrelay.inbound.ended import EndedAddresses
 from mailrelay.inbound.recipient import Recipients, Target
-from mailrelay.mail import return_path
+from mailrelay.mail import record_address, return_path
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Delivery, DeliveryState
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams
 from mailrelay.model.message import BlobRef
 from mailrelay.model.reply import Reply
 from mailrelay.smtp import codes
-from mailrelay.store import dropboxes, people, queue
+from mailrelay.store import dropboxes, filing_addresses, people, queue
 from tests.support import factory
 from tests.support.edge import BOUNCES, DOMAIN, MAIL, SECRET, Edge, edge
 from tests.support.smtp_client import SmtpClient, connected
@@ -83,6 +84,9 @@ async def test_fault_s21_unknown_revoked_disabled_and_malformed_dropboxes_are_re
         f"bcc-{here.dropbox.token}x",
         "info",
         "x" * 64,
+        "r-",
+        forged(here),
+        forged(here, secret=b"another secret of thirty-two octets"),
     ]
     answers = set()
     async with connected(here.port()) as client:
@@ -95,18 +99,45 @@ async def test_fault_s21_unknown_revoked_disabled_and_malformed_dropboxes_are_re
     assert answer.startswith("550 5.1.1 ")
 
 
-async def refused_addresses(here: Edge) -> list[Address]:
-    """A revoked dropbox, one of an inactive user, a well-formed one that never was, and what is no dropbox at all."""
+def forged(here: Edge, secret: bytes = SECRET) -> str:
+    """A record's address with a wrong signature (I21)."""
+    token = record_address.RecordAddressToken(here.organisation.id, 1, None)
+    local = record_address.make(token, secret, DOMAIN).local
+    return local[:-1] + ("0" if local[-1] != "0" else "1")
+
+
+async def revoked_address(here: Edge, ended: EndedAddresses) -> str:
+    """A record's address that was revoked, which the door has heard of."""
+    await factory.record(here.store, here.clock, here.organisation, "contact/1")
+    made = await factory.record_address(here.store, here.clock, here.organisation, "contact/1")
+    before = here.clock.now() - timedelta(seconds=1)
+    assert await here.store.write(filing_addresses.end, made, until=before, by="U1", at=before)
+    await ended.look()
+    token = record_address.RecordAddressToken(made.org, made.number, None)
+    return record_address.make(token, SECRET, DOMAIN).local
+
+
+async def refused_addresses(here: Edge, ended: EndedAddresses) -> list[Address]:
+    """A revoked dropbox, one of an inactive user, a well-formed one that never was, what is no dropbox at all; and of records."""
     revoked, revoked_user = await here.second_dropbox()
     await here.store.write(dropboxes.disable, revoked.org, revoked_user.id, now=here.clock.now() - timedelta(seconds=1))
     inactive, inactive_user = await here.second_dropbox()
     await here.store.write(people.deactivate, inactive.org, inactive_user.id)
     locals_ = (f"bcc-{revoked.token}", f"bcc-{inactive.token}", f"bcc-{'a' * 26}", "info")
+    locals_ += (forged(here), await revoked_address(here, ended))
     return [Address(local, DOMAIN) for local in locals_]
 
 
-def recipients_of(here: Edge, kind: type[Recipients] = Recipients) -> Recipients:
-    return kind(here.store, here.clock, hostname="mx.test", domains=(DOMAIN,), bounce_domain=BOUNCES, secrets=(SECRET,))
+def recipients_of(here: Edge, ended: EndedAddresses, kind: type[Recipients] = Recipients) -> Recipients:
+    return kind(
+        here.store,
+        here.clock,
+        hostname="mx.test",
+        domains=(DOMAIN,),
+        bounce_domain=BOUNCES,
+        secrets=(SECRET,),
+        ended=ended,
+    )
 
 
 class Telling(Recipients):
@@ -124,7 +155,8 @@ async def test_fault_s21_unknown_and_revoked_ask_the_store_the_same(
     here: Edge, kind: type[Recipients], alike: bool
 ) -> None:
     asked: list[str] = []
-    recipients, addresses = recipients_of(here, kind), await refused_addresses(here)
+    ended = EndedAddresses(here.store, here.clock)
+    recipients, addresses = recipients_of(here, ended, kind), await refused_addresses(here, ended)
 
     def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         asked.append(statement)
@@ -141,9 +173,10 @@ async def test_fault_s21_unknown_and_revoked_ask_the_store_the_same(
 
 
 async def test_fault_s21_unknown_and_revoked_take_the_same_time(here: Edge) -> None:
-    addresses = await refused_addresses(here)
-    assert await apart(recipients_of(here), addresses) < 1.4
-    assert await apart(recipients_of(here, Telling), addresses) > 1.4  # the measure can tell
+    ended = EndedAddresses(here.store, here.clock)
+    addresses = await refused_addresses(here, ended)
+    assert await apart(recipients_of(here, ended), addresses) < 1.4
+    assert await apart(recipients_of(here, ended, Telling), addresses) > 1.4  # the measure can tell
 
 
 async def apart(recipients: Recipients, addresses: list[Address], *, rounds: int = 50) -> float:

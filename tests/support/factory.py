@@ -13,15 +13,45 @@ import itertools
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from mailrelay.clock import Clock
 from mailrelay.ids import IdFactory, hash_secret, new_api_secret, new_dropbox_token
-from mailrelay.model.organisation import ApiToken, Dropbox, Organisation, Right, Role, User
-from mailrelay.model.record import AddressField, AddressKind, Module, Record, RecordAddress, RecordLink, RecordRef
+from mailrelay.model.organisation import (
+    ApiToken,
+    Dropbox,
+    Organisation,
+    OrganisationAddress,
+    Right,
+    Role,
+    SharedSettings,
+    User,
+)
+from mailrelay.model.record import (
+    AddressField,
+    AddressKind,
+    FilingAddress,
+    Module,
+    Record,
+    RecordAddress,
+    RecordLink,
+    RecordRef,
+)
 from mailrelay.model.settings import OrganisationSettings, UserSettings
 from mailrelay.smtp.address import parse_address
-from mailrelay.store import dropboxes, modules, organisations, people, records, schema, tokens
+from mailrelay.store import (
+    dropboxes,
+    filing_addresses,
+    modules,
+    organisation_addresses,
+    organisations,
+    people,
+    records,
+    schema,
+    tokens,
+)
 from mailrelay.store.base import Store
 from mailrelay.store.sqlite import SqliteStore
 
@@ -228,4 +258,31 @@ async def record(
         source=source,
     )
     await store.write(records.upsert, new)
+    return new
+
+
+async def record_address(
+    store: Store, clock: Clock, owner: Organisation, place: str, *, until: datetime | None = None
+) -> FilingAddress:
+    """The stored signed address of a record (I21)."""
+    new = FilingAddress(
+        org=owner.id, number=0, record=ref(place), until=until, created_at=clock.now(), created_by="test"
+    )
+    return await store.write(filing_addresses.make, new)
+
+
+async def organisation_address(
+    store: Store, clock: Clock, owner: Organisation, address: str, *, name: str = "", **settings: Any
+) -> OrganisationAddress:
+    """A stored shared address (I13); `settings` are those of `SharedSettings`."""
+    new = OrganisationAddress(
+        id=ids(clock).organisation_address(),
+        org=owner.id,
+        address=parse_address(address),
+        name=name,
+        settings=SharedSettings(**settings),
+        created_at=clock.now(),
+        created_by="test",
+    )
+    await store.write(organisation_addresses.make, new)
     return new

@@ -28,9 +28,10 @@ def likely_deal(facts: Facts, so_far: Progress) -> Iterator[Finding]:
 
     A mail that is on one of them already by a guess stays there, and nothing is guessed where a person chose.
     """
+    guessed: set[RecordRef] = set()
     for contact in deals.contacts(so_far):
         still_open = deals.undecided(facts, so_far, contact)
-        if not still_open:
+        if not still_open or guessed & still_open.keys():
             continue
         before = next((one.record for one in facts.standing if not one.removed and one.record in still_open), None)
         if before is not None:
@@ -38,6 +39,7 @@ def likely_deal(facts: Facts, so_far: Progress) -> Iterator[Finding]:
         else:
             chosen, why = _likeliest(facts, still_open)
         because = f"a guess among the {len(still_open)} open deals of {contact}: {why}"
+        guessed.add(chosen)
         yield say.link(chosen, because, value=str(contact), guess=True)
 
 

@@ -9,13 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailrelay import rules
-from mailrelay.ids import Digest, MessageId, OrgId, QueueId, UserId
+from mailrelay.ids import Digest, MessageId, OrganisationAddressId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address
-from mailrelay.model.decision import BY_RULE, Disposition, FindingKind
+from mailrelay.model.decision import BY_RULE, Disposition, FindingKind, HoldReason
 from mailrelay.model.envelope import Channel
 from mailrelay.model.message import BlobRef, Direction, Kind, Message, Participant, ParticipantRole
-from mailrelay.model.organisation import Exclusion, ExclusionKind, Organisation, Role, User
-from mailrelay.model.record import AddressKind, RecordRef
+from mailrelay.model.organisation import (
+    Exclusion,
+    ExclusionKind,
+    Organisation,
+    OrganisationAddress,
+    Role,
+    SharedSettings,
+    User,
+)
+from mailrelay.model.record import AddressKind, FilingAddress, RecordRef
 from mailrelay.model.settings import OrganisationSettings, SenderCheck, Unknown, UserSettings
 from mailrelay.rules.facts import EarlierLink, Facts, Original, RecordHit, RelatedRecord, StandingLink
 
@@ -27,6 +35,18 @@ _OTHERS = [
     for name in ("bob", "sue", "no-reply")
     for domain in ("customer.test", "firm.test", "gmail.com")
 ]
+_SHARED = OrganisationAddress(
+    id=OrganisationAddressId("A1"),
+    org=OrgId("O1"),
+    address=Address("support", "example.com"),
+    name="Support",
+    settings=SharedSettings(),
+    created_at=_NOW,
+    created_by="U1",
+)
+_FILING = FilingAddress(
+    org=OrgId("O1"), number=7, record=RecordRef("deal", "3"), until=None, created_at=_NOW, created_by="U1"
+)
 _MODULES = ("contact", "lead", "account", "vendor", "deal")
 
 addresses = st.sampled_from([_ANNA, *_HOUSE, *_OTHERS])
@@ -103,7 +123,8 @@ def facts(draw: st.DrawFn) -> Facts:
         attachments=(),
         kind=draw(st.sampled_from([Kind.NORMAL, Kind.NORMAL, Kind.BOUNCE, Kind.FEEDBACK])),
     )
-    channel = draw(st.sampled_from([Channel.DROPBOX, Channel.DROPBOX, Channel.API, Channel.BOUNCE]))
+    channels = [Channel.DROPBOX, Channel.DROPBOX, Channel.API, Channel.BOUNCE, Channel.ORGANISATION, Channel.RECORD]
+    channel = draw(st.sampled_from(channels))
     organisation = Organisation(
         id=OrgId("O1"),
         name="O",
@@ -150,6 +171,16 @@ def facts(draw: st.DrawFn) -> Facts:
                 st.lists(st.builds(EarlierLink, record=refs, via=st.just("p"), distance=st.integers(0, 1)), max_size=2)
             )
         ),
+        thread_guesses=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        EarlierLink, record=refs, via=st.just("g"), distance=st.integers(0, 1), guess=st.just(True)
+                    ),
+                    max_size=2,
+                )
+            )
+        ),
         returned=(),
         untied=channel is Channel.BOUNCE and draw(st.booleans()),
         standing=tuple(
@@ -170,7 +201,45 @@ def facts(draw: st.DrawFn) -> Facts:
                 )
             )
         ),
+        shared=draw(st.sampled_from([_SHARED, None])) if channel is Channel.ORGANISATION else None,
+        filing=draw(st.sampled_from([_FILING, replace(_FILING, valid_until=_NOW), None]))
+        if channel is Channel.RECORD
+        else None,
+        filing_record=draw(st.sampled_from([_FILING.record, None])) if channel is Channel.RECORD else None,
+        addressed=tuple(draw(st.lists(refs, max_size=2))) if channel is Channel.API else (),
     )
+
+
+@given(facts())
+def test_i21_what_came_to_a_record_is_filed_there_or_waits_for_a_person(given_: Facts) -> None:
+    decision = rules.decide(given_)
+    valid = given_.filing is not None and given_.filing.holds(_NOW) and given_.filing_record is not None
+    if given_.channel is Channel.RECORD and valid:
+        assert decision.disposition is Disposition.FILE
+        unlinked = any(one.removed and one.by != BY_RULE and one.record == _FILING.record for one in given_.standing)
+        assert unlinked or _FILING.record in {link.record for link in decision.links}
+    elif given_.channel is Channel.RECORD and not given_.released_by:
+        assert decision.disposition is Disposition.HOLD
+
+
+@given(facts())
+def test_i13_what_came_to_postmaster_waits_for_a_person_and_to_a_shared_address_does_not(given_: Facts) -> None:
+    held_for = rules.decide(given_).reason
+    if given_.channel is Channel.ORGANISATION and given_.shared is None and given_.message.participants:
+        assert given_.released_by or held_for == HoldReason.POSTMASTER
+    else:
+        assert given_.untied or held_for != HoldReason.POSTMASTER
+
+
+@given(facts())
+def test_i07_a_guess_is_made_for_no_contact_who_has_a_sure_deal(given_: Facts) -> None:
+    links = {link.record: link for link in rules.decide(given_).links}
+    for link in links.values():
+        if link.rule == "relate.likely_deal":
+            contact = next(one for one in given_.related if str(one.of) == link.evidence[0].value).of
+            its = {one.record for one in given_.related if one.of == contact and one.record.module == "deal"}
+            assert link.guess
+            assert all(links[one].guess for one in its if one in links)
 
 
 @given(facts())
@@ -240,7 +309,8 @@ def test_a_record_is_linked_once_and_an_address_created_once(given_: Facts) -> N
 @given(facts())
 def test_nothing_is_created_of_machines_nor_for_nobody(given_: Facts) -> None:
     decision = rules.decide(given_)
-    if given_.user is None or given_.message.automatic or given_.came_back:
+    nobody = given_.user is None and given_.shared is None
+    if nobody or given_.message.automatic or given_.came_back:
         assert decision.creations == ()
     assert all(each.creation.address.local != "no-reply" for each in decision.creations)
 
