@@ -22,7 +22,7 @@ COPY config/docker.yaml /etc/mailrelay/mailrelay.yaml
 USER 10025:10025
 WORKDIR /data
 VOLUME /data
-EXPOSE 2525 2587 2465 8025 9025
+EXPOSE 2525 2587 2465 8025 8026 9025
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
     CMD ["mailrelay", "check", "--ready", "--config", "/etc/mailrelay/mailrelay.yaml"]
 ENTRYPOINT ["mailrelay"]

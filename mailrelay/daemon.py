@@ -46,6 +46,8 @@ from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.demands import Demands
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.outbound.explain import Explainer
+from mailrelay.outbound.hit_spool import Spool
+from mailrelay.outbound.hits import Hits
 from mailrelay.outbound.letters import LetterMaker
 from mailrelay.outbound.next_hops import NextHops
 from mailrelay.outbound.notify import Notifier
@@ -68,6 +70,8 @@ from mailrelay.store import dkim_keys
 from mailrelay.store.base import Store
 from mailrelay.store.schema import migrate
 from mailrelay.store.sqlite import SqliteStore, translate
+from mailrelay.tracking import agent
+from mailrelay.tracking.token import Keys
 from mailrelay.upkeep import restored, signing
 from mailrelay.upkeep.allocator import give_back_what_is_freed
 from mailrelay.upkeep.descriptors import descriptors
@@ -76,6 +80,7 @@ from mailrelay.upkeep.ledger import LedgerKeeper
 from mailrelay.upkeep.systemd import ServiceManager
 from mailrelay.web import ops
 from mailrelay.web.application import Application
+from mailrelay.web.public import app as public
 from mailrelay.web.server import HttpServer
 
 if TYPE_CHECKING:
@@ -95,6 +100,7 @@ class Running:
     bound: tuple[Bound, ...]
     api: tuple[str, int]
     ops: tuple[str, int]
+    public: tuple[str, int]
     unix_socket: Path
 
 
@@ -131,9 +137,11 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         router = _router(parts)
         application = _application(parts, submitter, router)
         dispatcher = _dispatcher(parts, router)
-        workers = (Watched(_filing(parts)), Watched(dispatcher))
+        hits = _hits(parts)
+        stack.callback(hits.close)  # also of requests that ended during the stop
+        workers = (Watched(_filing(parts)), Watched(dispatcher), Watched(hits))
         ended = Stopping()
-        http = _http(parts, application, listeners, workers, dispatcher, ended)
+        http = _http(parts, application, listeners, workers, dispatcher, hits, ended)
         services: list[Service] = [
             listeners,
             *workers,
@@ -458,6 +466,23 @@ def _notifier(parts: _Parts) -> Notifier:
     )
 
 
+def _hits(parts: _Parts) -> Hits:
+    largest = parts.config.inbound.max_size
+    spool = Spool(
+        parts.folder.hits,
+        new_id=parts.ids.hit,
+        has_room=lambda size: space_of(parts.folder.path).takes(size, largest=largest),
+    )
+    return Hits(
+        parts.store,
+        spool,
+        parts.clock,
+        judge=agent.judge,
+        new_id=parts.ids.hit,
+        stopping=parts.stopping,
+    )
+
+
 def _application(parts: _Parts, submitter: Submitter, router: Router) -> Application:
     kit = _kit(parts)
     explainer = Explainer(
@@ -495,11 +520,14 @@ def _http(
     listeners: Listeners,
     workers: Sequence[Watched],
     dispatcher: Dispatcher,
+    hits: Hits,
     ended: Stopping,
 ) -> HttpServer:
     return HttpServer(
         parts.config.http,
         application,
+        public=parts.config.public,
+        public_face=public.build(application, keys=Keys.derive(parts.secret), hits=hits),
         probes={
             "store": ops.store_writes(parts.store),
             "disk": ops.has_space(parts.folder.path),
@@ -564,6 +592,7 @@ class _Announcement:
                     bound=self._listeners.bound,
                     api=self._http.address,
                     ops=self._http.ops_address,
+                    public=self._http.public_address,
                     unix_socket=self._http.unix_socket,
                 )
             )

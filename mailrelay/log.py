@@ -49,7 +49,7 @@ CATALOGUE: dict[str, str] = {
     "feedback.received": "a mail came back, or speaks of one of ours: its kind, its delivery, whether it was acted on",
     "hits.deferred": "the store does not take hits of pixels and links now; they wait, on the disk too",
     "hits.dropped": "hits that were acknowledged are lost: no room anywhere, damaged, or our own code failed on them; at most once a minute",
-    "hits.failed": "our own code raised on a hit; it is left out, the others are taken",
+    "hits.failed": "our own code raised on a hit; it is set aside in the folder of hits, the others are taken",
     "hits.resumed": "hits that an earlier run left on the disk are taken now",
     "hits.unreadable": "hits that are on the disk cannot be read now; new ones are taken",
     "hits.unspooled": "hits that the store does not take cannot be written to the disk either; they wait in memory while there is room",
@@ -96,6 +96,14 @@ CATALOGUE: dict[str, str] = {
     "way.paused": "nothing goes to a site for a while: nobody answers there, or it shuts us out; the reason is beside it",
     "way.recovered": "a site that was slowed down or paused has all its limits back",
     "way.slowed": "a site asked to be sent less: connections and rate fell, and recover by themselves",
+    "webhook.added": "an organisation's events are sent to a URL from now on",
+    "webhook.changed": "somebody changed a webhook, rotated its secret, enabled it, or had events sent again: what is beside it",
+    "webhook.disabled": "nothing more is sent to a webhook: its receiver is gone for good, or took nothing for days; its events wait",
+    "webhook.failed": "our own code failed on a request to a webhook; it is made again",
+    "webhook.given-up": "events were not taken by a webhook within their lifetime; they are its dead letters",
+    "webhook.refused": "a webhook did not take an event, and why; it is tried again",
+    "webhook.removed": "nothing more is sent to a webhook, for good",
+    "webhook.sent": "a webhook took an event",
 }
 """Every event name and what it means; `docs/operate/logs.md` is made of it."""
 

@@ -294,7 +294,7 @@ hits_left = _counter(
 )
 hits_dropped = _counter(
     "mailrelay_hits_dropped_total",
-    "Hits that were acknowledged and are lost: no room anywhere, damaged on the disk, or our own code failed on them",
+    "Hits that were acknowledged and are lost: no room anywhere, damaged on the disk; or set aside, since our own code failed on them",
     reason=("full", "damaged", "failed"),
 )
 hits_waiting = _gauge("mailrelay_hits_waiting", "Hits that the store has not taken yet, in memory and on the disk")
@@ -316,6 +316,21 @@ dns_questions = _counter(
     "DNS questions by how they ended",
     status=("cached", "found", "empty", "no_name", "temporary"),
 )
+webhook_calls = _counter(
+    "mailrelay_webhook_calls_total",
+    "Requests to webhooks by how they ended, and events that were given up",
+    outcome=("taken", "failed", "dead"),
+)
+webhook_seconds = _histogram("mailrelay_webhook_duration_seconds", "Length of a request to a webhook", _LATENCY)
+webhooks_disabled = _counter(
+    "mailrelay_webhook_disabled_total",
+    "Webhooks that were disabled by themselves: their receiver is gone for good, or took nothing for days",
+    because=("gone", "failing"),
+)
+webhook_waiting = _gauge("mailrelay_webhook_waiting", "Events that wait to be taken by webhooks that are active")
+webhook_oldest = _gauge(
+    "mailrelay_webhook_oldest_waiting_seconds", "How long the oldest event has waited for a webhook that is active"
+)
 http_requests = _counter(
     "mailrelay_http_requests_total", "HTTP requests by class of answer", klass=("2xx", "3xx", "4xx", "5xx")
 )
@@ -326,6 +341,8 @@ service_restarts = _counter(
     service=(
         *("listeners", "filing", "dispatcher", "notify", "release", "http", "ledger", "announcement", "hits"),
         "tls-reports",
+        "webhooks",
+        "webhook-queue",
     ),
 )
 build_info = Gauge("mailrelay_build_info", "The running version", ("version",), registry=REGISTRY)

@@ -71,6 +71,7 @@ def _told(config: Config) -> str:
             *((str(one.kind), f"{one.host}:{one.port}") for one in config.listeners),
             ("API", f"{config.http.host}:{config.http.port}"),
             ("metrics", f"{config.http.ops_host}:{config.http.ops_port}"),
+            ("public", f"{config.public.host}:{config.public.port}, as {config.public.url}"),
             ("outgoing mail", route[config.delivery.route]),
         ],
         indent=2,

@@ -40,6 +40,7 @@ def text(running: Running, made: Sample | None) -> str:
     listens = [
         *((str(one.kind), f"{one.host}:{one.port}") for one in running.bound),
         ("API", f"http://{_at(running.api)}/api/v1"),
+        ("pixels, links", f"http://{_at(running.public)}"),
         ("metrics, health", f"http://{_at(running.ops)}/metrics, /healthz, /readyz"),
         ("command line", str(_short(running.unix_socket))),
     ]

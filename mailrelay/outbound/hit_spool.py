@@ -18,6 +18,7 @@ from mailrelay.ids import HitId
 from mailrelay.model.hit import RawHit
 
 _SUFFIX = ".hits"
+_SET_ASIDE = "set-aside"
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(RawHit)
 
@@ -97,6 +98,11 @@ class Spool:
         self._path(batch).unlink(missing_ok=True)
         if self._batches and self._batches[0] == batch:
             self._batches.popleft()
+
+    def set_aside(self, hit: RawHit) -> None:
+        """Keep a hit that our own code fails on, for a person; it is not read again by itself."""
+        with (self._folder / _SET_ASIDE).open("ab") as file:
+            file.write(_lines([hit]))
 
     def close(self) -> None:
         """What comes next begins a new batch."""

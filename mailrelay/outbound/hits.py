@@ -118,10 +118,14 @@ class Hits:
             async with asyncio.timeout(_LAST_TRY):
                 while await self._next():
                     await self._give()
-        await self._in_thread(self.close)
+        await self._in_thread(self._save)
 
     def close(self) -> None:
         """Write what is still in memory to the disk: for what came after the service had ended. Blocks."""
+        self._save()
+        self._disk.shutdown()
+
+    def _save(self) -> None:
         left, self._memory = list(self._memory), deque()
         batch, self._batch = self._batch, None
         try:
@@ -203,7 +207,7 @@ class Hits:
         told = tuple(self._taken)
         try:
             await self._write(batch.id, told, batch.hits)
-        except (Fatal, Unavailable, asyncio.CancelledError):
+        except (Fatal, Unavailable):
             raise
         except Exception:  # noqa: BLE001 (one hit that our code fails on must not keep the others)
             await self._one_by_one(batch)
@@ -217,11 +221,13 @@ class Hits:
         for number, hit in enumerate(batch.hits):
             try:
                 await self._write(HitId(f"{batch.id}.{number}"), (), [hit])
-            except (Fatal, Unavailable, asyncio.CancelledError):
+            except (Fatal, Unavailable):
                 raise
             except Exception:  # noqa: BLE001 (logged, counted, and the next one has its turn)
                 self._log.exception("hits.failed", delivery=hit.delivery, kind=hit.kind)
-                self._drop(1, "failed")
+                metrics.hits_dropped.labels("failed").inc()
+                with contextlib.suppress(OSError):
+                    await self._in_thread(self._spool.set_aside, hit)
 
     async def _write(self, batch: HitId, told: Sequence[HitId], some: Sequence[RawHit]) -> None:
         taken = await self._store.write(hits.take, batch, some, told=told, judge=self._judge, now=self._clock.now())

@@ -44,7 +44,7 @@ from mailrelay.store.tables import (
     organisation,
 )
 
-MOST_KEPT: Final = 1_000
+MOST_KEPT: Final = 500
 """Hits of one delivery; what comes beyond is nobody who reads it, and not kept."""
 REFUSALS: Final = (("dnt", "1"), ("sec-gpc", "1"))
 """Header fields by which a reader refuses to be tracked (T12)."""

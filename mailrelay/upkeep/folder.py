@@ -35,6 +35,11 @@ class DataFolder:
         return self.path / "sent"
 
     @property
+    def hits(self) -> Path:
+        """Folder of hits that the store could not take yet (O9)."""
+        return self.path / "hits"
+
+    @property
     def socket(self) -> Path:
         """Unix socket of the command line."""
         return self.path / "mailrelay.sock"

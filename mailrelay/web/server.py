@@ -1,4 +1,4 @@
-"""The service "http": the API on TCP and on a Unix socket, and the operator's endpoints, by uvicorn in our own loop.
+"""The service "http": the API on TCP and on a Unix socket, the public and the operator's endpoints, by uvicorn in our own loop.
 
 Whoever can open the Unix socket is the local operator: its file can be opened by the daemon's own user only.
 """
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mailrelay import log
-from mailrelay.config.schema import Http
+from mailrelay.config.schema import Http, Public
 from mailrelay.errors import Fatal
 from mailrelay.service import Stopping
 from mailrelay.web import app, ops
@@ -28,6 +28,7 @@ from mailrelay.web.face import Face
 
 _BACKLOG = 512
 _KEEP_ALIVE = 30
+_KEEP_ALIVE_PUBLIC = 5
 _HEAD_SECONDS = 20.0
 _MAX_CONNECTIONS = 500
 _SMALL_BODY = 65_536
@@ -94,6 +95,7 @@ class _Door:
     name: str
     socket: socket.socket
     face: ASGIApp
+    keep_alive: int = _KEEP_ALIVE
 
 
 class _Operator:
@@ -129,6 +131,8 @@ class HttpServer:
         settings: Http,
         application: Application,
         *,
+        public: Public,
+        public_face: ASGIApp,
         probes: Mapping[str, ops.Probe],
         stopping: Stopping,
         ended: Stopping,
@@ -140,6 +144,8 @@ class HttpServer:
         self._ended = ended
         self._grace = grace
         self._settings = settings
+        self._public_settings = public
+        self._public = public_face
         self._unix = unix_socket
         self._memory = application.memory
         self._api = app.build(application)
@@ -159,6 +165,11 @@ class HttpServer:
         return _bound(self._sockets["ops"])
 
     @property
+    def public_address(self) -> tuple[str, int]:
+        """Where everybody may come: pixels, links, unsubscribe pages."""
+        return _bound(self._sockets["public"])
+
+    @property
     def unix_socket(self) -> Path:
         """The command line's socket."""
         return self._unix
@@ -171,6 +182,7 @@ class HttpServer:
         try:
             self._sockets["api"] = _tcp(settings.host, settings.port)
             self._sockets["ops"] = _tcp(settings.ops_host, settings.ops_port)
+            self._sockets["public"] = _tcp(self._public_settings.host, self._public_settings.port)
             self._sockets["unix"] = _unix(self._unix)
         except Fatal:
             self.close()
@@ -193,8 +205,9 @@ class HttpServer:
             _Door("api", self._sockets["api"], face(self._api, max_body=limit)),
             _Door("unix", self._sockets["unix"], face(_Operator(self._api, self._ops), max_body=limit, local=True)),
             _Door("ops", self._sockets["ops"], face(self._ops, max_body=_SMALL_BODY)),
+            _Door("public", self._sockets["public"], self._public, keep_alive=_KEEP_ALIVE_PUBLIC),
         )
-        servers = [(door, _Server(self._config(door.face))) for door in doors]
+        servers = [(door, _Server(self._config(door))) for door in doors]
         for door in doors:
             self._log.info("listener.opened", listener=door.name, address=_shown(door.socket))
         try:
@@ -213,9 +226,9 @@ class HttpServer:
                     listening.close()
             self.close()
 
-    def _config(self, face: ASGIApp) -> uvicorn.Config:
+    def _config(self, door: _Door) -> uvicorn.Config:
         return uvicorn.Config(
-            face,
+            door.face,
             lifespan="off",
             http=_Protocol,
             log_config=None,
@@ -223,7 +236,7 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,  # W13: nobody in front of us is trusted to say who asks
             backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_keep_alive=door.keep_alive,
             timeout_graceful_shutdown=max(1, int(self._grace)),
         )
 

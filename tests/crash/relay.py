@@ -87,7 +87,7 @@ class Relay:
         return pid
 
     def port(self, name: str) -> int:
-        """Of edge, submission, submissions, api or ops, at this start."""
+        """Of edge, submission, submissions, api, ops or public, at this start."""
         port: int = self.running["ports"][name]
         return port
 
@@ -184,6 +184,7 @@ class Relay:
             "data": str(self.data_folder),
             "listeners": [{"kind": kind, "port": 0} for kind in ("edge", "submission", "submissions")],
             "http": {"port": 0, "ops_port": 0, "socket": str(self.folder / "s")},
+            "public": {"port": 0},
             "inbound": {
                 "domains": ["inbound.test"],
                 "bounce_domain": "bounce.test",

@@ -55,7 +55,7 @@ def main(config: Path) -> int:
             made = await _make_house(running.application.store, running.application.clock)
             write(folder / "house.json", made)
         ports = {bound.kind.value: bound.port for bound in running.bound}
-        ports |= {"api": running.api[1], "ops": running.ops[1]}
+        ports |= {"api": running.api[1], "ops": running.ops[1], "public": running.public[1]}
         threads = {one.name: one.native_id for one in threading.enumerate()}
         write(folder / "running.json", {"pid": os.getpid(), "threads": threads, "ports": ports})
 

@@ -53,7 +53,9 @@ def test_all_errors_of_the_file_are_named_by_line_and_nothing_is_made(tmp_path: 
 @pytest.mark.parametrize("where", ["file", "env"])
 def test_a_secret_comes_from_a_file_or_the_environment_and_is_never_shown(tmp_path: Path, where: str) -> None:
     name = "key.secret" if where == "file" else "MAILRELAY_KEY"
-    (tmp_path / "good.yaml").write_text(f"data: data\nsecret: {{{where}: {name}}}\nhttp: {{port: 0, ops_port: 0}}\n")
+    (tmp_path / "good.yaml").write_text(
+        f"data: data\nsecret: {{{where}: {name}}}\nhttp: {{port: 0, ops_port: 0}}\npublic: {{port: 0}}\n"
+    )
     missing = run("check", "--config", "good.yaml", folder=tmp_path)
     assert missing.returncode == 78
     assert "good.yaml:2:" in missing.stderr

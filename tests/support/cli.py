@@ -98,6 +98,7 @@ async def _relay(
             "data": "data",
             "hostname": "relay.test",
             "http": {"port": 0, "ops_port": 0},
+            "public": {"port": 0},
             "dns": {"nameservers": [dns.address], "trust_ad": trust_ad},
             "listeners": [{"kind": "edge", "port": 0}],
             "submission": {"password_rounds": 4},

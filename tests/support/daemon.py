@@ -33,6 +33,7 @@ class Daemon:
     submissions: int = field(default_factory=free_port)
     api: int = field(default_factory=free_port)
     ops: int = field(default_factory=free_port)
+    public: int = field(default_factory=free_port)
     settings: Mapping[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -67,6 +68,7 @@ class Daemon:
                 {"kind": "submissions", "port": self.submissions},
             ],
             "http": {"port": self.api, "ops_port": self.ops},
+            "public": {"port": self.public, "url": f"http://localhost:{self.public}"},
             "inbound": {
                 "domains": ["inbound.test"],
                 "bounce_domain": "bounce.test",

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from mailrelay.blob.folder import FolderBlobs
-from mailrelay.config.schema import Config, Http
+from mailrelay.config.schema import Config, Http, Public
 from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
@@ -23,6 +23,8 @@ from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.explain import Explainer
+from mailrelay.outbound.hit_spool import Spool
+from mailrelay.outbound.hits import Hits
 from mailrelay.outbound.policy.tls import NoDemands
 from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.submit import Submitter
@@ -31,8 +33,11 @@ from mailrelay.outbound.trace import Tracer
 from mailrelay.outbound.vault import Vault
 from mailrelay.service import Stopping
 from mailrelay.store.base import Store
+from mailrelay.tracking import agent
+from mailrelay.tracking.token import Keys
 from mailrelay.web import ops
 from mailrelay.web.application import Application
+from mailrelay.web.public import app as public_door
 from mailrelay.web.server import HttpServer
 from tests.support.answers import Zone
 from tests.support.clock import FakeClock
@@ -103,7 +108,8 @@ class ZoneResolver:
 
 @dataclass(frozen=True)
 class Api:
-    """The running service and what is behind it. `web` is its TCP door, `local` the Unix socket, `ops` the operator's."""
+    """The running service and what is behind it. `web` is its TCP door, `local` the Unix socket, `ops` the operator's, `public`
+    everybody's; `keys` make the tokens of pixels and links, and `hits` takes what is done with them."""
 
     server: HttpServer
     application: Application
@@ -113,6 +119,9 @@ class Api:
     web: Client
     local: Client
     ops: Client
+    public: Client
+    keys: Keys
+    hits: Hits
 
 
 @asynccontextmanager
@@ -176,18 +185,30 @@ async def serving(
             stopping=stopping,
             memory=memory or Memory(),
         )
+        keys = Keys.derive(b"a secret of at least thirty-two octets")
+        hits = Hits(
+            store,
+            Spool(folder / "hits", new_id=ids.hit, has_room=lambda size: True),
+            clock,
+            judge=agent.judge,
+            new_id=ids.hit,
+            stopping=stopping,
+        )
         server = HttpServer(
             http,
             application,
+            public=Public(port=0),
+            public_face=public_door.build(application, keys=keys, hits=hits),
             probes=probes or {"store": ops.store_writes(store), "stopping": ops.not_stopping(stopping)},
             stopping=stopping,
             ended=stopping,
             unix_socket=folder / "mr.sock",
             grace=2,
         )
-        running = asyncio.create_task(server.run())
+        running = asyncio.gather(server.run(), hits.run())
         host, port = server.address
         _, ops_port = server.ops_address
+        _, public_port = server.public_address
         try:
             async with (
                 aiohttp.ClientSession() as tcp,
@@ -202,6 +223,9 @@ async def serving(
                     web=Client(tcp, f"http://{host}:{port}"),
                     local=Client(unix, "http://local"),
                     ops=Client(tcp, f"http://{host}:{ops_port}"),
+                    public=Client(tcp, f"http://{host}:{public_port}"),
+                    keys=keys,
+                    hits=hits,
                 )
         finally:
             stopping.set()

@@ -71,6 +71,7 @@ def place(tmp_path: Path) -> Place:
     ports = {
         "listeners": [{"kind": kind, "port": free_port()} for kind in kinds],
         "http": {"port": free_port(), "ops_port": free_port()},
+        "public": {"port": free_port()},
     }
     with (tmp_path / "config" / "minimal.yaml").open("a") as file:
         file.write("\n" + yaml.safe_dump(ports))

@@ -1,0 +1,1 @@
+"""What everybody may reach: pixels, links, and pages for people who know nothing of us (O9, O15)."""

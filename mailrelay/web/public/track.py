@@ -1,0 +1,117 @@
+"""The pixel and the links: `/o/TOKEN.gif` and `/c/TOKEN` (O9).
+
+Nothing is looked up: the token says all that the answer needs, and the hit is put where it waits for the store. What is recorded of
+it, if anything, is decided when it is written down. So the answer takes the same time whatever the store does (T14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from mailrelay import metrics
+from mailrelay.model.hit import HitKind, RawHit
+from mailrelay.tracking.target import location, target_host
+from mailrelay.tracking.token import Kind, Token
+from mailrelay.web.public import page
+from mailrelay.web.public.door import Door, Path
+
+GIF: Final = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
+"""One transparent dot, 43 octets."""
+_GIF: Final = ((b"content-type", b"image/gif"), (b"cross-origin-resource-policy", b"cross-origin"))
+_METHODS: Final = frozenset({"GET", "HEAD"})
+_ALLOW: Final = ((b"allow", b"GET, HEAD, OPTIONS"),)
+_AGENT: Final = b"user-agent"
+# What tells people from machines, and what a reader wants of us; nothing that says more of who they are.
+_TELLING: Final = frozenset(
+    {
+        *(b"accept", b"accept-language", b"via", b"x-requested-with", b"from"),
+        *(b"purpose", b"sec-purpose", b"x-purpose", b"x-moz", b"sec-fetch-purpose"),
+        *(b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site", b"sec-fetch-user"),
+        *(b"dnt", b"sec-gpc"),
+    }
+)
+_LONGEST: Final = 256
+_KINDS: Final = {Kind.OPEN: HitKind.OPEN, Kind.CLICK: HitKind.CLICK, Kind.DECOY: HitKind.DECOY}
+
+
+def paths(door: Door) -> Mapping[str, Path]:
+    """See `web.public.door`."""
+    track = _Track(door)
+    return {"o": Path(track.pixel), "c": Path(track.link)}
+
+
+class _Track:
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._now = door.application.clock.now
+        self._new_id = door.application.ids.hit
+        self._received = {kind: metrics.hits_received.labels(kind) for kind in HitKind}
+
+    async def pixel(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The pixel, whatever will be recorded (T11)."""
+        if scope["method"] not in _METHODS:
+            await _other_method(scope, send)
+            return
+        token = self._door.token(scope, "o", suffix=".gif")
+        if token is None or token.kind is not Kind.OPEN:
+            await _nothing(self._door, scope, send)
+            return
+        self._put(token, scope)
+        await page.answer(scope, send, 200, GIF, fields=_GIF, page=False)
+
+    async def link(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Off to the link's target, which is exactly what was signed, and checked again (T01, T02)."""
+        if scope["method"] not in _METHODS:
+            await _other_method(scope, send)
+            return
+        token = self._door.token(scope, "c")
+        if token is None or token.kind not in (Kind.CLICK, Kind.DECOY):
+            await _nothing(self._door, scope, send)
+            return
+        self._put(token, scope)
+        if token.kind is Kind.DECOY and target_host(token.target) is None:
+            await page.answer(scope, send, 204, page=False)  # nobody sees it
+            return
+        fields = ((b"location", location(token.target).encode("ascii")),)
+        await page.answer(scope, send, 302, fields=fields, page=False)
+
+    def _put(self, token: Token, scope: Scope) -> None:
+        kind, agent = _KINDS[token.kind], ""
+        telling = []
+        for name, value in scope["headers"]:
+            if name == _AGENT:
+                agent = value[:_LONGEST].decode("latin-1")
+            elif name in _TELLING:
+                telling.append((name.decode("ascii"), value[:_LONGEST].decode("latin-1")))
+        self._door.hits.put(
+            RawHit(
+                id=self._new_id(),
+                kind=kind,
+                delivery=token.delivery,
+                link=token.link,
+                url=token.target,
+                at=self._now(),
+                ip=self._door.clients.of(scope),
+                agent=agent,
+                method=scope["method"],
+                headers=tuple(telling),
+            )
+        )
+        self._received[kind].inc()
+
+
+async def _nothing(door: Door, scope: Scope, send: Send) -> None:
+    if door.strange(scope):
+        await page.answer(scope, send, 404, page.NOTHING)
+    else:
+        await page.answer(scope, send, 429, page.TOO_MANY, fields=((b"retry-after", b"60"),))
+
+
+async def _other_method(scope: Scope, send: Send) -> None:
+    if scope["method"] == "OPTIONS":
+        await page.answer(scope, send, 204, fields=_ALLOW, page=False)
+    else:
+        await page.answer(scope, send, 405, page.METHOD, fields=_ALLOW)
