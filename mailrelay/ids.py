@@ -30,6 +30,8 @@ OperationId = NewType("OperationId", str)
 """Somebody's control action on many deliveries (R3)."""
 HitId = NewType("HitId", str)
 """A load of a pixel or a followed link, made when it came (O9)."""
+NoteId = NewType("NoteId", str)
+TaskId = NewType("TaskId", str)
 EventSeq = NewType("EventSeq", int)
 Digest = NewType("Digest", str)
 """SHA-256 of bytes, 64 lower-case hexadecimal digits."""
@@ -104,6 +106,14 @@ class IdFactory:
     def hit(self) -> HitId:
         """The id of a load of a pixel or of a followed link."""
         return HitId(self._new("K"))
+
+    def note(self) -> NoteId:
+        """The id of a note on a mail."""
+        return NoteId(self._new("N"))
+
+    def task(self) -> TaskId:
+        """The id of a follow-up."""
+        return TaskId(self._new("F"))
 
     def smart_host(self) -> SmartHostId:
         """The id of an organisation's own smart host."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mailrelay.model.notice import NoticeKind
 from mailrelay.model.tracking import Mode
 
 
@@ -100,3 +101,5 @@ class UserSettings:
     unknown: Unknown = Unknown.LEAD
     time_zone: str = ""
     """O5: IANA name of where the user is, for times without a zone; "": where the organisation is."""
+    notices: tuple[NoticeKind, ...] = tuple(NoticeKind)
+    """I19: what the user hears of at once."""

@@ -114,20 +114,20 @@ def _append(tx: Tx, new: list[dict[str, Any]]) -> None:
 def of_message(tx: Tx, org: OrgId, message: str) -> Sequence[Event]:
     """Everything that happened to a message and its deliveries, in order."""
     rows = tx.execute(select(event).where(event.c.org == org, event.c.message == message).order_by(event.c.seq))
-    return [_event(row._mapping) for row in rows]
+    return [of_row(row._mapping) for row in rows]
 
 
 def of_delivery(tx: Tx, org: str, message: str, delivery: str) -> Sequence[Event]:
     """Everything that happened to one delivery of a message, in order."""
     # By the message, whose index there is: a delivery has few siblings.
     found = select(event).where(event.c.message == message, event.c.delivery == delivery).order_by(event.c.seq)
-    return [_event(row._mapping) for row in tx.execute(found) if row.org == org]
+    return [of_row(row._mapping) for row in tx.execute(found) if row.org == org]
 
 
 def after(tx: Tx, org: OrgId, seq: int, *, limit: int) -> Sequence[Event]:
     """Events behind a cursor, oldest first."""
     rows = tx.execute(select(event).where(event.c.org == org, event.c.seq > seq).order_by(event.c.seq).limit(limit))
-    return [_event(row._mapping) for row in rows]
+    return [of_row(row._mapping) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +206,7 @@ def visible(viewer: Viewer) -> ColumnElement[bool]:
 
 def _shown(tx: Tx, viewer: Viewer, found: Sequence[Row[Any]]) -> tuple[Event, ...]:
     """The events of rows. Of a reply that the viewer may not see nothing is shown but that it came."""
-    read = tuple(_event(row._mapping) for row in found)
+    read = tuple(of_row(row._mapping) for row in found)
     if viewer.all:
         return read
     replies = {MessageId(dict(one.data).get("reply", "")) for one in read if one.type is EventType.MESSAGE_REPLIED}
@@ -220,7 +220,7 @@ def last(tx: Tx, org: OrgId, number: int, *, before: int | None = None) -> Seque
     if before is not None:
         found = found.where(event.c.seq < before)
     rows = tx.execute(found.order_by(event.c.seq.desc()).limit(number)).all()
-    return [_event(row._mapping) for row in reversed(rows)]
+    return [of_row(row._mapping) for row in reversed(rows)]
 
 
 def newest(tx: Tx, org: OrgId) -> EventSeq:
@@ -228,7 +228,8 @@ def newest(tx: Tx, org: OrgId) -> EventSeq:
     return EventSeq(tx.execute(select(event_counter.c.last).where(event_counter.c.org == org)).scalar() or 0)
 
 
-def _event(row: RowMapping) -> Event:
+def of_row(row: RowMapping) -> Event:
+    """The event of a whole row."""
     return Event(
         seq=EventSeq(row["seq"]),
         org=OrgId(row["org"]),

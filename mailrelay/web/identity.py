@@ -153,6 +153,14 @@ def _needs(right: Right) -> Callable[[Request, _Credentials], Awaitable[Caller]]
     return check
 
 
+async def once_more(request: Request) -> Caller:
+    """Who asks, as it is now: for an answer that goes on for long. Raises as at the beginning, and NotPermitted without reading."""
+    caller = await _whoever(request)
+    if not caller.may(Right.READ):
+        raise NotPermitted(f"This needs a token with the right to {Right.READ}")
+    return caller
+
+
 def caller_of(request: Request) -> Caller | None:
     """Who asks, once they are admitted; None for the operator where no organisation is needed."""
     caller: Caller | None = request.scope.get(_CALLER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -100,9 +100,13 @@ async def _gone(request: Request) -> None:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events (WHATWG HTML §9.2). Whoever makes the pieces sees by itself when the client goes."""
+    """Server-sent events (WHATWG HTML §9.2). Whoever makes the pieces sees by itself when the client goes.
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+    `place` is given back at the end.
+    """
+
+    def __init__(self, pieces: AsyncIterator[bytes], place: ExitStack) -> None:
+        self._place = place
         super().__init__(
             pieces, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
@@ -112,6 +116,7 @@ class EventStream(StreamingResponse):
         try:
             await self.stream_response(send)
         finally:
+            self._place.close()
             closing = getattr(self.body_iterator, "aclose", None)
             if closing is not None:
                 await closing()

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId, UserId
 from mailrelay.inbound.passwords import hash_password
+from mailrelay.model.notice import NoticeKind
 from mailrelay.model.organisation import Role, User
 from mailrelay.model.settings import Unknown as UnknownBecomes
 from mailrelay.model.settings import UserSettings
@@ -35,6 +36,9 @@ class GivenUserSettings(Given):
     unknown: UnknownBecomes | None = None
     time_zone: Annotated[
         TimeZone | Literal[""] | None, Field(description="Where the user is; empty: the organisation.")
+    ] = None
+    notices: Annotated[
+        tuple[NoticeKind, ...] | None, Field(max_length=len(NoticeKind), description="What the user hears of at once.")
     ] = None
 
     def applied(self, to: UserSettings) -> UserSettings:
