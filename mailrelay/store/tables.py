@@ -1086,7 +1086,7 @@ mail_fact = (
         Column("complained_at", BigInteger),
         Column("unsubscribed_at", BigInteger),
         PrimaryKeyConstraint("org", "module", "record", "message", "delivery"),
-        Index("ix_mail_fact_message", "message"),
+        Index("ix_mail_fact_message", "message", "delivery"),
         Index("ix_mail_fact_record", "org", "module", "record", "at", "flags"),
         *(_fact_index(name) for name in _FACT_TIMES),
     )

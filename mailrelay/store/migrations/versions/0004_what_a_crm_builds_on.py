@@ -308,7 +308,7 @@ def _finding() -> None:
         *_times("first_clicked_at", "last_clicked_at", "replied_at", "complained_at", "unsubscribed_at"),
         sa.PrimaryKeyConstraint("org", "module", "record", "message", "delivery", name=op.f("pk_mail_fact")),
     )
-    op.create_index("ix_mail_fact_message", "mail_fact", ["message"])
+    op.create_index("ix_mail_fact_message", "mail_fact", ["message", "delivery"])
     op.create_index("ix_mail_fact_record", "mail_fact", ["org", "module", "record", "at", "flags"])
     words = "sent received bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed"
     for name in words.split():

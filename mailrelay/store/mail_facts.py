@@ -1,0 +1,484 @@
+"""What became of each mail, by the records that it is on: made of links, deliveries, attempts and hits, and found by (K2).
+
+A row stands for one delivery of a message on one record, or for the message itself where it has no delivery of ours. Whose deliveries
+are a record's: those to its own addresses, present or former, where its module is of people (it has address fields that mail is
+matched by, and is not the account); of any other record, a deal or an account, all deliveries of the mail that is on it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntFlag
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import ColumnElement, Row, Table, and_, delete, or_, select
+
+from mailrelay.clock import from_micros, to_micros
+from mailrelay.ids import MessageId, OrgId
+from mailrelay.model.delivery import DeliveryState
+from mailrelay.model.event import Event, EventType
+from mailrelay.model.message import Direction, Kind, ParticipantRole
+from mailrelay.model.record import Module, RecordRef
+from mailrelay.store import events, followers, modules
+from mailrelay.store.base import Tx
+from mailrelay.store.tables import (
+    attempt,
+    delivery,
+    engagement,
+    event,
+    event_counter,
+    follower,
+    former_address,
+    link,
+    mail_fact,
+    message,
+    participant,
+    record_address,
+)
+
+FOLLOWER: Final = "mail-facts"
+BATCH: Final = 500
+"""Events of one transaction."""
+
+
+class Flag(IntFlag):
+    """What is true of a mail at all, whenever it came to be."""
+
+    SENT = 1
+    RECEIVED = 2
+    DELIVERED = 4  # a success notice said so
+    OPENED = 8
+    CLICKED = 16
+    REPLIED = 32
+    BOUNCED = 64
+    HARD = 128  # … for good
+    COMPLAINED = 256
+    UNSUBSCRIBED = 512
+    DEFERRED = 1024
+    FAILED = 2048
+    SCHEDULED = 4096
+    OURS = 8192  # it went through us, so that we would know if it had bounced
+
+
+_TIMES = {
+    "sent_at": Flag.SENT,
+    "received_at": Flag.RECEIVED,
+    "delivered_at": Flag.DELIVERED,
+    "last_opened_at": Flag.OPENED,
+    "last_clicked_at": Flag.CLICKED,
+    "replied_at": Flag.REPLIED,
+    "bounced_at": Flag.BOUNCED,
+    "complained_at": Flag.COMPLAINED,
+    "unsubscribed_at": Flag.UNSUBSCRIBED,
+    "deferred_at": Flag.DEFERRED,
+    "failed_at": Flag.FAILED,
+    "scheduled_at": Flag.SCHEDULED,
+}
+_NOTHING: Mapping[str, Any] = dict.fromkeys((*_TIMES, "first_opened_at", "first_clicked_at")) | {
+    "opens": 0,
+    "clicks": 0,
+}
+_FAILED = frozenset({DeliveryState.FAILED, DeliveryState.EXPIRED, DeliveryState.SUPPRESSED})
+_FROM = frozenset(
+    {ParticipantRole.FROM, ParticipantRole.SENDER, ParticipantRole.REPLY_TO, ParticipantRole.FORWARDED_FROM}
+)
+_NO_MAIL_OF_PEOPLE = frozenset(
+    {Kind.BOUNCE, Kind.DELAY, Kind.DELIVERED, Kind.FEEDBACK, Kind.AUTO_REPLY, Kind.CHALLENGE}
+)
+_OF_MESSAGES = frozenset({EventType.MESSAGE_FILED, EventType.MESSAGE_LINKED, EventType.MESSAGE_UNLINKED})
+_ENGAGED = ("opens", "first_opened_at", "last_opened_at", "clicks", "first_clicked_at", "last_clicked_at")
+_PIECE = 400
+"""Values of one IN."""
+_PAIRS = 100
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the facts have come: the last event that they tell of, and when it happened; how many of them are left."""
+
+    events: int
+    left: bool
+
+
+@dataclass(slots=True)
+class _Touched:
+    """What is to be made anew."""
+
+    messages: set[str] = field(default_factory=set)
+    deliveries: dict[str, str] = field(default_factory=dict)
+    """Message by delivery."""
+    records: set[tuple[str, str, str]] = field(default_factory=set)
+    """Message, module, record."""
+    unsubscribed: dict[str, int] = field(default_factory=dict)
+
+    def note(self, one: Event) -> None:
+        """Take note of what an event changes."""
+        if one.type is EventType.ADDRESS_UNSUBSCRIBED and one.delivery:
+            self.unsubscribed[one.delivery] = to_micros(one.at)
+        if one.delivery and one.message:
+            self.deliveries[one.delivery] = one.message
+        elif one.message and one.type in _OF_MESSAGES:
+            module, slash, record = one.record.partition("/")
+            if one.type is not EventType.MESSAGE_FILED and slash:
+                self.records.add((one.message, module, record))
+            else:
+                self.messages.add(one.message)
+
+
+def follow(tx: Tx, org: OrgId, *, limit: int = BATCH) -> Progress:
+    """Take the next events of an organisation into account."""
+    seen = followers.claim(tx, FOLLOWER, org)
+    new = events.after(tx, org, seen, limit=limit)
+    if new:
+        touched = _Touched()
+        for one in new:
+            touched.note(one)
+        _make(tx, org, touched)
+        followers.advance(tx, FOLLOWER, org, new[-1].seq)
+    return Progress(len(new), left=len(new) == limit)
+
+
+def make_again(tx: Tx, org: OrgId, *, after: MessageId | None = None, limit: int = BATCH) -> MessageId | None:
+    """Make the facts of some messages anew, by id behind `after`; the last id, None at the end."""
+    page = select(message.c.id).where(message.c.org == org)
+    if after is not None:
+        page = page.where(message.c.id > after)
+    ids = tx.execute(page.order_by(message.c.id).limit(limit)).scalars().all()
+    _make(tx, org, _Touched(messages=set(ids)))
+    return MessageId(ids[-1]) if len(ids) == limit else None
+
+
+def as_of(tx: Tx, org: OrgId, *, now: datetime) -> tuple[bool, datetime]:
+    """Whether the facts tell of everything until now, and otherwise until when they do."""
+    last = tx.execute(select(event_counter.c.last).where(event_counter.c.org == org)).scalar() or 0
+    seen = followers.position(tx, FOLLOWER, org)
+    if seen >= last:
+        return True, now
+    first_left = select(event.c.at).where(event.c.org == org, event.c.seq > seen).order_by(event.c.seq).limit(1)
+    return False, from_micros(tx.execute(first_left).scalar_one())
+
+
+def behind_by(tx: Tx) -> int:
+    """How many events the facts do not tell of yet, of all organisations."""
+    ours = and_(follower.c.org == event_counter.c.org, follower.c.name == FOLLOWER)
+    both = select(event_counter.c.last, follower.c.seq).select_from(event_counter.outerjoin(follower, ours))
+    return sum(row.last - (row.seq or 0) for row in tx.execute(both))
+
+
+# --- making them ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Mail:
+    """A message, as far as facts are made of it."""
+
+    id: str
+    incoming: bool
+    people: bool
+    """It is a person's, and no report or automatic answer."""
+    at: int
+    keys: Mapping[str, frozenset[str]]
+    """Roles by address."""
+
+
+def _make(tx: Tx, org: OrgId, touched: _Touched) -> None:
+    """Write the facts of what was touched in place of those that are there."""
+    people = frozenset(one.name for one in modules.list_modules(tx, org) if _of_people(one))
+    whole = touched.messages
+    singly = {id_: mail for id_, mail in touched.deliveries.items() if mail not in whole}
+    by_record = {one for one in touched.records if one[0] not in whole}
+    mails = _mails(tx, org, whole | set(singly.values()) | {one[0] for one in by_record})
+    made: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+    superseded: set[tuple[str, str, str]] = set()
+    maker = _Maker(tx, org, people, mails, touched.unsubscribed)
+    for part in _pieces(whole):
+        deliveries = _deliveries(tx, org, delivery.c.message.in_(part))
+        made |= maker.facts(_links(tx, org, part), deliveries, whole=True)
+    for part in _pieces(singly):
+        deliveries = _deliveries(tx, org, delivery.c.id.in_(part))
+        of_these = maker.facts(_links_of_deliveries(tx, org, deliveries, people), deliveries, only_deliveries=True)
+        made |= of_these
+        superseded |= {(mail, module, record) for module, record, mail, _ in of_these}
+    for places in _pieces(by_record, _PAIRS):
+        links = _links_of_records(tx, org, places)
+        made |= maker.facts(links, maker.deliveries_for(links))
+    _forget(tx, org, whole, singly, by_record)
+    for places in _pieces(superseded, _PAIRS):
+        without = and_(mail_fact.c.org == org, mail_fact.c.delivery == "")
+        tx.execute(delete(mail_fact).where(without, or_(*(_at(mail_fact, place) for place in places))))
+    rows = list(made.values())
+    for first in range(0, len(rows), _PIECE):
+        tx.execute(mail_fact.insert(), rows[first : first + _PIECE])
+
+
+def _of_people(module: Module) -> bool:
+    return module.name != "account" and any(one.matched for one in module.address_fields)
+
+
+class _Maker:
+    def __init__(
+        self, tx: Tx, org: OrgId, people: frozenset[str], mails: Mapping[str, _Mail], unsubscribed: dict[str, int]
+    ) -> None:
+        self._tx = tx
+        self._org = org
+        self._people = people
+        self._mails = mails
+        self._unsubscribed = unsubscribed
+        self._addresses: dict[RecordRef, frozenset[str]] = {}
+
+    def deliveries_for(self, links: Sequence[Row[Any]]) -> list[Row[Any]]:
+        """The deliveries that these links may tell of: of a mass mail on a person not those to all the others."""
+        self._know_addresses(links)
+        whole = {one.message for one in links if one.module not in self._people}
+        keys = {key for one in links if one.module in self._people for key in self._addresses[_ref(one)]}
+        found = [
+            row for part in _pieces(whole) for row in _deliveries(self._tx, self._org, delivery.c.message.in_(part))
+        ]
+        mails = sorted({one.message for one in links} - whole)
+        for part in _pieces(keys):
+            mine = and_(delivery.c.recipient_key.in_(part), delivery.c.message.in_(mails))
+            found += _deliveries(self._tx, self._org, mine)
+        return found
+
+    def facts(
+        self,
+        links: Sequence[Row[Any]],
+        deliveries: Sequence[Row[Any]],
+        *,
+        only_deliveries: bool = False,
+        whole: bool = False,
+    ) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+        """Rows by module, record, message and delivery."""
+        self._know_addresses(links)
+        accepted, tried = self._attempts(deliveries)
+        engaged = self._engaged([one.id for one in deliveries])
+        unsubscribed = _unsubscribed(self._tx, deliveries, whole=whole) | self._unsubscribed
+        of_message: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+        for one in deliveries:
+            of_message[one.message].append(one)
+        found = {}
+        for to in links:
+            mail = self._mails.get(to.message)
+            if mail is None:
+                continue
+            mine = [one for one in of_message[mail.id] if self._is_of(to, one)]
+            for one in mine:
+                told = _of_delivery(one, accepted.get(one.id), tried.get(one.id))
+                told |= engaged.get(one.id, {}) | {"unsubscribed_at": unsubscribed.get(one.id)}
+                found[to.module, to.record, mail.id, one.id] = self._row(to, mail, one.id, told, hard=one.hard)
+            if not mine and not only_deliveries:
+                found[to.module, to.record, mail.id, ""] = self._row(to, mail, "", self._of_mail(to, mail))
+        return found
+
+    def _is_of(self, to: Row[Any], one: Row[Any]) -> bool:
+        return to.module not in self._people or one.recipient_key in self._addresses[_ref(to)]
+
+    def _of_mail(self, to: Row[Any], mail: _Mail) -> dict[str, Any]:
+        """What is known of a mail without a delivery of ours to the record: that it came from it, or went to it."""
+        mine = self._addresses.get(_ref(to), frozenset()) & mail.keys.keys()
+        wrote = any(mail.keys[key] & _FROM for key in mine)
+        # A record that stands in the mail elsewhere neither wrote it nor got it; one that a person put it on has it so.
+        if mail.incoming:
+            return {"received_at": mail.at if mail.people and (wrote or not mine) else None}
+        got = any(mail.keys[key] - _FROM for key in mine)
+        return {"sent_at": mail.at if got or not mine else None}
+
+    def _row(
+        self, to: Row[Any], mail: _Mail, of: str, told: Mapping[str, Any], *, hard: bool = False
+    ) -> dict[str, Any]:
+        row = {**_NOTHING, **told}
+        flags = Flag.OURS if of else Flag(0)
+        for name, flag in _TIMES.items():
+            if row[name] is not None:
+                flags |= flag
+        if hard and row["bounced_at"] is not None:
+            flags |= Flag.HARD
+        place = {"org": self._org, "module": to.module, "record": to.record, "message": mail.id, "delivery": of}
+        return row | place | {"at": mail.at, "key": to.key, "flags": int(flags)}
+
+    def _know_addresses(self, links: Iterable[Row[Any]]) -> None:
+        """The addresses, present and former, of the people among the linked records."""
+        unknown = {_ref(one) for one in links if one.module in self._people} - self._addresses.keys()
+        keys: defaultdict[RecordRef, set[str]] = defaultdict(set)
+        by_module: defaultdict[str, list[str]] = defaultdict(list)
+        for ref in sorted(unknown):
+            by_module[ref.module].append(ref.id)
+        for module, ids in by_module.items():
+            for part in _pieces(ids):
+                for table in (record_address, former_address):
+                    mine = (table.c.org == self._org) & (table.c.module == module) & table.c.record.in_(part)
+                    for row in self._tx.execute(select(table.c.record, table.c.key).where(mine)):
+                        keys[RecordRef(module, row.record)].add(row.key)
+        self._addresses |= {ref: frozenset(keys[ref]) for ref in unknown}
+
+    def _attempts(self, deliveries: Sequence[Row[Any]]) -> tuple[dict[str, int], dict[str, int]]:
+        """When a next hop took each delivery, and when each was tried last."""
+        accepted: dict[str, int] = {}
+        tried: dict[str, int] = {}
+        columns = (attempt.c.delivery, attempt.c.number, attempt.c.ended_at, attempt.c.outcome)
+        for part in _pieces(one.id for one in deliveries if one.attempts):
+            wanted = select(*columns).where(attempt.c.delivery.in_(part), attempt.c.ended_at.is_not(None))
+            for row in self._tx.execute(wanted.order_by(attempt.c.delivery, attempt.c.number)):
+                tried[row.delivery] = row.ended_at
+                if row.outcome is not None and row.outcome["kind"] == "accepted":
+                    accepted[row.delivery] = row.ended_at
+        return accepted, tried
+
+    def _engaged(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        found = {}
+        for part in _pieces(ids):
+            for row in self._tx.execute(select(engagement).where(engagement.c.delivery.in_(part))):
+                found[row.delivery] = {name: row._mapping[name] for name in _ENGAGED}
+        return found
+
+
+def _of_delivery(one: Row[Any], accepted: int | None, tried: int | None) -> dict[str, Any]:
+    state = DeliveryState(one.state)
+    sent = accepted
+    if sent is None and state in (DeliveryState.SENT, DeliveryState.DELIVERED):
+        sent = one.ended_at
+    return {
+        "sent_at": sent,
+        "delivered_at": one.ended_at if state is DeliveryState.DELIVERED else None,
+        "bounced_at": one.ended_at if state is DeliveryState.BOUNCED else None,
+        "failed_at": one.ended_at if state in _FAILED else None,
+        "deferred_at": (tried or one.created_at) if state is DeliveryState.QUEUED and one.attempts else None,
+        "scheduled_at": (one.scheduled_for or one.due_at) if state is DeliveryState.SCHEDULED else None,
+        "replied_at": one.replied_at,
+        "complained_at": one.complained_at,
+    }
+
+
+def _ref(to: Row[Any]) -> RecordRef:
+    return RecordRef(to.module, to.record)
+
+
+# --- reading what they are made of ---
+
+_LINK = (link.c.message, link.c.module, link.c.record, link.c.key)
+_DELIVERY = tuple(
+    delivery.c[name]
+    for name in (
+        *(
+            "id",
+            "message",
+            "recipient_key",
+            "state",
+            "attempts",
+            "created_at",
+            "due_at",
+            "ended_at",
+            "hard",
+            "replied_at",
+        ),
+        *("complained_at", "scheduled_for"),
+    )
+)
+
+
+def _links(tx: Tx, org: OrgId, messages: Sequence[str]) -> Sequence[Row[Any]]:
+    found = select(*_LINK).where(link.c.message.in_(messages), link.c.org == org, link.c.removed_at.is_(None))
+    return tx.execute(found).all()
+
+
+def _links_of_deliveries(
+    tx: Tx, org: OrgId, deliveries: Sequence[Row[Any]], people: frozenset[str]
+) -> Sequence[Row[Any]]:
+    """The links that tell of these deliveries, without reading all those that a mass mail has."""
+    mails = sorted({one.message for one in deliveries})
+    standing = (link.c.message.in_(mails), link.c.org == org, link.c.removed_at.is_(None))
+    others = sorted(one.name for one in modules.list_modules(tx, org) if one.name not in people)
+    found = list(tx.execute(select(*_LINK).where(*standing, link.c.module.in_(others))))
+    keys = sorted({one.recipient_key for one in deliveries})
+    refs: defaultdict[str, set[str]] = defaultdict(set)
+    for table in (record_address, former_address):
+        mine = (table.c.org == org) & table.c.key.in_(keys) & table.c.module.in_(sorted(people))
+        for row in tx.execute(select(table.c.module, table.c.record).where(mine)):
+            refs[row.module].add(row.record)
+    for module, ids in sorted(refs.items()):
+        for part in _pieces(ids):
+            found += tx.execute(select(*_LINK).where(*standing, link.c.module == module, link.c.record.in_(part)))
+    return found
+
+
+def _links_of_records(tx: Tx, org: OrgId, places: Sequence[tuple[str, str, str]]) -> Sequence[Row[Any]]:
+    found = select(*_LINK).where(
+        or_(*(_at(link, place) for place in places)), link.c.org == org, link.c.removed_at.is_(None)
+    )
+    return tx.execute(found).all()
+
+
+def _deliveries(tx: Tx, org: OrgId, which: Any) -> list[Row[Any]]:
+    return [row for row in tx.execute(select(*_DELIVERY, delivery.c.org).where(which)) if row.org == org]
+
+
+def _mails(tx: Tx, org: OrgId, ids: Collection[str]) -> dict[str, _Mail]:
+    found: dict[str, _Mail] = {}
+    columns = (message.c.id, message.c.org, message.c.direction, message.c.kind, message.c.received_at)
+    for part in _pieces(ids):
+        roles: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        people = select(participant.c.message, participant.c.key, participant.c.role)
+        for row in tx.execute(people.where(participant.c.message.in_(part))):
+            roles[row.message][row.key].add(row.role)
+        for row in tx.execute(select(*columns).where(message.c.id.in_(part))):
+            if row.org == org:
+                found[row.id] = _Mail(
+                    id=row.id,
+                    incoming=row.direction == Direction.IN,
+                    people=Kind(row.kind) not in _NO_MAIL_OF_PEOPLE,
+                    at=row.received_at,
+                    keys={key: frozenset(each) for key, each in roles[row.id].items()},
+                )
+    return found
+
+
+def _unsubscribed(tx: Tx, deliveries: Sequence[Row[Any]], *, whole: bool) -> dict[str, int]:
+    """When somebody unsubscribed by these deliveries, as far as it was known before; with `whole` also by the journal."""
+    found: dict[str, int] = {}
+    pairs = {(one.message, one.id) for one in deliveries}
+    for part in _pieces(pairs, _PAIRS):
+        known = select(mail_fact.c.delivery, mail_fact.c.unsubscribed_at).where(
+            or_(*(_of_pair(pair) for pair in part)), mail_fact.c.unsubscribed_at.is_not(None)
+        )
+        found |= {row.delivery: row.unsubscribed_at for row in tx.execute(known)}
+    for part in _pieces({mail for mail, _ in pairs} if whole else ()):
+        told = select(event.c.delivery, event.c.at).where(event.c.message.in_(part), event.c.delivery != "")
+        found |= {
+            row.delivery: row.at for row in tx.execute(told.where(event.c.type == EventType.ADDRESS_UNSUBSCRIBED))
+        }
+    return found
+
+
+def _forget(
+    tx: Tx,
+    org: OrgId,
+    whole: Collection[str],
+    singly: Mapping[str, str],
+    by_record: Collection[tuple[str, str, str]],
+) -> None:
+    for part in _pieces(whole):
+        tx.execute(delete(mail_fact).where(mail_fact.c.message.in_(part)))
+    for pairs in _pieces(((mail, id_) for id_, mail in singly.items()), _PAIRS):
+        tx.execute(delete(mail_fact).where(or_(*(_of_pair(pair) for pair in pairs))))
+    for places in _pieces(by_record, _PAIRS):
+        tx.execute(delete(mail_fact).where(mail_fact.c.org == org, or_(*(_at(mail_fact, place) for place in places))))
+
+
+def _at(table: Table, place: tuple[str, str, str]) -> ColumnElement[bool]:
+    return and_(table.c.message == place[0], table.c.module == place[1], table.c.record == place[2])
+
+
+def _of_pair(pair: tuple[str, str]) -> ColumnElement[bool]:
+    return and_(mail_fact.c.message == pair[0], mail_fact.c.delivery == pair[1])
+
+
+def _pieces(values: Iterable[_T], size: int = _PIECE) -> Iterator[list[_T]]:
+    """In pieces that one statement takes, in order, each once."""
+    ordered = iter(sorted(set(values)))  # type: ignore[type-var]
+    while part := list(islice(ordered, size)):
+        yield part
