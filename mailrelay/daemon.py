@@ -25,6 +25,7 @@ from mailrelay.config import schema
 from mailrelay.config.schema import Config, ListenerKind
 from mailrelay.dns.caching import CachingResolver
 from mailrelay.dns.mta_sts import PolicyFetcher
+from mailrelay.dns.outgoing import Outgoing
 from mailrelay.errors import Fatal
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory, NodeId
@@ -39,6 +40,7 @@ from mailrelay.inbound.tie import Returns
 from mailrelay.inbound.worker import FilingWorker
 from mailrelay.memory import Memory
 from mailrelay.model.network import is_public
+from mailrelay.model.reach import Reach
 from mailrelay.model.tls_report import Unseen
 from mailrelay.outbound import courier, interfaces
 from mailrelay.outbound.courier.base import Kit
@@ -82,6 +84,9 @@ from mailrelay.web import ops
 from mailrelay.web.application import Application
 from mailrelay.web.public import app as public
 from mailrelay.web.server import HttpServer
+from mailrelay.webhook.deliver import Deliverer
+from mailrelay.webhook.expand import Expander
+from mailrelay.webhook.request import Poster
 
 if TYPE_CHECKING:
     from mailrelay.store.postgres import PostgresStore
@@ -135,7 +140,8 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         ended_addresses = EndedAddresses(parts.store, parts.clock, stopping=parts.stopping)
         listeners = _listeners(parts, submitter, certificate, ended_addresses)
         router = _router(parts)
-        application = _application(parts, submitter, router)
+        poster = _poster(parts, stack)
+        application = _application(parts, submitter, router, poster)
         dispatcher = _dispatcher(parts, router)
         hits = _hits(parts)
         stack.callback(hits.close)  # also of requests that ended during the stop
@@ -150,6 +156,8 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
             Releaser(parts.store, parts.clock, stopping=parts.stopping),
             Operator(parts.store, parts.clock, parts.stops, brakes=config.brakes, stopping=parts.stopping),
             ended_addresses,
+            Expander(parts.store, parts.clock, lifetime=config.webhooks.lifetime, stopping=parts.stopping),
+            _deliverer(parts, poster),
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
             _Announcement(parts, application, listeners, http, ready),
         ]
@@ -300,6 +308,7 @@ def _submitter(parts: _Parts) -> Submitter:
         hostname=parts.config.hostname,
         max_recipients=parts.config.submission.max_recipients,
         domains=parts.config.inbound.domains,
+        secrets=(parts.secret,),
         has_room=lambda size: space_of(parts.folder.path).takes(size, largest=parts.config.inbound.max_size),
         ahead=timedelta(days=parts.config.submission.schedule_days),
         quotas=parts.config.submission.quotas,
@@ -483,7 +492,32 @@ def _hits(parts: _Parts) -> Hits:
     )
 
 
-def _application(parts: _Parts, submitter: Submitter, router: Router) -> Application:
+def _poster(parts: _Parts, stack: AsyncExitStack) -> Poster:
+    config = parts.config
+    outgoing = Outgoing(
+        parts.resolver,
+        Reach.of(config.webhooks.allow_private, http=config.webhooks.allow_http),
+        trusting(config.delivery.ca_file),
+        agent=f"mailrelay/{__version__} ({config.hostname})",
+    )
+    stack.push_async_callback(outgoing.close)
+    return Poster(outgoing, Vault(parts.secret), parts.clock, timeout=config.webhooks.timeout)
+
+
+def _deliverer(parts: _Parts, poster: Poster) -> Deliverer:
+    settings = parts.config.webhooks
+    return Deliverer(
+        parts.store,
+        poster,
+        parts.clock,
+        node=parts.node,
+        stopping=parts.stopping,
+        timeout=settings.timeout,
+        disable_after=settings.disable_after,
+    )
+
+
+def _application(parts: _Parts, submitter: Submitter, router: Router, poster: Poster) -> Application:
     kit = _kit(parts)
     explainer = Explainer(
         parts.store,
@@ -492,6 +526,7 @@ def _application(parts: _Parts, submitter: Submitter, router: Router) -> Applica
         parts.tls_memory,
         kit,
         dropbox_domains=parts.config.inbound.domains,
+        secrets=(parts.secret,),
         quotas=parts.config.submission.quotas,
     )
     return Application(
@@ -509,6 +544,7 @@ def _application(parts: _Parts, submitter: Submitter, router: Router) -> Applica
         tracer=Tracer(router, explainer, kit),
         router=router,
         vault=Vault(parts.secret),
+        webhooks=poster,
         stopping=parts.stopping,
         memory=parts.memory,
     )

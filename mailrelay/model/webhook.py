@@ -43,10 +43,6 @@ class Webhook:
     failed_at: datetime | None = None
     failure: str = ""
 
-    def wants(self, event: Event) -> bool:
-        """Whether an event is sent to it."""
-        return (self.user is None or event.user == self.user) and (not self.types or event.type in self.types)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningSecrets:

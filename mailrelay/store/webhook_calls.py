@@ -31,6 +31,7 @@ from mailrelay.store.tables import (
     webhook,
     webhook_call,
 )
+from mailrelay.store.visibility import Viewer
 
 WINDOW = 10_000
 """Calls that wait for one webhook at most before its events are left in the journal."""
@@ -38,6 +39,7 @@ STEP = 500
 _AT_ONCE = 20
 _KEPT = {CallState.TAKEN: timedelta(days=7), CallState.DEAD: timedelta(days=90)}
 CUT_OFF = "the process ended during the request, which may have been taken"
+_HIDDEN = "its user may not see the mail any more"
 _ENDED = (CallState.TAKEN, CallState.DEAD)
 _BEHIND = and_(
     WEBHOOKS_AWAKE, webhook.c.seq < event_counter.c.last, webhook.c.waiting < bindparam("window"), webhook.c.seq >= 0
@@ -67,9 +69,8 @@ def expand(tx: Tx, *, now: datetime, lifetime: timedelta, step: int = STEP, wind
 
 
 def _expand_one(tx: Tx, one: Webhook, *, now: datetime, lifetime: timedelta, step: int) -> int:
-    new = events.after(tx, one.org, one.seq, limit=step)
-    if not new:
-        return 0
+    wanted = events.Wanted(types=frozenset(one.types), user=one.user or "")
+    new = events.stretch(tx, _viewer(one), one.seq, limit=step, wanted=wanted)
     at = to_micros(now)
     rows = [
         {
@@ -88,8 +89,7 @@ def _expand_one(tx: Tx, one: Webhook, *, now: datetime, lifetime: timedelta, ste
             "said": "",
             "fence": 0,
         }
-        for event in new
-        if one.wants(event)
+        for event in new.events
     ]
     queued = 0
     if rows:
@@ -105,12 +105,17 @@ def _expand_one(tx: Tx, one: Webhook, *, now: datetime, lifetime: timedelta, ste
                 ).returning(webhook_call.c.seq)
             ).all()
         )
-        _order(tx, one.id, {chain(event) for event in new})
-    moved = {"seq": new[-1].seq, "waiting": webhook.c.waiting + queued}
+        _order(tx, one.id, {chain(event) for event in new.events})
+    moved = {"seq": new.upto, "waiting": webhook.c.waiting + queued}
     tx.execute(update(webhook).where(webhook.c.id == one.id).values(moved))
     if queued:
         _wake(tx, one.id)
-    return len(new)
+    return new.upto - one.seq
+
+
+def _viewer(one: Webhook) -> Viewer:
+    """As whom events are read for it: those of a user's webhook as that user may see them (I16)."""
+    return Viewer(org=one.org, user=one.user, all=one.user is None)
 
 
 def next_wake(tx: Tx) -> datetime | None:
@@ -177,11 +182,14 @@ def _take(tx: Tx, one: Webhook, *, node: NodeId, at: int, until: int, limit: int
         )
         .returning(*webhook_call.c)
     ).all()
-    return [
-        Claimed(call=_call(row), webhook=one, event=event, node=node, fence=row.fence)
-        for row in sorted(taken, key=lambda row: int(row.seq))
-        for event in events.after(tx, one.org, row.seq - 1, limit=1)
-    ]
+    ours: list[Claimed] = []
+    for row in sorted(taken, key=lambda row: int(row.seq)):
+        call, read = _call(row), events.stretch(tx, _viewer(one), row.seq - 1, limit=1).events
+        if read and read[0].seq == call.seq:
+            ours.append(Claimed(call=call, webhook=one, event=read[0], node=node, fence=row.fence))
+        else:
+            end(tx, call, CallState.DEAD, at=from_micros(at), status=0, failure=_HIDDEN)
+    return ours
 
 
 def held(tx: Tx, claimed: Claimed) -> Webhook | None:

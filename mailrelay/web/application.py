@@ -24,7 +24,9 @@ from mailrelay.outbound.trace import Tracer
 from mailrelay.outbound.vault import Vault
 from mailrelay.service import Stopping
 from mailrelay.store.base import Store
+from mailrelay.web.flood import Flood
 from mailrelay.web.stream import Waits
+from mailrelay.webhook.request import Poster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,10 @@ class Application:
     tracer: Tracer
     router: Router
     vault: Vault
+    webhooks: Poster
     stopping: Stopping
     memory: Memory = field(default_factory=Memory)
+    flood: Flood = field(default_factory=Flood)
     waits: Waits = field(default_factory=Waits)
 
 

@@ -14,11 +14,13 @@ import aiohttp
 
 from mailrelay.blob.folder import FolderBlobs
 from mailrelay.config.schema import Config, Http, Public
+from mailrelay.dns.outgoing import Outgoing
 from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import IdFactory
 from mailrelay.memory import Memory
 from mailrelay.model.lookup import Answer, Question
+from mailrelay.model.reach import Reach
 from mailrelay.outbound import courier
 from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.courier.router import Router
@@ -30,6 +32,7 @@ from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.submit import Submitter
 from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.trace import Tracer
+from mailrelay.outbound.trust import trusting
 from mailrelay.outbound.vault import Vault
 from mailrelay.service import Stopping
 from mailrelay.store.base import Store
@@ -39,6 +42,7 @@ from mailrelay.web import ops
 from mailrelay.web.application import Application
 from mailrelay.web.public import app as public_door
 from mailrelay.web.server import HttpServer
+from mailrelay.webhook.request import Poster
 from tests.support.answers import Zone
 from tests.support.clock import FakeClock
 from tests.support.factory import open_store
@@ -158,6 +162,8 @@ async def serving(
         explainer = Explainer(
             store, router, shaper, tls_memory, kit, dropbox_domains=(DOMAIN,), quotas=config.submission.quotas
         )
+        reach = Reach.of(config.webhooks.allow_private, http=config.webhooks.allow_http)
+        outgoing = Outgoing(asked, reach, trusting(config.delivery.ca_file), agent="mailrelay tests")
         application = Application(
             config=config,
             store=store,
@@ -182,6 +188,7 @@ async def serving(
             tracer=Tracer(router, explainer, kit),
             router=router,
             vault=vault,
+            webhooks=Poster(outgoing, vault, clock, timeout=config.webhooks.timeout),
             stopping=stopping,
             memory=memory or Memory(),
         )
@@ -228,5 +235,6 @@ async def serving(
                     hits=hits,
                 )
         finally:
+            await outgoing.close()
             stopping.set()
             await running

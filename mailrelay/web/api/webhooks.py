@@ -1,0 +1,435 @@
+"""Webhooks: events sent to the CRM, signed and in order, and what became of each (R6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import Field, StringConstraints
+from starlette.responses import Response
+
+from mailrelay import log
+from mailrelay.errors import Conflict, Invalid, NotPermitted, Unknown
+from mailrelay.ids import EventSeq, WebhookId
+from mailrelay.model.event import EventType
+from mailrelay.model.reach import LONGEST_URL, BadUrl
+from mailrelay.model.webhook import Call, CallState, SigningSecrets, Webhook
+from mailrelay.outbound.vault import Unreadable
+from mailrelay.store import people, webhook_calls, webhooks
+from mailrelay.store.base import Tx
+from mailrelay.web import etag
+from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch, Seen
+from mailrelay.web.identity import Caller, Reader
+from mailrelay.web.once import Once, making
+from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, Span, paged
+from mailrelay.web.strict import StrictRoute
+from mailrelay.webhook import sign
+
+router = APIRouter(route_class=StrictRoute, tags=["webhooks"])
+_logger = log.get()
+_LONGEST_OVERLAP = timedelta(days=30)
+_Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
+_Types = Annotated[tuple[EventType, ...], Field(max_length=len(EventType), description="Of events; none is all.")]
+_Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class GivenWebhook(Given):
+    """Where events are to be sent."""
+
+    url: _Url = Field(description="https, at a public address. What answers 2xx within 15 seconds has taken the event.")
+    types: _Types = ()
+    user: str | None = Field(
+        None, description="Only this user's notices, by id or address; without, every event of the organisation."
+    )
+    description: _Line = ""
+
+
+class ChangedWebhook(Given):
+    """What is to be otherwise; what is left out stays."""
+
+    url: _Url | None = None
+    types: _Types | None = None
+    description: _Line | None = None
+
+
+class Health(Shown):
+    """How its calls go. Not part of the ETag."""
+
+    seq: int = Field(description="The last event of the journal that was looked at for it.")
+    waiting: int = Field(description="Events on their way to it.")
+    failures: int = Field(description="In a row, now.")
+    failing_since: datetime | None
+    failure: str = Field(description='What went wrong the last time; "" while all is well.')
+    paused_until: datetime | None = Field(description="Nothing is sent before: it asked for that, or took nothing.")
+    succeeded_at: datetime | None
+    failed_at: datetime | None
+
+
+class _Kept(Shown):
+    id: str
+    url: str
+    types: tuple[EventType, ...]
+    user: str | None
+    description: str
+    active: bool
+    because: str = Field(description='Why it is not active; "" while it is.')
+    before_until: datetime | None = Field(description="Until when the secret before the last rotation signs as well.")
+    created_at: datetime
+    created_by: str
+    changed_at: datetime
+
+
+class ShownWebhook(_Kept):
+    """A webhook without its secret, and how its calls go."""
+
+    health: Health
+
+    @classmethod
+    def of(cls, one: Webhook) -> ShownWebhook:
+        """The webhook as it is answered."""
+        return cls(**_Kept.model_validate(one).model_dump(), health=Health.model_validate(one))
+
+
+class NewWebhook(ShownWebhook):
+    """A new webhook, or one with a new secret: shown this once."""
+
+    secret: str | None = Field(
+        repr=False, description="What requests are signed with; null in the answer to a repeat: it is not shown again."
+    )
+
+
+class Rotation(Given):
+    """How long the secret that there was goes on signing beside the new one."""
+
+    overlap: Span = timedelta(days=1)
+
+
+class Replay(Given):
+    """From where on events are sent again."""
+
+    after: int = Field(ge=0, le=2**62, description="`seq` of the last event that is not to be sent again; 0 for all.")
+
+
+class Tried(Shown):
+    """How a test went; `because` is why not, `said` the beginning of the answer then."""
+
+    works: bool
+    status: int
+    because: str
+    said: str
+    seconds: float
+
+
+class Queued(Shown):
+    """How many events are sent again, or looked at for that."""
+
+    events: int
+
+
+class ShownCall(Shown):
+    """An event on its way to a webhook. `status` is that of the last answer, 0 without one; `failure` what went wrong."""
+
+    seq: int
+    type: EventType
+    state: CallState
+    queued_at: datetime
+    due_at: datetime
+    expires_at: datetime
+    attempts: int
+    status: int
+    failure: str
+    said: str
+    ended_at: datetime | None
+
+
+@router.get("/webhooks", response_model=Page[ShownWebhook])
+async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[ShownWebhook]:
+    """The organisation's webhooks, oldest first; of a user those of their own notices."""
+    mine = None if caller.viewer.all else caller.user
+    if mine is None and not caller.viewer.all:
+        return Paged((), None)
+    found = await app.store.read(webhooks.list_webhooks, caller.org, user=mine, after=after, limit=limit)
+    return paged([ShownWebhook.of(one) for one in found], limit=limit, cursor=lambda one: one.id)
+
+
+@router.post("/webhooks", status_code=201)
+async def add(
+    app: App,
+    caller: Reader,
+    given: GivenWebhook,
+    once: Annotated[Once, making("/webhooks/{id}", secret=("secret",))],
+) -> NewWebhook:
+    """Send events to a URL, from now on; the first one says that this webhook was created.
+
+    The organisation's token, without a user and with the right to admin, may have every event sent; a user's only their notices.
+    """
+    await _reachable(app, given.url)
+    secret = sign.new_secret()
+    made = await once.write(app.store, _add, app, caller, given, secret)
+    _logger.info("webhook.added", org=caller.org, webhook=made.id, by=caller.by)
+    return made
+
+
+@router.get("/webhooks/{webhook}")
+async def show(app: App, caller: Reader, webhook: str, response: Response) -> ShownWebhook:
+    """One webhook, and how its calls go; its secret is not shown again."""
+    found = await app.store.read(_get, caller, webhook)
+    return _tagged(response, found)
+
+
+@router.patch("/webhooks/{webhook}")
+async def change(
+    app: App, caller: Reader, webhook: str, given: ChangedWebhook, seen: IfMatch, response: Response
+) -> ShownWebhook:
+    """Change a webhook. What waits for it goes to the new URL, at once."""
+    if given.url is not None:
+        await _reachable(app, given.url)
+    changed = await app.store.write(_change, app, caller, webhook, seen, lambda tx, one: _with(tx, app, one, given))
+    _told(caller, changed, "changed")
+    return _tagged(response, changed)
+
+
+@router.delete("/webhooks/{webhook}", status_code=204)
+async def remove(app: App, caller: Reader, webhook: str, seen: IfMatch) -> None:
+    """Send nothing more there, for good. What waits for it is given up."""
+    gone = await app.store.write(_remove, app, caller, webhook, seen)
+    _logger.info("webhook.removed", org=gone.org, webhook=gone.id, by=caller.by)
+
+
+@router.post("/webhooks/{webhook}/disable")
+async def disable(app: App, caller: Reader, webhook: str, seen: IfMatch, response: Response) -> ShownWebhook:
+    """Send nothing there until it is enabled; events wait."""
+    because = f"switched off by {caller.by}"
+    off = await app.store.write(
+        _change, app, caller, webhook, seen, lambda _, one: replace(one, active=False, because=because)
+    )
+    _told(caller, off, "disabled")
+    return _tagged(response, off)
+
+
+@router.post("/webhooks/{webhook}/enable")
+async def enable(app: App, caller: Reader, webhook: str, seen: IfMatch, response: Response) -> ShownWebhook:
+    """Send what waits for it, and go on: after it was disabled, by itself or by hand."""
+
+    def on(tx: Tx, one: Webhook) -> Webhook:
+        webhook_calls.enable(tx, one, now=app.clock.now(), lifetime=_lifetime(app))
+        return replace(one, active=True, because="")
+
+    enabled = await app.store.write(_change, app, caller, webhook, seen, on)
+    _told(caller, enabled, "enabled")
+    return _tagged(response, enabled)
+
+
+@router.post("/webhooks/{webhook}/rotate")
+async def rotate(
+    app: App,
+    caller: Reader,
+    webhook: str,
+    once: Annotated[Once, making("/webhooks/{id}", secret=("secret",))],
+    given: Rotation | None = None,
+) -> NewWebhook:
+    """Make a new signing secret. The old one signs as well until the overlap has passed; with 0 it is worthless at once."""
+    secret = sign.new_secret()
+    changed = await once.write(app.store, _rotate, app, caller, webhook, (given or Rotation()).overlap, secret)
+    _logger.info("webhook.changed", org=caller.org, webhook=changed.id, by=caller.by, what="rotated")
+    return changed
+
+
+@router.post("/webhooks/{webhook}/test")
+async def test(app: App, caller: Reader, webhook: str) -> Tried:
+    """Send one `webhook.test` now, also while it is disabled, and say what was answered."""
+    found = await app.store.read(_get, caller, webhook)
+    at = int(app.clock.now().timestamp() * 1000)
+    result = await app.webhooks.test(found, f"test_{found.id}_{at}")
+    return Tried(
+        works=result.taken,
+        status=result.status,
+        because=result.failure,
+        said=result.said,
+        seconds=round(result.seconds, 3),
+    )
+
+
+@router.post("/webhooks/{webhook}/replay")
+async def replay(app: App, caller: Reader, webhook: str, given: Replay) -> Queued:
+    """Send again what happened after an event, in order; each event with the webhook-id that it had."""
+
+    def back(tx: Tx) -> int:
+        return webhook_calls.replay(tx, _get(tx, caller, webhook, lock=True), given.after)
+
+    number = await app.store.write(back)
+    _logger.info("webhook.changed", org=caller.org, webhook=webhook, by=caller.by, what="replayed", after=given.after)
+    return Queued(events=number)
+
+
+@router.get("/webhooks/{webhook}/calls", response_model=Page[ShownCall])
+async def calls(
+    app: App,
+    caller: Reader,
+    webhook: str,
+    state: Annotated[CallState | None, Query(description="`dead` are the dead letters.")] = None,
+    after: Annotated[str, Query(pattern=r"^([1-9][0-9]{0,17})?$", description="`next` of the page before.")] = "",
+    limit: Limit = 100,
+) -> Paged[Call]:
+    """What was sent to a webhook or waits for it, newest event first.
+
+    Those that were taken are kept for a week, dead letters for ninety days.
+    """
+
+    def page(tx: Tx) -> list[Call]:
+        one = _get(tx, caller, webhook)
+        before = int(after) if after else None
+        return list(webhook_calls.list_calls(tx, one, state=state, before=before, limit=limit))
+
+    return paged(await app.store.read(page), limit=limit, cursor=lambda one: str(one.seq))
+
+
+@router.post("/webhooks/{webhook}/calls/{seq}/send-again")
+async def send_again(app: App, caller: Reader, webhook: str, seq: Annotated[int, Field(ge=1, le=2**62)]) -> Queued:
+    """Send one event again: a dead letter, or one that was taken."""
+    return Queued(events=await _again(app, caller, webhook, EventSeq(seq)))
+
+
+@router.post("/webhooks/{webhook}/send-again")
+async def send_all_again(app: App, caller: Reader, webhook: str) -> Queued:
+    """Send all dead letters again, each message's in order."""
+    total = 0
+    while number := await _again(app, caller, webhook, None):
+        total += number
+    return Queued(events=total)
+
+
+async def _again(app: Application, caller: Caller, webhook: str, seq: EventSeq | None) -> int:
+    def queue(tx: Tx) -> int:
+        one = _get(tx, caller, webhook, lock=True)
+        return webhook_calls.send_again(tx, one, now=app.clock.now(), lifetime=_lifetime(app), seq=seq)
+
+    number = await app.store.write(queue)
+    if number:
+        _logger.info("webhook.changed", org=caller.org, webhook=webhook, by=caller.by, what="sent again", events=number)
+    return number
+
+
+def _lifetime(app: Application) -> timedelta:
+    return timedelta(seconds=app.config.webhooks.lifetime)
+
+
+async def _reachable(app: Application, url: str) -> None:
+    """Raises Invalid for a URL that leads inside, now (W02); each connection is looked at again."""
+    try:
+        await app.webhooks.check(url)
+    except BadUrl as error:
+        raise Invalid("url", str(error)) from None
+
+
+def _get(tx: Tx, caller: Caller, id_: str, *, lock: bool = False) -> Webhook:
+    """One that the caller may see and change. Raises Unknown, also for what is another's."""
+    get = webhooks.locked if lock else webhooks.get
+    found = get(tx, caller.org, WebhookId(id_))
+    if not caller.viewer.all and (caller.user is None or found.user != caller.user):
+        raise Unknown("There is no such webhook")
+    return found
+
+
+def _add(tx: Tx, app: Application, caller: Caller, given: GivenWebhook, secret: str) -> NewWebhook:
+    user = None if given.user is None else people.find(tx, caller.org, given.user).id
+    if not caller.viewer.all and (user is None or user != caller.user):
+        raise NotPermitted(
+            "A user has their own notices sent (user); every event only the organisation's own token, with the right to admin"
+        )
+    id_, now = app.ids.webhook(), app.clock.now()
+    made = webhooks.add(
+        tx,
+        Webhook(
+            id=id_,
+            org=caller.org,
+            user=user,
+            url=given.url,
+            types=_sorted(given.types),
+            description=given.description,
+            secrets=app.webhooks.seal(SigningSecrets(now=secret), id_),
+            before_until=None,
+            active=True,
+            because="",
+            created_at=now,
+            created_by=caller.by,
+            changed_at=now,
+            seq=EventSeq(0),
+        ),
+    )
+    return _new(made, secret)
+
+
+def _change(
+    tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen, change_: Callable[[Tx, Webhook], Webhook]
+) -> Webhook:
+    seen.check(tx, lambda: _Kept.model_validate(_get(tx, caller, id_)))
+    one = _get(tx, caller, id_, lock=True)
+    webhooks.put(tx, replace(change_(tx, one), changed_at=app.clock.now()), by=caller.by)
+    return webhooks.get(tx, one.org, one.id)
+
+
+def _with(tx: Tx, app: Application, one: Webhook, given: ChangedWebhook) -> Webhook:
+    changes: dict[str, Any] = {
+        name: value for name, value in (("url", given.url), ("description", given.description)) if value is not None
+    }
+    if given.types is not None:
+        changes["types"] = _sorted(given.types)
+    if given.url is not None and given.url != one.url:
+        webhook_calls.hasten(tx, one.id, now=app.clock.now())
+    return replace(one, **changes)
+
+
+def _remove(tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen) -> Webhook:
+    seen.check(tx, lambda: _Kept.model_validate(_get(tx, caller, id_)))
+    gone = _get(tx, caller, id_, lock=True)
+    webhook_calls.drop(tx, gone, at=app.clock.now(), because="the webhook was removed")
+    webhooks.remove(tx, gone, by=caller.by, at=app.clock.now())
+    return gone
+
+
+def _rotate(tx: Tx, app: Application, caller: Caller, id_: str, overlap: timedelta, secret: str) -> NewWebhook:
+    if overlap > _LONGEST_OVERLAP:
+        raise Invalid("overlap", "must be at most 30d")
+    one, now = _get(tx, caller, id_, lock=True), app.clock.now()
+    if overlap and one.before_until is not None and one.before_until > now:
+        raise Conflict(
+            f"A rotation is under way until {one.before_until:%Y-%m-%d %H:%M} UTC; with overlap 0 it ends, and the secrets before"
+        )
+    before = ""
+    if overlap:
+        try:
+            before = app.webhooks.opened(one).now
+        except Unreadable:
+            before = ""  # it signs nothing as it is
+    new = SigningSecrets(now=secret, before=before)
+    rotated = replace(
+        one,
+        secrets=app.webhooks.seal(new, one.id),
+        before_until=now + overlap if before else None,
+        changed_at=now,
+    )
+    webhooks.put(tx, rotated, by=caller.by)
+    return _new(webhooks.get(tx, one.org, one.id), secret)
+
+
+def _new(one: Webhook, secret: str) -> NewWebhook:
+    return NewWebhook(**dict(ShownWebhook.of(one)), secret=secret)
+
+
+def _sorted(types: tuple[EventType, ...]) -> tuple[EventType, ...]:
+    return tuple(sorted(set(types)))
+
+
+def _tagged(response: Response, one: Webhook) -> ShownWebhook:
+    """Its tag is of what people say of it: how its calls go changes all the time."""
+    response.headers["ETag"] = etag.of(_Kept.model_validate(one))
+    return ShownWebhook.of(one)
+
+
+def _told(caller: Caller, one: Webhook, what: str) -> None:
+    _logger.info("webhook.changed", org=one.org, webhook=one.id, by=caller.by, what=what)
