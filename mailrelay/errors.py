@@ -10,6 +10,7 @@
     │   │   └── Outdated        it is not the version that the caller saw
     │   ├── TooLarge            over a limit, with the limit and the size
     │   ├── TooMany             over a count, with the limit and the count
+    │   ├── TooManyTries        tokens that are none, one after the other
     │   ├── QuotaSpent          over what may be sent in a day, with when it begins anew
     │   ├── Suppressed          the address is on the suppression list
     │   └── NoSuchDropbox       a recipient at our own domain that is nobody's dropbox
@@ -140,6 +141,17 @@ class TooMany(Refusal):
         super().__init__(because)
         self.limit = limit
         self.count = count
+
+
+class TooManyTries(Refusal):
+    """So many wrong tokens that whoever sends them has to wait, `retry_after` seconds (W10)."""
+
+    status = 429
+    problem = "too-many-tries"
+
+    def __init__(self, because: str, *, retry_after: int) -> None:
+        super().__init__(because)
+        self.retry_after = retry_after
 
 
 class QuotaSpent(Refusal):

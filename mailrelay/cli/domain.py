@@ -22,7 +22,7 @@ def list_(talk: Talk) -> None:
 
     Example: mailrelay domain list
     """
-    found = talk.get("/domains")
+    found = talk.all("/domains")
     rows = (
         (
             one["domain"],

@@ -23,7 +23,7 @@ def show(talk: Talk, user: str) -> None:
 
     Example: mailrelay dropbox show anna@example.org
     """
-    found = talk.get(f"/users/{part(user)}/dropboxes")
+    found = talk.all(f"/users/{part(user)}/dropboxes")
     rows = (
         (one["address"], when(one["created_at"]), when(one["valid_until"]), when(one["last_used_at"])) for one in found
     )

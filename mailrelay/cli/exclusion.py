@@ -20,7 +20,7 @@ def list_(talk: Talk) -> None:
 
     Example: mailrelay exclusion list
     """
-    found = talk.get("/exclusions")
+    found = talk.all("/exclusions")
     rows = ((one["value"], one["kind"]) for one in found)
     empty = "Nothing is excluded. Exclude with `mailrelay exclusion add VALUE`."
     talk.show(found, lambda: table(rows, "VALUE", "KIND") or empty)

@@ -228,7 +228,7 @@ def link(talk: Talk, message: str, record: str) -> None:
 
     Example: mailrelay message link M01JD… deal/5
     """
-    found = talk.put(f"/messages/{part(message)}/links/{_record(record)}")
+    found = talk.put(f"/messages/{part(message)}/links/{_record(record)}")["items"]
     talk.show(found, lambda: "\n".join(links(found, _names(talk, found))))
 
 
@@ -241,7 +241,7 @@ def unlink(talk: Talk, message: str, record: str) -> None:
 
     Example: mailrelay message unlink M01JD… deal/5
     """
-    found = talk.delete(f"/messages/{part(message)}/links/{_record(record)}")
+    found = talk.delete(f"/messages/{part(message)}/links/{_record(record)}")["items"]
     talk.show(found, lambda: "\n".join(links(found, _names(talk, found))))
 
 
@@ -255,7 +255,7 @@ def move(talk: Talk, message: str, record: str, to: str) -> None:
 
     Example: mailrelay message move M01JD… contact/1 contact/2
     """
-    found = talk.post(f"/messages/{part(message)}/links/move", {"record": record, "to": to})
+    found = talk.post(f"/messages/{part(message)}/links/move", {"record": record, "to": to})["items"]
     talk.show(found, lambda: "\n".join(links(found, _names(talk, found))))
 
 
@@ -350,7 +350,7 @@ def _typed() -> str:
 def _a_dropbox(talk: Talk) -> str:
     """Some user's dropbox address, for people who have not sent anything yet."""
     for user in talk.get("/users")["items"]:
-        for box in talk.get(f"/users/{part(user['id'])}/dropboxes"):
+        for box in talk.all(f"/users/{part(user['id'])}/dropboxes"):
             if not box["valid_until"]:
                 return str(box["address"])
     return "a dropbox; make one with `mailrelay dropbox make USER`"

@@ -20,7 +20,7 @@ def list_(talk: Talk) -> None:
 
     Example: mailrelay module list
     """
-    found = talk.get("/modules")
+    found = talk.all("/modules")
     rows = (
         (
             one["name"],

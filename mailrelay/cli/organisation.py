@@ -22,7 +22,7 @@ def list_(talk: Talk) -> None:
 
     Example: mailrelay organisation list
     """
-    found = talk.get("/organisations")
+    found = talk.all("/organisations")
     rows = ((one["id"], one["name"], one["time_zone"], ", ".join(one["domains"])) for one in found)
     empty = "No organisation yet. Add one with `mailrelay organisation add NAME`."
     talk.show(found, lambda: table(rows, "ORGANISATION", "NAME", "TIME ZONE", "DOMAINS") or empty)

@@ -27,7 +27,7 @@ def list_(talk: Talk, troubled: bool) -> None:
 
     Example: mailrelay shaping list --troubled
     """
-    found = [one for one in talk.get("/shaping") if not troubled or one["condition"] != "flows"]
+    found = [one for one in talk.all("/shaping") if not troubled or one["condition"] != "flows"]
     rows = (
         (
             one["site"],

@@ -49,7 +49,7 @@ def show(talk: Talk, address: str) -> None:
 
     Example: mailrelay suppression show bob@customer.example
     """
-    found = talk.get(f"/suppressions/{part(address)}")
+    found = talk.all(f"/suppressions/{part(address)}")
     talk.show(found, lambda: suppressions(found, lifted=True) or f"Nothing ever stood against {address}.")
 
 

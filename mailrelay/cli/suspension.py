@@ -72,7 +72,7 @@ def show(talk: Talk, scope: str, name: str, installation: bool) -> None:
 
     Example: mailrelay suspension show domain acme.example
     """
-    found = talk.get(f"{_path(scope, installation=installation)}/{scope}/{part(name)}")
+    found = talk.all(f"{_path(scope, installation=installation)}/{scope}/{part(name)}")
     rows = (
         (
             when(one["since"]),

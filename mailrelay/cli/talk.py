@@ -103,6 +103,16 @@ class Talk:
             after = page["next"]
         return {"items": items, "next": after}
 
+    def all(self, path: str, **query: object) -> list[Any]:
+        """Every item of a paged list."""
+        items: list[Any] = []
+        after: str | None = ""
+        while after is not None:
+            page = self.get(path, limit=_PAGE, after=after, **query)
+            items += page["items"]
+            after = page["next"]
+        return items
+
     def raw(
         self,
         method: str,

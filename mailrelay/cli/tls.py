@@ -26,7 +26,7 @@ def hosts(talk: Talk, host: str | None, level: str | None, limit: int) -> None:
     Example: mailrelay tls hosts --level clear
     """
     if host is not None:
-        found = {"items": talk.get(f"/tls/hosts/{part(host)}"), "next": None}
+        found = {"items": talk.all(f"/tls/hosts/{part(host)}"), "next": None}
         if level is not None:
             found["items"] = [one for one in found["items"] if one["level"] == level]
     else:

@@ -20,7 +20,7 @@ def list_(talk: Talk) -> None:
 
     Example: mailrelay token list
     """
-    found = talk.get("/tokens")
+    found = talk.all("/tokens")
     rows = (
         (
             one["id"],

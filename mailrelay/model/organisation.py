@@ -152,3 +152,6 @@ class ApiToken:
     user: UserId | None
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None = None
+    used_at: datetime | None = None
+    """When it was used last, within the hour."""

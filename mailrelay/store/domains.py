@@ -24,12 +24,23 @@ class DomainState:
     proof: str
 
 
-def list_domains(tx: Tx, org: OrgId | None = None) -> tuple[DomainState, ...]:
-    """The domains of an organisation, or of all, by name."""
-    wanted = select(organisation_domain).order_by(organisation_domain.c.domain)
+def list_domains(
+    tx: Tx, org: OrgId | None = None, *, after: str = "", limit: int | None = None
+) -> tuple[DomainState, ...]:
+    """The domains of an organisation, or of all, by name; those behind a name, and so many, or all."""
+    wanted = select(organisation_domain).order_by(organisation_domain.c.domain).limit(limit)
+    if after:
+        wanted = wanted.where(organisation_domain.c.domain > after)
     if org is not None:
         wanted = wanted.where(organisation_domain.c.org == org)
     return tuple(_state(row._mapping) for row in tx.execute(wanted))
+
+
+def get(tx: Tx, org: OrgId, domain: str) -> DomainState | None:
+    """A domain of the organisation, or None."""
+    mine = (organisation_domain.c.domain == domain) & (organisation_domain.c.org == org)
+    row = tx.execute(select(organisation_domain).where(mine)).one_or_none()
+    return None if row is None else _state(row._mapping)
 
 
 def is_proved(tx: Tx, org: OrgId, domain: str) -> bool:

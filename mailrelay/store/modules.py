@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, delete, select, update
 
-from mailrelay.errors import Conflict, Unknown
+from mailrelay.errors import Conflict, NotPermitted, Unknown
 from mailrelay.ids import OrgId
 from mailrelay.model.record import STANDARD_MODULES, AddressField, AddressKind, Field, FieldType, Module
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import module, record_address
+from mailrelay.store.tables import link, module, record, record_address
 
 _PRIMARY = AddressField(name="email", kind=AddressKind.PRIMARY, matched=True)
 _SECONDARY = AddressField(name="secondary_email", kind=AddressKind.SECONDARY, matched=True)
@@ -79,6 +79,16 @@ def put(tx: Tx, new: Module) -> None:
         )
 
 
+def remove(tx: Tx, org: OrgId, name: str) -> None:
+    """Forget a custom module. Raises Unknown, NotPermitted for a standard one, Conflict while it has records or mail on them."""
+    if not get(tx, org, name).custom:
+        raise NotPermitted(f"Every organisation has the module {name}")
+    for table in (record, link):
+        if tx.execute(select(table.c.org).where(table.c.org == org, table.c.module == name).limit(1)).first():
+            raise Conflict(f"The module {name} still has records, or mail on them; remove those first")
+    tx.execute(delete(module).where(module.c.org == org, module.c.name == name))
+
+
 def get(tx: Tx, org: OrgId, name: str) -> Module:
     """The module. Raises Unknown."""
     row = tx.execute(select(module).where(module.c.org == org, module.c.name == name)).one_or_none()
@@ -87,9 +97,10 @@ def get(tx: Tx, org: OrgId, name: str) -> Module:
     return _module(row)
 
 
-def list_modules(tx: Tx, org: OrgId) -> tuple[Module, ...]:
-    """All modules of the organisation, by name."""
-    found = tx.execute(select(module).where(module.c.org == org).order_by(module.c.name))
+def list_modules(tx: Tx, org: OrgId, *, after: str = "", limit: int | None = None) -> tuple[Module, ...]:
+    """The modules of the organisation, by name; those behind a name, and so many, or all."""
+    behind = (module.c.org == org) & (module.c.name > after)
+    found = tx.execute(select(module).where(behind).order_by(module.c.name).limit(limit))
     return tuple(_module(row) for row in found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, delete, or_, select, tuple_, update
 
 from mailrelay.clock import to_micros
 from mailrelay.errors import Conflict, Unknown
@@ -68,10 +68,10 @@ def get(tx: Tx, org: OrgId) -> Organisation:
     )
 
 
-def list_organisations(tx: Tx) -> tuple[Organisation, ...]:
-    """Every organisation of the installation, oldest first."""
-    ids = tx.execute(select(organisation.c.id).order_by(organisation.c.id)).scalars().all()
-    return tuple(get(tx, OrgId(org)) for org in ids)
+def list_organisations(tx: Tx, *, after: str = "", limit: int | None = None) -> tuple[Organisation, ...]:
+    """The organisations of the installation, oldest first; those behind an id, and so many, or all."""
+    wanted = select(organisation.c.id).where(organisation.c.id > after).order_by(organisation.c.id).limit(limit)
+    return tuple(get(tx, OrgId(org)) for org in tx.execute(wanted).scalars().all())
 
 
 def by_domain(tx: Tx, domain: str) -> OrgId | None:
@@ -94,13 +94,14 @@ def readmit(tx: Tx, org: OrgId, entry: Exclusion) -> None:
     )
 
 
-def exclusions(tx: Tx, org: OrgId) -> tuple[Exclusion, ...]:
-    """The exclude list, addresses before domains."""
-    found = tx.execute(
-        select(exclusion.c.kind, exclusion.c.value)
-        .where(exclusion.c.org == org)
-        .order_by(exclusion.c.kind, exclusion.c.value)
-    )
+def exclusions(
+    tx: Tx, org: OrgId, *, after: Exclusion | None = None, limit: int | None = None
+) -> tuple[Exclusion, ...]:
+    """The exclude list, addresses before domains; what is behind an entry, and so many, or all."""
+    wanted = select(exclusion.c.kind, exclusion.c.value).where(exclusion.c.org == org)
+    if after is not None:
+        wanted = wanted.where(tuple_(exclusion.c.kind, exclusion.c.value) > (after.kind, after.value))
+    found = tx.execute(wanted.order_by(exclusion.c.kind, exclusion.c.value).limit(limit))
     return tuple(Exclusion(kind=ExclusionKind(row.kind), value=row.value) for row in found)
 
 

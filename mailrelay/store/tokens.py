@@ -26,27 +26,43 @@ def create(tx: Tx, new: ApiToken, *, secret_sha256: str) -> None:
             rights=sorted(new.rights),
             user=new.user,
             created_at=to_micros(new.created_at),
+            expires_at=None if new.expires_at is None else to_micros(new.expires_at),
         )
     )
 
 
-def by_secret(tx: Tx, secret_sha256: str) -> ApiToken | None:
-    """The token of a secret; None when there is none, it was revoked, or its user is not active."""
+def by_secret(tx: Tx, secret_sha256: str, *, now: datetime) -> ApiToken | None:
+    """The token of a secret; None when there is none, it was revoked or is over, or its user is not active."""
     row = tx.execute(
         select(api_token)
         .outerjoin(user, user.c.id == api_token.c.user)
         .where(
             api_token.c.secret_sha256 == secret_sha256,
             api_token.c.revoked_at.is_(None),
+            api_token.c.expires_at.is_(None) | (api_token.c.expires_at > to_micros(now)),
             api_token.c.user.is_(None) | user.c.active,
         )
     ).one_or_none()
     return None if row is None else _token(row)
 
 
-def list_tokens(tx: Tx, org: OrgId) -> tuple[ApiToken, ...]:
-    """The organisation's tokens, revoked ones too, oldest first."""
-    found = tx.execute(select(api_token).where(api_token.c.org == org).order_by(api_token.c.id))
+def note_use(tx: Tx, token: TokenId, *, now: datetime) -> None:
+    """Keep that a token is used now."""
+    tx.execute(update(api_token).where(api_token.c.id == token).values(used_at=to_micros(now)))
+
+
+def get(tx: Tx, org: OrgId, token: str) -> ApiToken:
+    """A token, without its secret. Raises Unknown."""
+    row = tx.execute(select(api_token).where(api_token.c.id == token, api_token.c.org == org)).one_or_none()
+    if row is None:
+        raise Unknown("There is no such token")
+    return _token(row)
+
+
+def list_tokens(tx: Tx, org: OrgId, *, after: str = "", limit: int | None = None) -> tuple[ApiToken, ...]:
+    """The organisation's tokens, revoked ones too, oldest first; those behind an id, and so many, or all."""
+    behind = (api_token.c.org == org) & (api_token.c.id > after)
+    found = tx.execute(select(api_token).where(behind).order_by(api_token.c.id).limit(limit))
     return tuple(_token(row) for row in found)
 
 
@@ -67,4 +83,6 @@ def _token(row: Row[Any]) -> ApiToken:
         user=None if row.user is None else UserId(row.user),
         created_at=from_micros(row.created_at),
         revoked_at=None if row.revoked_at is None else from_micros(row.revoked_at),
+        expires_at=None if row.expires_at is None else from_micros(row.expires_at),
+        used_at=None if row.used_at is None else from_micros(row.used_at),
     )

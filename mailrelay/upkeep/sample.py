@@ -97,7 +97,7 @@ async def make(store: Store, clock: Clock, ids: IdFactory, config: Config) -> Sa
     known = await store.read(organisations.list_organisations)
     if known:
         kept = await asyncio.to_thread(_read, path, {one.id for one in known})
-        return None if kept is None else await _today(store, config, kept, alone=len(known) == 1)
+        return None if kept is None else await _today(store, clock, config, kept, alone=len(known) == 1)
     # Hexadecimal: a password that begins with a hyphen is taken for an option where the printed commands are pasted.
     password, secret = secrets.token_hex(10), new_api_secret()
     plan = await _plan(clock, ids, config, password=password)
@@ -117,7 +117,7 @@ async def make(store: Store, clock: Clock, ids: IdFactory, config: Config) -> Sa
     return sample if made else None
 
 
-async def _today(store: Store, config: Config, kept: Sample, *, alone: bool) -> Sample | None:
+async def _today(store: Store, clock: Clock, config: Config, kept: Sample, *, alone: bool) -> Sample | None:
     """What holds of it now: the dropbox of today, and those secrets that were not replaced. None when its user is gone."""
     org = OrgId(kept.organisation)
     logins = await store.read(people.by_address, parse_address(kept.user).key)
@@ -126,7 +126,7 @@ async def _today(store: Store, config: Config, kept: Sample, *, alone: bool) -> 
         return None
     boxes = await store.read(dropboxes.of_user, org, login.user.id)
     standing = next((box for box in boxes if box.valid_until is None), None)
-    token = await store.read(tokens.by_secret, hash_secret(kept.token))
+    token = await store.read(tokens.by_secret, hash_secret(kept.token), now=clock.now())
     same = await asyncio.to_thread(
         verify_password, kept.password, login.password, rounds=config.submission.password_rounds
     )

@@ -6,7 +6,9 @@ A secret is compared by looking up its SHA-256, so that no comparison's time say
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends
@@ -14,9 +16,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
 from mailrelay import log
-from mailrelay.errors import Invalid, NotAuthenticated, NotPermitted, Unknown
+from mailrelay.errors import Invalid, NotAuthenticated, NotPermitted, Unavailable, Unknown
 from mailrelay.ids import OrgId, UserId, hash_secret
-from mailrelay.model.organisation import Organisation, Right, Role
+from mailrelay.model.organisation import ApiToken, Organisation, Right, Role
 from mailrelay.model.sending import EVERYBODY
 from mailrelay.store import organisations, people, tokens
 from mailrelay.store.base import Tx
@@ -32,6 +34,8 @@ USER_HEADER = "X-Mailrelay-User"
 OPERATOR = "operator"
 """Who the local operator is, where a token's user would stand."""
 _LONGEST_SECRET = 200
+_USE_NOTED_FOR = timedelta(hours=1)
+"""A use of a token this soon after the one that was noted is not written down again."""
 _CALLER = "mailrelay.caller"
 """Key of the ASGI scope with the caller, who is known before the body is read: a stranger's is not."""
 
@@ -62,7 +66,8 @@ class Caller:
 
 async def _whoever(request: Request) -> Caller:
     """The caller of a request. Raises NotAuthenticated; on the Unix socket Invalid when the organisation is not clear."""
-    store = application(request).store
+    app = application(request)
+    store = app.store
     credentials = await _scheme(request)
     whose = request.headers.get(USER_HEADER, "")
     if request.scope.get(LOCAL):
@@ -70,11 +75,18 @@ async def _whoever(request: Request) -> Caller:
     if credentials is None:
         raise NotAuthenticated("A bearer token is needed: `Authorization: Bearer mr_…`")
     secret = credentials.credentials
-    caller = await store.read(_by_token, hash_secret(secret), whose) if len(secret) <= _LONGEST_SECRET else None
-    if caller is None:
+    now = app.clock.now()
+    known = await store.read(_by_token, hash_secret(secret), whose, now) if len(secret) <= _LONGEST_SECRET else None
+    if known is None:
+        peer = request.client.host if request.client else ""
+        app.flood.wrong(peer, app.clock.monotonic())
         # Whose it might have been nobody can say, and the token itself is never written down (W10).
-        log.get().warning("authentication.refused", door="api", peer=request.client.host if request.client else "")
-        raise NotAuthenticated("The token is not known, or was revoked")
+        log.get().warning("authentication.refused", door="api", peer=peer)
+        raise NotAuthenticated("The token is not known, was revoked, or is over")
+    token, caller = known
+    if token.used_at is None or now - token.used_at >= _USE_NOTED_FOR:
+        with suppress(Unavailable):
+            await store.write(tokens.note_use, token.id, now=now)
     return caller
 
 
@@ -103,7 +115,10 @@ def _on_behalf(tx: Tx, caller: Caller, whose: str) -> Caller:
         raise NotPermitted("This token is a user's own, and acts on behalf of nobody else")
     if not named.active:
         raise NotPermitted(f"{named.name} is deactivated: nobody acts on their behalf")
-    rights = caller.rights if named.role is Role.ADMINISTRATOR else caller.rights - {Right.ADMIN}
+    rights = caller.rights
+    if named.role is not Role.ADMINISTRATOR:
+        # Who may do everything may do what this user may.
+        rights = (frozenset(Right) if Right.ADMIN in rights else rights) - {Right.ADMIN}
     return replace(caller, user=named.id, by=named.id, rights=rights, installation=False)
 
 
@@ -122,8 +137,8 @@ def _only(tx: Tx, wanted: str) -> OrgId:
     return found[0].id if len(found) == 1 else EVERYBODY
 
 
-def _by_token(tx: Tx, secret_sha256: str, whose: str) -> Caller | None:
-    token = tokens.by_secret(tx, secret_sha256)
+def _by_token(tx: Tx, secret_sha256: str, whose: str, now: datetime) -> tuple[ApiToken, Caller] | None:
+    token = tokens.by_secret(tx, secret_sha256, now=now)
     if token is None:
         return None
     rights = token.rights
@@ -134,7 +149,7 @@ def _by_token(tx: Tx, secret_sha256: str, whose: str) -> Caller | None:
         if of_whom.role is not Role.ADMINISTRATOR:
             rights -= {Right.ADMIN}  # a token never outlives its user's role
     caller = Caller(org=token.org, rights=rights, user=token.user, by=token.user or token.id, installation=False)
-    return _on_behalf(tx, caller, whose)
+    return token, _on_behalf(tx, caller, whose)
 
 
 def _needs(right: Right) -> Callable[[Request, _Credentials], Awaitable[Caller]]:

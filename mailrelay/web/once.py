@@ -10,7 +10,7 @@ How a route uses it: one parameter, and its write through it.
 the key: a repeat with the same body is answered the same, with `Idempotency-Replayed: true`, and nothing is done; the same key with
 another body, path or user is 409. An error keeps nothing, so that the request may be repeated when its cause is gone.
 
-`making` names where the new thing is (`Location`, filled from the answer's members and the route's path parameters). Members that are
+`making` names where the new thing is (`Location`, filled from the answer's members, of a list its first's, and from the path). Members that are
 `secret` are null in what is kept, and so in the answer of a repeat; `etag` False is for answers that GET does not show so.
 """
 
@@ -137,12 +137,14 @@ class Once:
         members = adapter.dump_python(shown, mode="json", by_alias=True)
         body = adapter.dump_json(shown, by_alias=True)
         secret = dict.fromkeys(self.making.secret)
-        named = {**self.request.path_params, **(members if isinstance(members, dict) else {})}
+        first = members if isinstance(members, dict) else members[0] if members else {}
+        named = {**self.request.path_params, **first}
         return GivenAnswer(
             request_sha256=self.request_sha256,
             status=route.status_code or 200,
             body=_json({**members, **secret}) if secret else body.decode(),
-            location=PREFIX + self.making.location.format_map({name: quote(str(one)) for name, one in named.items()}),
+            location=PREFIX
+            + self.making.location.format_map({name: quote(str(one), safe="@:") for name, one in named.items()}),
             etag=etag.of_bytes(body) if self.making.etag and not secret else "",
         )
 

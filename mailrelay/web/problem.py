@@ -19,6 +19,7 @@ from mailrelay.errors import (
     Suppressed,
     TooLarge,
     TooMany,
+    TooManyTries,
     Unavailable,
 )
 
@@ -62,6 +63,7 @@ _PROBLEMS = {
     503: ("unavailable", "Not now"),
     507: ("disk-full", "No space"),
 }
+_OTHER_TITLES = {"too-many-tries": "Too many wrong tokens"}
 TITLES = {status: title for status, (_, title) in _PROBLEMS.items()}
 """What each status means here."""
 _SENTENCES = {
@@ -101,6 +103,7 @@ def response(
 ) -> Response:
     """A problem as an answer; `members` are its extension members."""
     name, title = _PROBLEMS.get(status, ("refused", "Refused"))
+    title = _OTHER_TITLES.get(problem, title)
     body = {"type": _TYPE + (problem or name), "title": title, "status": status, "detail": detail, **members}
     return Response(
         json.dumps(body, ensure_ascii=False).encode(),
@@ -132,6 +135,8 @@ def of_error(error: MailrelayError) -> Response:
             }
             if error.retry_after is not None:
                 headers["Retry-After"] = str(error.retry_after)
+        case TooManyTries():
+            headers["Retry-After"] = str(error.retry_after)
         case Suppressed():
             members |= {"address": error.address, "reason": error.reason, "since": error.since.isoformat()}
         case Unavailable():

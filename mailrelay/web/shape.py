@@ -6,7 +6,7 @@ Models of what is sent in refuse unknown fields; models of what is answered read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Generic, TypeVar
@@ -118,6 +118,16 @@ class Paged(Generic[T]):
 def paged(items: Sequence[T], *, limit: int, cursor: Callable[[T], str]) -> Paged[T]:
     """A page of at most `limit` items, with the cursor of its last one when there may be more."""
     return Paged(items, cursor(items[-1]) if len(items) >= limit else None)
+
+
+def page_of(
+    items: Iterable[T], *, after: str, limit: int, cursor: Callable[[T], str], newest_first: bool = False
+) -> Paged[T]:
+    """A page of what is few and in memory, in the order of its cursors."""
+    ordered = sorted(items, key=cursor, reverse=newest_first)
+    if after:
+        ordered = [one for one in ordered if (cursor(one) < after if newest_first else cursor(one) > after)]
+    return Paged(ordered[:limit], cursor(ordered[limit - 1]) if len(ordered) > limit else None)
 
 
 def described(model: type[BaseModel]) -> dict[str, Any]:

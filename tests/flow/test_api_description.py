@@ -70,7 +70,7 @@ async def test_what_is_the_operators_says_so(api: Api) -> None:
     found = {path.removeprefix(V1): one for _, path, one in await _operations(api) if not one["security"]}
     everywhere = "/installation/suspensions"
     one_everywhere = f"{everywhere}/{{scope}}/{{name}}"
-    mine = {"/organisations", "/ledger", "/audit", "/queue/counts", "/shaping"}
+    mine = {"/organisations", "/organisations/{id}", "/ledger", "/audit", "/queue/counts", "/shaping"}
     mine |= {everywhere, one_everywhere, f"{one_everywhere}/resume"}
     mine |= {
         "/tls/hosts",

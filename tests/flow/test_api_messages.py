@@ -223,11 +223,11 @@ async def test_what_people_link_unlink_and_move_stands(place: Place) -> None:
     arrival = await place.desk.post(mail(to="bob@customer.test"))
     path = f"{V1}/messages/{arrival.message}/links"
     linked = await place.client.put(f"{path}/deal/1")
-    assert {one["record"] for one in linked.json} == {"contact/1", "deal/1"}
+    assert {one["record"] for one in linked.json["items"]} == {"contact/1", "deal/1"}
     moved = await place.client.post(f"{path}/move", json={"record": "deal/1", "to": "deal/2"})
-    assert {one["record"] for one in moved.json if one["removed_at"] is None} == {"contact/1", "deal/2"}
+    assert {one["record"] for one in moved.json["items"] if one["removed_at"] is None} == {"contact/1", "deal/2"}
     removed = await place.client.delete(f"{path}/contact/1")
-    (gone,) = [one for one in removed.json if one["record"] == "contact/1"]
+    (gone,) = [one for one in removed.json["items"] if one["record"] == "contact/1"]
     assert gone["removed_at"]
     assert (await place.client.delete(f"{path}/contact/1")).status == 404
     assert (await place.client.put(f"{path}/contact/99")).status == 404

@@ -109,7 +109,7 @@ async def test_a_dropbox_is_made_regenerated_with_overlap_and_disabled(api: Api,
     assert (await admin.post(path)).status == 409
     api.clock.advance(timedelta(seconds=1))
     second = (await admin.post(f"{path}/regenerate?overlap=7d")).json
-    shown = (await admin.get(path)).json
+    shown = (await admin.get(path)).json["items"]
     assert [one["id"] for one in shown] == [second["id"], first["id"]]
     token = local.removeprefix("bcc-")
     assert await api.store.read(by_token, token, now=api.clock.now() + timedelta(days=6))
@@ -147,7 +147,7 @@ async def test_a_tokens_secret_is_shown_once(api: Api, admin: Client) -> None:
     assert (await api.web.bearing(secret).get(f"{V1}/users")).status == 200
     listed = await admin.get(f"{V1}/tokens")
     assert secret not in listed.body.decode()
-    assert made.json["id"] in {one["id"] for one in listed.json}
+    assert made.json["id"] in {one["id"] for one in listed.json["items"]}
     assert (await admin.delete(f"{V1}/tokens/{made.json['id']}")).status == 204
     assert (await api.web.bearing(secret).get(f"{V1}/users")).status == 401
     assert (await admin.post(f"{V1}/tokens", json={"name": "x", "rights": []})).status == 422
@@ -258,12 +258,12 @@ async def test_exclusions_are_addresses_or_domains(admin: Client) -> None:
     assert (await admin.put(f"{V1}/exclusions/Partner.example")).json == {"kind": "domain", "value": "partner.example"}
     assert (await admin.put(f"{V1}/exclusions/Boss@home.example")).json["kind"] == "address"
     assert (await admin.put(f"{V1}/exclusions/a@@b")).status == 422
-    assert [one["value"] for one in (await admin.get(f"{V1}/exclusions")).json] == [
+    assert [one["value"] for one in (await admin.get(f"{V1}/exclusions")).json["items"]] == [
         "boss@home.example",
         "partner.example",
     ]
     assert (await admin.delete(f"{V1}/exclusions/partner.example")).status == 204
-    assert len((await admin.get(f"{V1}/exclusions")).json) == 1
+    assert len((await admin.get(f"{V1}/exclusions")).json["items"]) == 1
 
 
 async def test_settings_change_one_by_one(admin: Client) -> None:

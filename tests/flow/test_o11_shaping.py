@@ -174,7 +174,7 @@ async def test_o11_the_operator_sees_it(tmp_path: Path):
                 shaper.ask(Way(site, "second"))
             rude = reply(421, "4.7.0", "\x1b[31mtoo many connections")
             shaper.ended(Way("b.test", "second"), [Deferred(reply=rude, stage=Stage.CONNECT)])
-            one, other = (await api.local.get("/api/v1/shaping")).json
+            one, other = (await api.local.get("/api/v1/shaping")).json["items"]
             assert (one["site"], one["source"], one["condition"]) == ("b.test", "second", "slowed")
             assert one["because"] == "421 4.7.0 \\x1b[31mtoo many connections"
             assert (other["site"], other["used"], other["allowed"], other["connections"]) == ("google.com", 1, 2, 20)

@@ -110,7 +110,7 @@ async def test_o11_an_administrator_suspends_a_destination_for_the_organisation(
         assert resumed.status == 200
         await later(at.us, waits, DeliveryState.SENT)
         await later(at.us, new, DeliveryState.SENT)
-        (past,) = (await at.boss.get(f"{V1}/suspensions/destination/b.test")).json
+        (past,) = (await at.boss.get(f"{V1}/suspensions/destination/b.test")).json["items"]
         assert past["resumed_at"] is not None
         # No brake counts it.
         found = await at.us.store.read(tallies.list_sendings, at.us.org.id, domains_since=0, after=None, limit=10)

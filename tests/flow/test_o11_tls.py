@@ -127,7 +127,7 @@ async def test_the_operator_sees_what_hosts_had_and_why(tmp_path: Path):
         following = {"level": "clear", "limit": "1", "after": page["next"]}
         page = (await web.local.get("/api/v1/tls/hosts", params=following)).json
         assert [one["host"] for one in page["items"]] == ["mx2.b.test"]
-        assert (await web.local.get("/api/v1/tls/hosts/mx0.b.test")).json[0]["level"] == "verified"
+        assert (await web.local.get("/api/v1/tls/hosts/mx0.b.test")).json["items"][0]["level"] == "verified"
         assert (await web.local.post("/api/v1/tls/hosts/mx0.b.test/forget")).json["forgotten"] == 1
         assert (await web.local.get("/api/v1/tls/hosts/mx0.b.test")).status == 404
         assert (await web.local.get("/api/v1/tls/hosts", params={"after": "x"})).status == 422

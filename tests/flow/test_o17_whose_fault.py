@@ -94,7 +94,7 @@ async def test_o17_the_job_is_stopped_everybody_else_goes_on_and_a_person_resume
             await later(us, waits, DeliveryState.SENT)
             again = await boss.post(f"{V1}/suspensions/job/Spring%2F2026/resume")
             assert (again.status, again.json["detail"]) == (404, "The job Spring/2026 is not suspended")
-            (past,) = (await web.get(f"{V1}/suspensions/job/Spring%2F2026")).json
+            (past,) = (await web.get(f"{V1}/suspensions/job/Spring%2F2026")).json["items"]
             assert past["resumed_at"] is not None
             assert "Nothing is suspended." in (await cli("suspension", "list")).out
             assert all(one.unaccounted == 0 for one in await us.store.read(ledger.balance))

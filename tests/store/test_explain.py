@@ -75,7 +75,7 @@ READS: tuple[Statement, ...] = (
     call(people.by_address, "a@x.test"),
     call(dropboxes.by_token, "token", now=START),
     call(dropboxes.of_user, ORG, USER),
-    call(tokens.by_secret, "00"),
+    call(tokens.by_secret, "00", now=START),
     call(tokens.list_tokens, ORG),
     call(modules.list_modules, ORG),
     call(records.get_many, ORG, REFS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -18,8 +19,10 @@ from mailrelay.store import dkim_keys, domains, organisations
 from mailrelay.store.base import Tx
 from mailrelay.upkeep import signing
 from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch, IfMatchOrNew, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import Shown, Span
+from mailrelay.web.once import Once, making
+from mailrelay.web.shape import After, Limit, Page, Paged, Shown, Span, page_of, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["domains"])
@@ -78,10 +81,10 @@ class ShownProof(Shown):
     checks: tuple[ShownCheck, ...]
 
 
-@router.get("/domains")
-async def list_all(app: App, caller: Reader) -> tuple[ShownDomain, ...]:
-    """Every domain with its keys; for the operator the installation's own too."""
-    return await app.store.read(_list, app, caller)
+@router.get("/domains", response_model=Page[ShownDomain])
+async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[ShownDomain]:
+    """The domains with their keys, by name; for the operator the installation's own too."""
+    return await app.store.read(_list, app, caller, after, limit)
 
 
 @router.get("/domains/{domain}")
@@ -91,12 +94,12 @@ async def show(app: App, caller: Reader, domain: DomainName) -> ShownDomain:
 
 
 @router.put("/domains/{domain}")
-async def add(app: App, caller: Administrator, domain: DomainName) -> ShownDomain:
+async def add(app: App, caller: Administrator, domain: DomainName, seen: IfMatchOrNew) -> ShownDomain:
     """Add a domain of the organisation, with its first keys; one that is there already is well."""
     if not caller.installation and domain in _reserved(app):
         # O2: with it came the keys that sign for every organisation that has not proved itself.
         raise NotPermitted(f"{domain} is the installation's own; only its operator can give it to an organisation")
-    known = await app.store.write(_add, caller.org, domain)
+    known = await app.store.write(_add, app, caller, domain, seen)
     if not known:
         now = app.clock.now()
         await signing.make_keys(app.store, domain, now=now, active_from=now, prefix=app.config.dkim.selector_prefix)
@@ -104,9 +107,24 @@ async def add(app: App, caller: Administrator, domain: DomainName) -> ShownDomai
 
 
 @router.delete("/domains/{domain}", status_code=204)
-async def remove(app: App, caller: Administrator, domain: DomainName) -> None:
+async def remove(app: App, caller: Administrator, domain: DomainName, seen: IfMatch) -> None:
     """Take a domain from the organisation; its keys are kept for mail under way."""
-    await app.store.write(_remove, caller.org, domain)
+    await app.store.write(_remove, app, caller, domain, seen)
+
+
+@router.get("/domains/{domain}/keys", response_model=Page[ShownKey])
+async def list_keys(
+    app: App, caller: Reader, domain: DomainName, after: After = "", limit: Limit = 100
+) -> Paged[ShownKey]:
+    """The keys of a domain, by selector, retired ones too."""
+    shown = await app.store.read(_show, app, caller, domain)
+    return page_of(shown.keys, after=after, limit=limit, cursor=lambda one: one.selector)
+
+
+@router.get("/domains/{domain}/keys/{selector}")
+async def show_key(app: App, caller: Reader, domain: DomainName, selector: str) -> ShownKey:
+    """One key of a domain, with the line that its zone must hold."""
+    return await app.store.read(_key, app, caller, domain, selector)
 
 
 @router.post("/domains/{domain}/keys", status_code=201)
@@ -114,6 +132,7 @@ async def make_keys(
     app: App,
     caller: Administrator,
     domain: DomainName,
+    once: Annotated[Once, making("/domains/{domain}/keys", etag=False)],
     active_in: Annotated[
         Span | None, Query(description="When they begin to sign; by default 2d, or at once for the first.")
     ] = None,
@@ -124,17 +143,16 @@ async def make_keys(
     standing = await app.store.read(dkim_keys.active, domain, now=now)
     if active_in is None:
         active_in = _PUBLISHING if standing else timedelta()
-    made = await signing.make_keys(
-        app.store, domain, now=now, active_from=now + active_in, prefix=app.config.dkim.selector_prefix
+    made = await signing.generate(
+        domain, day=now.date(), now=now, active_from=now + active_in, prefix=app.config.dkim.selector_prefix
     )
-    return tuple(_shown(key) for key in made)
+    return await once.write(app.store, _keep, made)
 
 
 @router.delete("/domains/{domain}/keys/{selector}", status_code=204)
-async def retire(app: App, caller: Administrator, domain: DomainName, selector: str) -> None:
+async def retire(app: App, caller: Administrator, domain: DomainName, selector: str, seen: IfMatch) -> None:
     """Let a key sign no more; leave its line in DNS for a week, for mail under way."""
-    await app.store.read(_show, app, caller, domain)
-    await app.store.write(dkim_keys.retire, domain, selector, at=app.clock.now())
+    await app.store.write(_retire, app, caller, domain, selector, seen)
 
 
 @router.post("/domains/{domain}/proof", response_model=ShownProof)
@@ -172,43 +190,71 @@ def _is_installations(app: Application, domain: str) -> bool:
     return domain == _installation_domain(app)
 
 
-def _list(tx: Tx, app: Application, caller: Caller) -> tuple[ShownDomain, ...]:
-    states = list(domains.list_domains(tx, caller.org))
+def _list(tx: Tx, app: Application, caller: Caller, after: str, limit: int) -> Paged[ShownDomain]:
+    states = list(domains.list_domains(tx, caller.org, after=after, limit=limit))
     own = _installation_domain(app)
-    if caller.installation and all(state.domain != own for state in states):
-        states.append(domains.DomainState(domain=own, org=caller.org, proved_at=None, proof=_OWN))
-    return tuple(
-        ShownDomain(
-            domain=state.domain,
-            proved_at=state.proved_at,
-            proof=state.proof,
-            keys=tuple(_shown(key) for key in dkim_keys.list_keys(tx, state.domain)),
-        )
-        for state in states
-    )
+    if caller.installation and own > after and organisations.by_domain(tx, own) != caller.org:
+        states.append(_of_the_installation(own, caller.org))
+        states = sorted(states, key=lambda one: one.domain)[:limit]
+    return paged([_described(tx, state) for state in states], limit=limit, cursor=lambda one: one.domain)
 
 
 def _show(tx: Tx, app: Application, caller: Caller, domain: str) -> ShownDomain:
-    for shown in _list(tx, app, caller):
-        if shown.domain == domain:
-            return shown
-    raise Unknown(f"The organisation has no domain {domain}")
+    state = domains.get(tx, caller.org, domain)
+    if state is None and caller.installation and _is_installations(app, domain):
+        state = _of_the_installation(domain, caller.org)
+    if state is None:
+        raise Unknown(f"The organisation has no domain {domain}")
+    return _described(tx, state)
 
 
-def _add(tx: Tx, org: OrgId, domain: str) -> bool:
+def _of_the_installation(domain: str, org: OrgId) -> domains.DomainState:
+    return domains.DomainState(domain=domain, org=org, proved_at=None, proof=_OWN)
+
+
+def _described(tx: Tx, state: domains.DomainState) -> ShownDomain:
+    return ShownDomain(
+        domain=state.domain,
+        proved_at=state.proved_at,
+        proof=state.proof,
+        keys=tuple(_shown(key) for key in dkim_keys.list_keys(tx, state.domain)),
+    )
+
+
+def _key(tx: Tx, app: Application, caller: Caller, domain: str, selector: str) -> ShownKey:
+    for key in _show(tx, app, caller, domain).keys:
+        if key.selector == selector:
+            return key
+    raise Unknown(f"{domain} has no key with the selector {selector}")
+
+
+def _add(tx: Tx, app: Application, caller: Caller, domain: str, seen: Seen) -> bool:
     """Whether there are keys already."""
-    old = organisations.get(tx, org)
+    seen.check(tx, lambda: _show(tx, app, caller, domain))
+    old = organisations.get(tx, caller.org)
     if domain not in old.domains:
         organisations.update_organisation(tx, replace(old, domains=(*old.domains, domain)))
     return bool(dkim_keys.list_keys(tx, domain))
 
 
-def _remove(tx: Tx, org: OrgId, domain: str) -> None:
-    old = organisations.get(tx, org)
+def _remove(tx: Tx, app: Application, caller: Caller, domain: str, seen: Seen) -> None:
+    seen.check(tx, lambda: _show(tx, app, caller, domain))
+    old = organisations.get(tx, caller.org)
     if domain not in old.domains:
         raise Unknown(f"The organisation has no domain {domain}")
     kept = tuple(one for one in old.domains if one != domain)
     organisations.update_organisation(tx, replace(old, domains=kept))
+
+
+def _keep(tx: Tx, made: Sequence[dkim_keys.DkimKey]) -> tuple[ShownKey, ...]:
+    signing.keep(tx, made)
+    return tuple(_shown(key) for key in made)
+
+
+def _retire(tx: Tx, app: Application, caller: Caller, domain: str, selector: str, seen: Seen) -> None:
+    seen.check(tx, lambda: _key(tx, app, caller, domain, selector))
+    _key(tx, app, caller, domain, selector)
+    dkim_keys.retire(tx, domain, selector, at=app.clock.now())
 
 
 def _shown(key: dkim_keys.DkimKey) -> ShownKey:

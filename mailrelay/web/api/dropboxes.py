@@ -17,8 +17,10 @@ from mailrelay.store import dropboxes
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import MailAddress, Shown, Span
+from mailrelay.web.once import Once, making
+from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown, Span, page_of
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["dropboxes"])
@@ -34,23 +36,34 @@ class ShownDropbox(Shown):
     last_used_at: datetime | None
 
 
+OnceADropbox = Annotated[Once, making("/users/{who}/dropboxes/{id}")]
+
+
 def address_of(app: Application, box: Dropbox) -> Address:
     """The address that people put in Bcc."""
     return Address(f"bcc-{box.token}", app.config.inbound.domains[0])
 
 
-@router.get("/users/{who}/dropboxes", response_model=tuple[ShownDropbox, ...])
-async def list_all(app: App, caller: Reader, who: str) -> tuple[ShownDropbox, ...]:
+@router.get("/users/{who}/dropboxes", response_model=Page[ShownDropbox])
+async def list_all(app: App, caller: Reader, who: str, after: After = "", limit: Limit = 100) -> Paged[ShownDropbox]:
     """Every dropbox a user ever had, newest first, with when it was last used."""
+    return await app.store.read(_list, app, caller, who, after, limit)
+
+
+@router.get("/users/{who}/dropboxes/{dropbox}")
+async def show(app: App, caller: Reader, who: str, dropbox: str) -> ShownDropbox:
+    """One dropbox of a user."""
     _, found = await app.store.read(_of, caller, who)
-    return tuple(_shown(app, box) for box in found)
+    for box in found:
+        if box.id == dropbox:
+            return _shown(app, box)
+    raise Unknown("There is no such dropbox")
 
 
 @router.post("/users/{who}/dropboxes", response_model=ShownDropbox, status_code=201)
-async def make(app: App, caller: Administrator, who: str) -> ShownDropbox:
+async def make(app: App, caller: Administrator, who: str, once: OnceADropbox) -> ShownDropbox:
     """Give a user their dropbox."""
-    new = await app.store.write(_make, app, caller, who, overlap=None)
-    return _shown(app, new)
+    return await once.write(app.store, _make, app, caller, who, overlap=None)
 
 
 @router.post("/users/{who}/dropboxes/regenerate", response_model=ShownDropbox, status_code=201)
@@ -58,6 +71,7 @@ async def regenerate(
     app: App,
     caller: Administrator,
     who: str,
+    once: OnceADropbox,
     overlap: Annotated[
         Span,
         Query(
@@ -67,14 +81,13 @@ async def regenerate(
     ],
 ) -> ShownDropbox:
     """Give a user a new dropbox; the old one stops at once, or after `overlap`."""
-    new = await app.store.write(_make, app, caller, who, overlap=overlap)
-    return _shown(app, new)
+    return await once.write(app.store, _make, app, caller, who, overlap=overlap)
 
 
 @router.delete("/users/{who}/dropboxes", status_code=204)
-async def disable(app: App, caller: Administrator, who: str) -> None:
+async def disable(app: App, caller: Administrator, who: str, seen: IfMatch) -> None:
     """End every dropbox of a user at once."""
-    await app.store.write(_disable, app, caller, who)
+    await app.store.write(_disable, app, caller, who, seen)
 
 
 @router.get("/users/{who}/dropbox.vcf", response_class=Response, responses={200: {"content": {"text/vcard": {}}}})
@@ -102,7 +115,13 @@ def _only_theirs(caller: Caller, owner: User) -> None:
         raise NotPermitted("A dropbox is a secret of its user; this needs the user's own token, or an administrator's")
 
 
-def _make(tx: Tx, app: Application, caller: Caller, who: str, *, overlap: timedelta | None) -> Dropbox:
+def _list(tx: Tx, app: Application, caller: Caller, who: str, after: str = "", limit: int = 100) -> Paged[ShownDropbox]:
+    _, found = _of(tx, caller, who)
+    shown = [_shown(app, box) for box in found]
+    return page_of(shown, after=after, limit=limit, cursor=lambda one: one.id, newest_first=True)
+
+
+def _make(tx: Tx, app: Application, caller: Caller, who: str, *, overlap: timedelta | None) -> ShownDropbox:
     now = app.clock.now()
     new = Dropbox(
         id=app.ids.dropbox(),
@@ -117,10 +136,11 @@ def _make(tx: Tx, app: Application, caller: Caller, who: str, *, overlap: timede
         dropboxes.make(tx, new)
     else:
         dropboxes.regenerate(tx, new, old_until=now + overlap)
-    return new
+    return _shown(app, new)
 
 
-def _disable(tx: Tx, app: Application, caller: Caller, who: str) -> None:
+def _disable(tx: Tx, app: Application, caller: Caller, who: str, seen: Seen) -> None:
+    seen.check(tx, lambda: Page[ShownDropbox].model_validate(_list(tx, app, caller, who)))
     dropboxes.disable(tx, caller.org, find(tx, caller.org, who).id, now=app.clock.now())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -14,13 +13,15 @@ from mailrelay.model.record import AddressField, AddressKind, Module
 from mailrelay.store import modules
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App
+from mailrelay.web.etag import IfMatch, IfMatchOrNew, Seen
 from mailrelay.web.identity import Administrator, Reader
-from mailrelay.web.shape import Given, Name, Shown
+from mailrelay.web.shape import After, Given, Limit, Name, Page, Paged, Shown, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["modules"])
 _WORD = r"^[a-z][a-z0-9_]{0,63}$"
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
+ModuleName = Annotated[str, Path(pattern=_WORD, description="Name of a module, such as contact.")]
 
 
 class GivenField(Given):
@@ -62,10 +63,11 @@ class ShownModule(Shown):
     address_fields: tuple[ShownField, ...]
 
 
-@router.get("/modules", response_model=tuple[ShownModule, ...])
-async def list_all(app: App, caller: Reader) -> Sequence[Module]:
-    """Every module, by name."""
-    return await app.store.read(modules.list_modules, caller.org)
+@router.get("/modules", response_model=Page[ShownModule])
+async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[Module]:
+    """The modules, by name."""
+    found = await app.store.read(modules.list_modules, caller.org, after=after, limit=limit)
+    return paged(found, limit=limit, cursor=lambda one: one.name)
 
 
 @router.get("/modules/{name}", response_model=ShownModule)
@@ -75,12 +77,24 @@ async def show(app: App, caller: Reader, name: str) -> Module:
 
 
 @router.put("/modules/{name}", response_model=ShownModule)
-async def put(app: App, caller: Administrator, name: Annotated[str, Path(pattern=_WORD)], given: GivenModule) -> Module:
+async def put(app: App, caller: Administrator, name: ModuleName, given: GivenModule, seen: IfMatchOrNew) -> Module:
     """Make a custom module, or change any module's label and address fields."""
-    return await app.store.write(_put, caller.org, name, given)
+    return await app.store.write(_put, caller.org, name, given, seen)
 
 
-def _put(tx: Tx, org: OrgId, name: str, given: GivenModule) -> Module:
+@router.delete("/modules/{name}", status_code=204)
+async def remove(app: App, caller: Administrator, name: ModuleName, seen: IfMatch) -> None:
+    """Take a custom module away that has no records any more; the standard ones stay."""
+    await app.store.write(_remove, caller.org, name, seen)
+
+
+def _remove(tx: Tx, org: OrgId, name: str, seen: Seen) -> None:
+    seen.check(tx, lambda: ShownModule.model_validate(modules.get(tx, org, name)))
+    modules.remove(tx, org, name)
+
+
+def _put(tx: Tx, org: OrgId, name: str, given: GivenModule, seen: Seen) -> Module:
+    seen.check(tx, lambda: ShownModule.model_validate(modules.get(tx, org, name)))
     try:
         custom = modules.get(tx, org, name).custom
     except Unknown:

@@ -15,7 +15,9 @@ from mailrelay.outbound import control
 from mailrelay.store import operations, selections
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch
 from mailrelay.web.identity import Administrator, Caller, Reader
+from mailrelay.web.once import Once, making
 from mailrelay.web.selection import GivenSelection, ShownSelection, selected
 from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, paged
 from mailrelay.web.strict import StrictRoute
@@ -96,10 +98,12 @@ async def plan(app: App, caller: Administrator, given: GivenOperation) -> ShownP
 
 
 @router.post("/operations", status_code=201)
-async def begin(app: App, caller: Administrator, given: GivenOperation) -> ShownOperation:
+async def begin(
+    app: App, caller: Administrator, given: GivenOperation, once: Annotated[Once, making("/operations/{id}")]
+) -> ShownOperation:
     """Do it: the first 500 at once, the rest from then on, whatever happens. Mail that is queued later is not touched."""
     selection = _selection(app, given)
-    return ShownOperation.of(await app.store.write(_begin, app, app.ids.operation(), caller, given, selection))
+    return await once.write(app.store, _begin, app, app.ids.operation(), caller, given, selection)
 
 
 @router.get("/operations/{operation}")
@@ -109,10 +113,15 @@ async def show(app: App, caller: Reader, operation: str) -> ShownOperation:
 
 
 @router.post("/operations/{operation}/stop")
-async def stop(app: App, caller: Administrator, operation: str) -> ShownOperation:
+async def stop(app: App, caller: Administrator, operation: str, seen: IfMatch) -> ShownOperation:
     """End an operation where it is. What it has done stays done."""
-    id_ = OperationId(operation)
-    return ShownOperation.of(await app.store.write(operations.stop, caller.org, id_, by=caller.by, at=app.clock.now()))
+    id_, now = OperationId(operation), app.clock.now()
+
+    def stopped(tx: Tx) -> Operation:
+        seen.check(tx, lambda: ShownOperation.of(operations.get(tx, caller.org, id_)))
+        return operations.stop(tx, caller.org, id_, by=caller.by, at=now)
+
+    return ShownOperation.of(await app.store.write(stopped))
 
 
 def _selection(app: Application, given: GivenOperation) -> Selection:
@@ -134,7 +143,7 @@ def _begin(
     caller: Caller,
     given: GivenOperation,
     selection: Selection,
-) -> Operation:
+) -> ShownOperation:
     _known(tx, caller, selection)
     now = app.clock.now()
     new = operations.begin(
@@ -148,7 +157,7 @@ def _begin(
         by=caller.by,
         at=now,
     )
-    return control.step(tx, new, at=now, brakes=app.config.brakes)
+    return ShownOperation.of(control.step(tx, new, at=now, brakes=app.config.brakes))
 
 
 def _known(tx: Tx, caller: Caller, selection: Selection) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -20,8 +20,10 @@ from mailrelay.store.base import Tx
 from mailrelay.tracking.links import LinkPattern
 from mailrelay.tracking.target import target_host
 from mailrelay.web.application import App
+from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Reader, the_operator
-from mailrelay.web.shape import Given, MailDomain, Name, Shown, TimeZone
+from mailrelay.web.once import Once, making
+from mailrelay.web.shape import After, Given, Limit, MailDomain, Name, Page, Paged, Shown, TimeZone, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["organisation"])
@@ -121,19 +123,26 @@ async def show(app: App, caller: Reader) -> Organisation:
 
 
 @router.patch("/organisation", response_model=ShownOrganisation)
-async def change(app: App, caller: Administrator, given: OrganisationChange) -> Organisation:
+async def change(app: App, caller: Administrator, given: OrganisationChange, seen: IfMatch) -> Organisation:
     """Change the name, the time zone or settings; domains have their own path."""
-    return await app.store.write(_change, caller.org, given)
+    return await app.store.write(_change, caller.org, given, seen)
 
 
-@router.get("/organisations", response_model=tuple[ShownOrganisation, ...], dependencies=[Depends(the_operator)])
-async def list_all(app: App) -> Sequence[Organisation]:
-    """Every organisation of the installation; for its operator, on the Unix socket."""
-    return await app.store.read(organisations.list_organisations)
+@router.get("/organisations", response_model=Page[ShownOrganisation], dependencies=[Depends(the_operator)])
+async def list_all(app: App, after: After = "", limit: Limit = 100) -> Paged[Organisation]:
+    """Every organisation of the installation, oldest first; for its operator, on the Unix socket."""
+    found = await app.store.read(organisations.list_organisations, after=after, limit=limit)
+    return paged(found, limit=limit, cursor=lambda one: one.id)
+
+
+@router.get("/organisations/{id}", response_model=ShownOrganisation, dependencies=[Depends(the_operator)])
+async def show_any(app: App, id: str) -> Organisation:  # noqa: A002
+    """One organisation of the installation; for its operator, on the Unix socket."""
+    return await app.store.read(organisations.get, OrgId(id))
 
 
 @router.post("/organisations", response_model=ShownOrganisation, status_code=201, dependencies=[Depends(the_operator)])
-async def add(app: App, given: GivenOrganisation) -> Organisation:
+async def add(app: App, given: GivenOrganisation, once: Annotated[Once, making("/organisations/{id}")]) -> Organisation:
     """A new organisation with the standard modules; for the operator, on the Unix socket."""
     new = Organisation(
         id=app.ids.org(),
@@ -142,11 +151,16 @@ async def add(app: App, given: GivenOrganisation) -> Organisation:
         domains=given.domains,
         settings=given.settings.applied(OrganisationSettings()),
     )
-    await app.store.write(organisations.create, new, now=app.clock.now())
-    return new
+    return await once.write(app.store, _create, new, app.clock.now())
 
 
-def _change(tx: Tx, org: OrgId, given: OrganisationChange) -> Organisation:
+def _create(tx: Tx, new: Organisation, now: datetime) -> Organisation:
+    organisations.create(tx, new, now=now)
+    return organisations.get(tx, new.id)
+
+
+def _change(tx: Tx, org: OrgId, given: OrganisationChange, seen: Seen) -> Organisation:
+    seen.check(tx, lambda: ShownOrganisation.model_validate(organisations.get(tx, org)))
     old = organisations.get(tx, org)
     changed = replace(
         old,

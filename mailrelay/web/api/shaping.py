@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from mailrelay.outbound.policy.shaping import Condition
 from mailrelay.outbound.shaper import WayState
 from mailrelay.web.application import App
 from mailrelay.web.identity import the_operator
-from mailrelay.web.shape import Shown
+from mailrelay.web.shape import After, Limit, Page, Paged, Shown, page_of
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["shaping"], dependencies=[Depends(the_operator)])
@@ -52,7 +51,8 @@ class ShownWay(Shown):
         )
 
 
-@router.get("/shaping", response_model=tuple[ShownWay, ...])
-async def list_all(app: App) -> Sequence[ShownWay]:
+@router.get("/shaping", response_model=Page[ShownWay])
+async def list_all(app: App, after: After = "", limit: Limit = 100) -> Paged[ShownWay]:
     """All sites that mail has gone to lately, up to 10,000, by name."""
-    return [ShownWay.of(one) for one in app.shaper.state()]
+    found = [ShownWay.of(one) for one in app.shaper.state()]
+    return page_of(found, after=after, limit=limit, cursor=lambda one: f"{one.site} {one.source} {one.smart_host}")

@@ -23,7 +23,9 @@ from mailrelay.store import organisations, people, smart_hosts
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Caller, Reader
+from mailrelay.web.once import Once, making
 from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, paged
 from mailrelay.web.strict import StrictRoute
 
@@ -95,14 +97,16 @@ async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 1
 
 
 @router.post("/smart-hosts", response_model=ShownSmartHost, status_code=201)
-async def add(app: App, caller: Reader, given: GivenSmartHost) -> SmartHost:
+async def add(
+    app: App, caller: Reader, given: GivenSmartHost, once: Annotated[Once, making("/smart-hosts/{id}")]
+) -> SmartHost:
     """Send all mail of a user, or of a sender domain, through a server of theirs.
 
     A user may do so for themselves, an administrator for anybody; a user's goes before a domain's. Mail that waits goes there too.
     """
     new = _checked(app, caller, given, whose=await app.store.read(_whose, caller, given))
     await _reachable(app, new.host)
-    await app.store.write(smart_hosts.add, new)
+    await once.write(app.store, _add, new)
     _logger.info("smart-host.added", org=new.org, smart_host=new.id, of=new.whose, host=new.host, by=caller.by)
     return new
 
@@ -122,13 +126,12 @@ async def test(app: App, caller: Reader, smart_host: str) -> TriedSmartHost:
 
 
 @router.delete("/smart-hosts/{smart_host}", status_code=204)
-async def remove(app: App, caller: Reader, smart_host: str) -> None:
+async def remove(app: App, caller: Reader, smart_host: str, seen: IfMatch) -> None:
     """Use it no more, and forget its credentials.
 
     Mail that waits for it goes the way that it would have gone without.
     """
-    host = await app.store.read(_mine, caller, smart_host)
-    await app.store.write(smart_hosts.remove, caller.org, host.id, at=app.clock.now())
+    host = await app.store.write(_remove, caller, smart_host, seen, app.clock.now())
     _logger.info("smart-host.removed", org=host.org, smart_host=host.id, of=host.whose, by=caller.by)
 
 
@@ -139,6 +142,18 @@ def _get(tx: Tx, caller: Caller, id_: str) -> SmartHost:
     if not own and caller.user is not None and not caller.may(Right.ADMIN):
         raise Unknown("There is no such smart host")
     return found
+
+
+def _add(tx: Tx, new: SmartHost) -> SmartHost:
+    smart_hosts.add(tx, new)
+    return smart_hosts.get(tx, new.org, new.id)
+
+
+def _remove(tx: Tx, caller: Caller, id_: str, seen: Seen, at: datetime) -> SmartHost:
+    seen.check(tx, lambda: ShownSmartHost.model_validate(_get(tx, caller, id_)))
+    host = _mine(tx, caller, id_)
+    smart_hosts.remove(tx, caller.org, host.id, at=at)
+    return host
 
 
 def _mine(tx: Tx, caller: Caller, id_: str) -> SmartHost:

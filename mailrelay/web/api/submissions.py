@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import Field, PlainValidator, StringConstraints, WithJsonSchema
 
 from mailrelay.errors import Invalid, MemoryShort, NotPermitted
@@ -16,6 +16,7 @@ from mailrelay.ids import OrgId
 from mailrelay.mail import addresses
 from mailrelay.mail.compose import Attachment, Draft, Person, compose
 from mailrelay.mail.message import parse
+from mailrelay.mail.thread import references
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import BodyType, Channel, EnvelopeRecipient, MailParams
 from mailrelay.model.organisation import User
@@ -24,12 +25,13 @@ from mailrelay.outbound.job import JOB_FIELD, LONGEST_JOB, checked_job, take_job
 from mailrelay.outbound.submit import Submission, Submitted
 from mailrelay.smtp.address import parse_address
 from mailrelay.smtp.data import normalise_newlines
-from mailrelay.store import people
+from mailrelay.store import messages, people, visibility
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
 from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
 from mailrelay.web.application import App
 from mailrelay.web.identity import Caller, Sender
+from mailrelay.web.once import PREFIX, REPLAYED, IdempotencyKey, check_key
 from mailrelay.web.shape import Given, MailAddress, Shown, described
 from mailrelay.web.strict import StrictRoute, json_body, validated
 
@@ -179,6 +181,7 @@ async def send(
     app: App,
     caller: Sender,
     request: Request,
+    response: Response,
     user: Annotated[
         str, Query(max_length=320, description="On whose behalf, by id or address; by default the owner of From.")
     ] = "",
@@ -189,23 +192,21 @@ async def send(
     at: QueryAt = "",
     zone: QueryZone = "",
     preset: QueryPreset = None,
-    idempotency_key: Annotated[
-        str | None,
-        Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="The same key is one mail."),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Queued:
     """Queue a mail for each of its recipients; 202 means that it is durable.
 
     A body of type message/rfc822 is sent as it is, to the addresses of its To, Cc and Bcc, without Bcc.
     """
-    if not idempotency_key and "idempotency-key" in request.headers:
-        # FastAPI takes an empty field for none, and then a repeat would be another mail.
-        raise Invalid("idempotency-key", "must not be empty; leave it out, or give each mail a key of its own")
+    check_key(request, idempotency_key)
     if app.memory.short():
         raise MemoryShort("Memory is short; try again later")  # D07: as SMTP says 421
     asked = asked_for(at, zone, preset)
     taken = await read_submission(app, caller, request, user=user, job=job, schedule=asked)
     submitted = await app.submitter.submit(replace(taken, idempotency_key=idempotency_key))
+    response.headers["Location"] = f"{PREFIX}/messages/{submitted.message}"
+    if submitted.repeated:
+        response.headers[REPLAYED] = "true"
     return Queued.of(submitted)
 
 
@@ -224,6 +225,9 @@ async def read_submission(
         given = await _off_loop(size, validated, GivenMessage, await json_body(request))
         author = await app.store.read(author_of, caller, user, given.from_.address if given.from_ else None)
         sender = given.from_.address if given.from_ else author.primary
+        if given.in_reply_to and not given.references:
+            thread = await app.store.read(_thread, caller, given.in_reply_to)
+            given = given.model_copy(update={"references": thread})
         raw, recipients = await _off_loop(size, _composed, given, author)
         documents = given.documents
         job = _one_job(job, given.job)
@@ -290,6 +294,15 @@ def _owner(tx: Tx, org: OrgId, sender: Address) -> User:
     if not found:
         raise NotPermitted(f"{sender} is not an address of a user; say on whose behalf with ?user=")
     return found[0]
+
+
+def _thread(tx: Tx, caller: Caller, answered: str) -> tuple[str, ...]:
+    """The References of an answer (RFC 5322 §3.6.4); as far as what it answers is stored and the caller may see it."""
+    name = answered.strip().removeprefix("<").removesuffix(">")
+    named = messages.by_message_ids(tx, caller.org, [name]).get(name, ())
+    seen = visibility.of_these(tx, caller.viewer, named)
+    found = messages.get_many(tx, caller.org, [one for one in named if one in seen])
+    return references(found[0]) if found else (name,)
 
 
 def _composed(given: GivenMessage, author: User) -> tuple[bytes, tuple[Address, ...]]:

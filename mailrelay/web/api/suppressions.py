@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import StringConstraints
 
 from mailrelay.errors import Invalid, Unknown
+from mailrelay.ids import OrgId
 from mailrelay.model.address import Address
 from mailrelay.model.suppression import Suppression, SuppressionReason
 from mailrelay.outbound.job import LONGEST_JOB, checked_job
@@ -18,8 +19,10 @@ from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.store import suppressions
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Page, Paged, Shown, paged
+from mailrelay.web.once import Once, making
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Page, Paged, Shown, page_of, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["suppressions"])
@@ -77,15 +80,20 @@ async def list_all(
 
 
 @router.post("/suppressions", response_model=tuple[ShownSuppression, ...], status_code=201)
-async def add(app: App, caller: Administrator, given: GivenSuppression) -> Sequence[Suppression]:
+async def add(
+    app: App,
+    caller: Administrator,
+    given: GivenSuppression,
+    once: Annotated[Once, making("/suppressions/{key}", etag=False)],
+) -> Sequence[Suppression]:
     """Suppress an address; answers all that now stands against it."""
-    return await app.store.write(_add, app, caller, given)
+    return await once.write(app.store, _add, app, caller, given)
 
 
-@router.get("/suppressions/{address}", response_model=tuple[ShownSuppression, ...])
-async def history(app: App, caller: Reader, address: str) -> Sequence[Suppression]:
-    """All that ever stood against an address, lifted or not."""
-    return await app.store.read(suppressions.history, caller.org, given_address(address).key)
+@router.get("/suppressions/{address}", response_model=Page[ShownSuppression])
+async def history(app: App, caller: Reader, address: str, after: After = "", limit: Limit = 100) -> Paged[Suppression]:
+    """All that ever stood against an address, lifted or not, oldest first."""
+    return await app.store.read(_history, caller.org, given_address(address).key, after, limit)
 
 
 @router.delete("/suppressions/{address}", response_model=tuple[ShownSuppression, ...])
@@ -93,22 +101,26 @@ async def lift(
     app: App,
     caller: Administrator,
     address: str,
-    reason: SuppressionReason | None = None,
+    seen: IfMatch,
+    reason: Annotated[SuppressionReason | None, Query(description="Only from this reason; without, from all.")] = None,
     note: Annotated[str, Query(max_length=500, description="Why it is lifted.")] = "",
 ) -> Sequence[Suppression]:
     """Let an address be sent to again, from every reason or from one; answers what was lifted."""
-    lifted = await app.store.write(
-        suppressions.lift,
-        caller.org,
-        given_address(address).key,
-        by=caller.by,
-        now=app.clock.now(),
-        reason=reason,
-        note=note,
-    )
+    key, now = given_address(address).key, app.clock.now()
+
+    def lift_it(tx: Tx) -> Sequence[Suppression]:
+        seen.check(tx, lambda: Page[ShownSuppression].model_validate(_history(tx, caller.org, key)))
+        return suppressions.lift(tx, caller.org, key, by=caller.by, now=now, reason=reason, note=note)
+
+    lifted = await app.store.write(lift_it)
     if not lifted:
         raise Unknown(f"{address} is not suppressed" + (f" ({reason.replace('_', ' ')})" if reason else ""))
     return lifted
+
+
+def _history(tx: Tx, org: OrgId, key: str, after: str = "", limit: int = 100) -> Paged[Suppression]:
+    found = suppressions.history(tx, org, key)
+    return page_of(found, after=after, limit=limit, cursor=lambda one: f"{one.since.isoformat()} {one.reason}")
 
 
 def given_address(text: str) -> Address:

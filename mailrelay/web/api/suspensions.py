@@ -5,7 +5,6 @@ An administrator stops the mail of the organisation, the operator that of the wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -21,8 +20,10 @@ from mailrelay.smtp.address import BadAddress, parse_domain
 from mailrelay.store import organisations, people, suspensions
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import OPERATOR, Administrator, Caller, Reader, the_operator
-from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, paged
+from mailrelay.web.once import Once, making
+from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, page_of, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["suspensions"])
@@ -84,20 +85,27 @@ async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 1
 
 
 @router.post("/suspensions", status_code=201)
-async def suspend(app: App, caller: Administrator, given: GivenSuspension) -> ShownSuspension:
+async def suspend(
+    app: App,
+    caller: Administrator,
+    given: GivenSuspension,
+    once: Annotated[Once, making("/suspensions/{scope}/{name}", etag=False)],
+) -> ShownSuspension:
     """Hold all mail of a job or a sending domain, or all that goes to a destination, until it is resumed.
 
     A sending domain is one of the organisation's or its users'. A destination is a recipient's domain, or an MX site: the
     registrable domain of MX hosts, such as `google.com` for all whose mail Google takes.
     """
     sending = _own(given.scope, given.name)
-    return await app.store.write(_suspend, app, caller, sending, given.reason)
+    return await once.write(app.store, _suspend, app, caller, sending, given.reason)
 
 
-@router.get("/suspensions/{scope}/{name:path}", response_model=tuple[ShownSuspension, ...])
-async def history(app: App, caller: Reader, scope: Scope, name: str) -> Sequence[ShownSuspension]:
+@router.get("/suspensions/{scope}/{name:path}", response_model=Page[ShownSuspension])
+async def history(
+    app: App, caller: Reader, scope: Scope, name: str, after: After = "", limit: Limit = 100
+) -> Paged[ShownSuspension]:
     """All that ever held it, oldest first."""
-    return await app.store.read(_history, caller.org, _named(scope, name))
+    return await app.store.read(_page, caller.org, _named(scope, name), after, limit)
 
 
 @router.post("/suspensions/{scope}/{name:path}/resume")
@@ -106,13 +114,14 @@ async def resume(
     caller: Administrator,
     scope: Scope,
     name: str,
+    seen: IfMatch,
 ) -> ShownSuspension:
     """Let the mail go again when it is due; the time that it waited is not counted towards its expiry.
 
     What was counted until now is not held against it again.
     """
     sending = _own(scope, name)
-    return await app.store.write(_resume, caller.org, sending, caller.by, app.clock.now())
+    return await app.store.write(_resume, caller.org, sending, caller.by, app.clock.now(), seen)
 
 
 @router.get("/installation/suspensions", response_model=Page[ShownSuspension], dependencies=_FOR_THE_OPERATOR)
@@ -124,32 +133,38 @@ async def list_everywhere(app: App, after: After = "", limit: Limit = 100) -> Pa
 
 
 @router.post("/installation/suspensions", status_code=201, dependencies=_FOR_THE_OPERATOR)
-async def suspend_everywhere(app: App, given: GivenSuspension) -> ShownSuspension:
+async def suspend_everywhere(
+    app: App,
+    given: GivenSuspension,
+    once: Annotated[Once, making("/installation/suspensions/{scope}/{name}", etag=False)],
+) -> ShownSuspension:
     """Hold all that goes to a destination, or leaves by a source, of all organisations; for the operator.
 
     What goes by the other sources that serve its sender does so. `default` is the source without a name: the system's own address.
     """
     sending = _everybodys(app, given.scope, given.name)
-    made = await app.store.write(_begin, EVERYBODY, sending, given.reason, OPERATOR, app.clock.now())
+    made = await once.write(app.store, _begin, EVERYBODY, sending, given.reason, OPERATOR, app.clock.now())
     _logger.warning("sending.suspended", org="", scope=str(sending.scope), name=sending.name, reason=given.reason)
     return made
 
 
 @router.get(
     "/installation/suspensions/{scope}/{name:path}",
-    response_model=tuple[ShownSuspension, ...],
+    response_model=Page[ShownSuspension],
     dependencies=_FOR_THE_OPERATOR,
 )
-async def history_everywhere(app: App, scope: Scope, name: str) -> Sequence[ShownSuspension]:
+async def history_everywhere(
+    app: App, scope: Scope, name: str, after: After = "", limit: Limit = 100
+) -> Paged[ShownSuspension]:
     """All that ever held it for all organisations, oldest first; for the operator."""
-    return await app.store.read(_history, EVERYBODY, _named(scope, name))
+    return await app.store.read(_page, EVERYBODY, _named(scope, name), after, limit)
 
 
 @router.post("/installation/suspensions/{scope}/{name:path}/resume", dependencies=_FOR_THE_OPERATOR)
-async def resume_everywhere(app: App, scope: Scope, name: str) -> ShownSuspension:
+async def resume_everywhere(app: App, scope: Scope, name: str, seen: IfMatch) -> ShownSuspension:
     """Let the mail of all organisations go again, unless one of them holds its own; for the operator."""
     sending = _named(scope, name)
-    resumed = await app.store.write(_resume, EVERYBODY, sending, OPERATOR, app.clock.now())
+    resumed = await app.store.write(_resume, EVERYBODY, sending, OPERATOR, app.clock.now(), seen)
     _logger.info("sending.resumed", org="", scope=str(sending.scope), name=sending.name)
     return resumed
 
@@ -225,6 +240,11 @@ def _history(tx: Tx, org: OrgId, sending: Sending) -> list[ShownSuspension]:
     return [ShownSuspension.of(one, 0 if one.resumed_at else held) for one in sorted(found, key=lambda one: one.since)]
 
 
+def _page(tx: Tx, org: OrgId, sending: Sending, after: str = "", limit: int = 100) -> Paged[ShownSuspension]:
+    found = _history(tx, org, sending)
+    return page_of(found, after=after, limit=limit, cursor=lambda one: f"{one.since.isoformat()} {one.installation}")
+
+
 def _suspend(tx: Tx, app: Application, caller: Caller, sending: Sending, reason: str) -> ShownSuspension:
     if sending.scope is Scope.DOMAIN:
         _sends_for(tx, app, caller, sending.name)
@@ -238,7 +258,8 @@ def _begin(tx: Tx, org: OrgId, sending: Sending, reason: str, by: str, at: datet
     return ShownSuspension.of(made, suspensions.count_held(tx, org, sending))
 
 
-def _resume(tx: Tx, org: OrgId, sending: Sending, by: str, at: datetime) -> ShownSuspension:
+def _resume(tx: Tx, org: OrgId, sending: Sending, by: str, at: datetime, seen: Seen) -> ShownSuspension:
+    seen.check(tx, lambda: Page[ShownSuspension].model_validate(_page(tx, org, sending)))
     return ShownSuspension.of(suspensions.resume(tx, org, sending, by=by, at=at), 0)
 
 

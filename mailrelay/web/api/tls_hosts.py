@@ -13,7 +13,7 @@ from mailrelay.model.tls import HostTls, TlsLevel
 from mailrelay.store import tls_memory
 from mailrelay.web.application import App
 from mailrelay.web.identity import the_operator
-from mailrelay.web.shape import After, Limit, Page, Paged, Shown, paged
+from mailrelay.web.shape import After, Limit, Page, Paged, Shown, page_of, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["tls"], dependencies=[Depends(the_operator)])
@@ -48,13 +48,13 @@ async def list_all(app: App, level: TlsLevel | None = None, after: After = "", l
     return paged(found, limit=limit, cursor=lambda one: f"{one.host} {one.ip} {one.port}")
 
 
-@router.get("/tls/hosts/{host}", response_model=tuple[ShownHostTls, ...])
-async def show(app: App, host: str) -> tuple[HostTls, ...]:
+@router.get("/tls/hosts/{host}", response_model=Page[ShownHostTls])
+async def show(app: App, host: str, after: After = "", limit: Limit = 100) -> Paged[HostTls]:
     """What is remembered of one host, address by address."""
     found = await app.store.read(tls_memory.of_hosts, [host.lower()])
     if not found:
         raise Unknown(f"Nothing is remembered of the TLS of {host}; no mail went there yet")
-    return found
+    return page_of(found, after=after, limit=limit, cursor=lambda one: f"{one.host} {one.ip} {one.port}")
 
 
 @router.post("/tls/hosts/{host}/forget")

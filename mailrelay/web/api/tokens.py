@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BeforeValidator, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
-from mailrelay.ids import TokenId, hash_secret, new_api_secret
+from mailrelay.errors import Invalid
+from mailrelay.ids import OrgId, TokenId, hash_secret, new_api_secret
 from mailrelay.model.organisation import ApiToken, Right
 from mailrelay.store import tokens
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
-from mailrelay.web.application import App
+from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller
-from mailrelay.web.shape import Given, Name, Shown
+from mailrelay.web.once import Once, making
+from mailrelay.web.shape import After, Given, Limit, Name, Page, Paged, Shown, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["tokens"])
@@ -26,8 +28,11 @@ class GivenToken(Given):
     """A new token; `user`, an id or address, is on whose behalf it acts."""
 
     name: Name
-    rights: frozenset[Right] = Field(min_length=1)
-    user: str | None = None
+    rights: frozenset[Right] = Field(
+        min_length=1, description="What it may do: read, send, or admin, which is everything in the organisation."
+    )
+    user: str | None = Field(None, description="On whose behalf it acts, by id or address; without, the organisation.")
+    expires_at: AwareDatetime | None = Field(None, description="From when on it is worthless; without, never.")
 
 
 class ShownToken(Shown):
@@ -39,44 +44,57 @@ class ShownToken(Shown):
     """In one order, so that the same token always looks the same."""
     user: str | None
     created_at: datetime
+    expires_at: datetime | None
+    used_at: Annotated[datetime | None, Field(description="When it was used last, within the hour.")]
     revoked_at: datetime | None
 
 
 class NewToken(ShownToken):
     """A new token with its secret: shown this once."""
 
-    secret: str = Field(repr=False)
-
-
-@router.get("/tokens", response_model=tuple[ShownToken, ...])
-async def list_all(app: App, caller: Administrator) -> Sequence[ApiToken]:
-    """Every token of the organisation, revoked ones too."""
-    return await app.store.read(tokens.list_tokens, caller.org)
-
-
-@router.post("/tokens", status_code=201)
-async def make(app: App, caller: Administrator, given: GivenToken) -> NewToken:
-    """A new token."""
-    secret = new_api_secret()
-    new = await app.store.write(_make, app, caller, given, hash_secret(secret))
-    return NewToken(
-        id=new.id,
-        name=new.name,
-        rights=tuple(new.rights),
-        user=new.user,
-        created_at=new.created_at,
-        revoked_at=None,
-        secret=secret,
+    secret: str | None = Field(
+        repr=False, description="The bearer token; null in the answer to a repeat: it is not kept."
     )
 
 
+@router.get("/tokens", response_model=Page[ShownToken])
+async def list_all(app: App, caller: Administrator, after: After = "", limit: Limit = 100) -> Paged[ApiToken]:
+    """The tokens of the organisation, revoked ones too, oldest first."""
+    found = await app.store.read(tokens.list_tokens, caller.org, after=after, limit=limit)
+    return paged(found, limit=limit, cursor=lambda one: one.id)
+
+
+@router.post("/tokens", status_code=201)
+async def make(
+    app: App,
+    caller: Administrator,
+    given: GivenToken,
+    once: Annotated[Once, making("/tokens/{id}", secret=("secret",))],
+) -> NewToken:
+    """A new token, with its secret: this once."""
+    return await once.write(app.store, _make, app, caller, given, new_api_secret())
+
+
+@router.get("/tokens/{token}", response_model=ShownToken)
+async def show(app: App, caller: Administrator, token: str) -> ApiToken:
+    """One token, without its secret."""
+    return await app.store.read(tokens.get, caller.org, token)
+
+
 @router.delete("/tokens/{token}", status_code=204)
-async def revoke(app: App, caller: Administrator, token: str) -> None:
+async def revoke(app: App, caller: Administrator, token: str, seen: IfMatch) -> None:
     """Make a token worthless, at once and for good."""
-    await app.store.write(tokens.revoke, caller.org, TokenId(token), now=app.clock.now())
+    await app.store.write(_revoke, caller.org, token, seen, app.clock.now())
 
 
-def _make(tx: Tx, app: App, caller: Caller, given: GivenToken, secret_sha256: str) -> ApiToken:
+def _revoke(tx: Tx, org: OrgId, token: str, seen: Seen, now: datetime) -> None:
+    seen.check(tx, lambda: ShownToken.model_validate(tokens.get(tx, org, token)))
+    tokens.revoke(tx, org, TokenId(token), now=now)
+
+
+def _make(tx: Tx, app: Application, caller: Caller, given: GivenToken, secret: str) -> NewToken:
+    if given.expires_at is not None and given.expires_at <= app.clock.now():
+        raise Invalid("expires_at", "is in the past")
     new = ApiToken(
         id=app.ids.token(),
         org=caller.org,
@@ -85,6 +103,7 @@ def _make(tx: Tx, app: App, caller: Caller, given: GivenToken, secret_sha256: st
         user=None if given.user is None else find(tx, caller.org, given.user).id,
         created_at=app.clock.now(),
         revoked_at=None,
+        expires_at=given.expires_at,
     )
-    tokens.create(tx, new, secret_sha256=secret_sha256)
-    return new
+    tokens.create(tx, new, secret_sha256=hash_secret(secret))
+    return NewToken(**ShownToken.model_validate(new).model_dump(), secret=secret)
