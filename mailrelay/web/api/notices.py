@@ -15,7 +15,8 @@ from starlette.requests import Request
 
 from mailrelay.errors import Invalid, MailrelayError, NotPermitted
 from mailrelay.ids import UserId
-from mailrelay.model.message import Message, ParticipantRole
+from mailrelay.mail.thread import references
+from mailrelay.model.message import ParticipantRole
 from mailrelay.model.notice import NoticeKind, UserNotice
 from mailrelay.store import events, people, user_notices
 from mailrelay.store.base import Tx
@@ -33,7 +34,6 @@ router = APIRouter(route_class=StrictRoute, tags=["notices"])
 _MESSAGES = "/api/v1/messages"
 _AT_ONCE = 100
 """Notices that are read and sent in one go."""
-_MOST_REFERENCES = 50
 _Seq = Annotated[int, Path(ge=1, le=2**62)]
 
 
@@ -271,7 +271,7 @@ def _reply(one: UserNotice) -> dict[str, Any]:
     subject = mail.subject if mail.subject[:3].lower() == "re:" else f"Re: {mail.subject}".rstrip()
     body: dict[str, Any] = {"to": _answer_to(one), "subject": subject, "text": ""}
     if mail.message_id is not None:
-        body |= {"in_reply_to": mail.message_id, "references": references(mail)}
+        body |= {"in_reply_to": mail.message_id, "references": list(references(mail))}
     return body
 
 
@@ -282,9 +282,3 @@ def _answer_to(one: UserNotice) -> list[str]:
             if named := [str(person.address) for person in one.mail.participants if person.role is role]:
                 return named
     return [str(one.who)]
-
-
-def references(mail: Message) -> list[str]:
-    """The References field of an answer, oldest first (RFC 5322 §3.6.4): the mail's own, and the mail."""
-    before = [name for name in reversed(mail.parents) if name != mail.message_id]
-    return [*before[-_MOST_REFERENCES:], *([mail.message_id] if mail.message_id else [])]
