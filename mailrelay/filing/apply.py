@@ -40,6 +40,7 @@ from mailrelay.store import (
     organisations,
     records,
     unresolved,
+    uses,
 )
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Source
@@ -159,7 +160,7 @@ def links_and_records(
     facts = one.facts
     org, message = facts.message.org, facts.message.id
     created: list[RecordRef] = []
-    proposals = list(one.decision.links)
+    proposals = [(each, _key_of(facts, each)) for each in one.decision.links]
     # In order of the key, so that two transactions that create the same two records meet at the first.
     for proposed in sorted(one.decision.creations, key=lambda each: each.creation.address.key):
         ref = made.get(proposed.creation.address.key)
@@ -167,10 +168,11 @@ def links_and_records(
             ref = _create(tx, arrival, facts, proposed, ids=ids, at=at)
             made[proposed.creation.address.key] = ref
             created.append(ref)
-        proposals.append(ProposedLink(record=ref, rule=proposed.rule, evidence=proposed.evidence, guess=False))
+        proposal = ProposedLink(record=ref, rule=proposed.rule, evidence=proposed.evidence, guess=False)
+        proposals.append((proposal, proposed.creation.address.key))
     linked = []
-    for proposal in proposals:
-        if links.add(tx, org, message, proposal, at=at, key=_key_of(facts, proposal)):
+    for proposal, key in proposals:
+        if links.add(tx, org, message, proposal, at=at, key=key):
             linked.append(proposal.record)
             events.append(
                 tx,
@@ -220,8 +222,11 @@ def _one(
     entries = unresolved.of_message(tx, org, message.id) if known else ()
     before = [entry for entry in entries if entry.user == user]
     whose = user or _returned_to(tx, arrival)
+    if arrival.target is not None and arrival.target.shared is not None:
+        whose = None  # also what one of us sent as a shared address: it is the organisation's (I13)
     source = Source(message=message.id, arrival=arrival.id, channel=arrival.channel, user=whose, at=at)
-    messages.add_source(tx, org, source)
+    if messages.add_source(tx, org, source) and not message.part:
+        _note_use(tx, arrival, facts)
     filings.put(tx, org, message.id, arrival.id, said, at=at)
     if said.disposition is Disposition.HOLD and arrival.channel not in OUTGOING_CHANNELS:
         # One entry is enough for a user's copies of a mail, and what a person made of it stands.
@@ -254,6 +259,19 @@ def _returned_to(tx: Tx, arrival: Arrival) -> UserId | None:
         return None
     about = deliveries.by_id(tx, DeliveryId(arrival.target.delivery))
     return None if about is None or about.org != arrival.org else about.author
+
+
+def _note_use(tx: Tx, arrival: Arrival, facts: Facts) -> None:
+    """Write down who still uses a secret address (I21)."""
+    target, by = arrival.target, facts.sender
+    if by is None and arrival.envelope is not None:
+        by = arrival.envelope.mail_from
+    if target is None or by is None:
+        return
+    if target.dropbox is not None:
+        uses.note(tx, arrival.org, uses.of_dropbox(target.dropbox), by, now=arrival.received_at)
+    elif target.filing is not None:
+        uses.note(tx, arrival.org, uses.of_record_address(target.filing), by, now=arrival.received_at)
 
 
 def _stands(entry: Unresolved) -> bool:

@@ -15,6 +15,7 @@ from mailrelay.model.absence import Absence, Instead
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import absence, successor
+from mailrelay.store.visibility import Viewer, readable
 
 
 def note(tx: Tx, new: Absence) -> bool:
@@ -57,9 +58,16 @@ def clear(tx: Tx, org: OrgId, key: str) -> bool:
     return tx.execute(delete(absence).where(absence.c.org == org, absence.c.key == key)).rowcount > 0
 
 
-def list_absences(tx: Tx, org: OrgId, *, after: str = "", search: str = "", limit: int = 100) -> tuple[Absence, ...]:
-    """A page of what is noted, past absences too, by key; of keys that contain `search`; `after` is the last key seen."""
+def list_absences(
+    tx: Tx, org: OrgId, *, viewer: Viewer | None = None, after: str = "", search: str = "", limit: int = 100
+) -> tuple[Absence, ...]:
+    """A page of what is noted, past absences too, by key; of keys that contain `search`; `after` is the last key seen.
+
+    With `viewer` only what mail says that they may see.
+    """
     page = select(absence).where(absence.c.org == org, absence.c.key > after)
+    if viewer is not None:
+        page = page.where(readable(viewer, absence.c.message))
     if search:
         page = page.where(absence.c.key.contains(search.lower(), autoescape=True))
     return tuple(_absence(row) for row in tx.execute(page.order_by(absence.c.key).limit(limit)))

@@ -35,13 +35,14 @@ from mailrelay.model.tracking import Mode, Tracked
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery, destination, relay_id
+from mailrelay.store.visibility import Viewer, readable_delivery
 
+_HAS_ARRIVED = delivery.c.state.in_([DeliveryState.SENT, DeliveryState.DELIVERED])
 _STATUS = case(
     (and_(delivery.c.state == DeliveryState.QUEUED, delivery.c.attempts > 0), DeliveryStatus.DEFERRED),
-    (
-        and_(delivery.c.state.in_([DeliveryState.SENT, DeliveryState.DELIVERED]), delivery.c.replied_at.is_not(None)),
-        DeliveryStatus.REPLIED,
-    ),
+    (and_(_HAS_ARRIVED, delivery.c.replied_at.is_not(None)), DeliveryStatus.REPLIED),
+    (and_(_HAS_ARRIVED, delivery.c.clicked_at.is_not(None)), DeliveryStatus.CLICKED),
+    (and_(_HAS_ARRIVED, delivery.c.opened_at.is_not(None)), DeliveryStatus.OPENED),
     else_=delivery.c.state,
 )
 """`Delivery.status`, for the database."""
@@ -104,9 +105,10 @@ class DeliveryEnd:
     last_reply: str
 
 
-def get(tx: Tx, org: OrgId, id: DeliveryId) -> Delivery:  # noqa: A002
-    """One delivery. Raises Unknown."""
-    row = tx.execute(select(delivery).where(delivery.c.id == id, delivery.c.org == org)).first()
+def get(tx: Tx, org: OrgId, id: DeliveryId, *, viewer: Viewer | None = None) -> Delivery:  # noqa: A002
+    """One delivery. Raises Unknown, also where there is a viewer who may not see it."""
+    found = select(delivery).where(delivery.c.id == id, delivery.c.org == org)
+    row = tx.execute(found if viewer is None else found.where(readable_delivery(viewer))).first()
     if row is None:
         raise Unknown("There is no such delivery")
     return from_row(row._mapping)
@@ -170,10 +172,22 @@ def noticed(tx: Tx, ids: Collection[DeliveryId]) -> dict[DeliveryId, Notice]:
 
 
 def to_address(
-    tx: Tx, org: OrgId, key: str, *, job: str = "", before: DeliveryId | None = None, limit: int = 100
+    tx: Tx,
+    org: OrgId,
+    key: str,
+    *,
+    job: str = "",
+    before: DeliveryId | None = None,
+    limit: int = 100,
+    viewer: Viewer | None = None,
 ) -> tuple[Delivery, ...]:
-    """A page of the deliveries to an address (by key), of one job or of any, newest first; `before` is the last id seen."""
+    """A page of the deliveries to an address (by key), of one job or of any, newest first; `before` is the last id seen.
+
+    Those that a viewer may see, or all.
+    """
     page = select(delivery).where(delivery.c.org == org, delivery.c.recipient_key == key)
+    if viewer is not None:
+        page = page.where(readable_delivery(viewer))
     if job:
         page = page.where(delivery.c.job == job)
     if before is not None:
@@ -301,10 +315,12 @@ def first_two(tx: Tx, org: OrgId, sent: MessageId) -> tuple[Delivery, ...]:
     return tuple(from_row(row._mapping) for row in found if row.org == org)
 
 
-def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Delivery, ...]:
-    """The deliveries of a message, oldest first."""
+def of_message(tx: Tx, org: OrgId, message: MessageId, *, viewer: Viewer | None = None) -> tuple[Delivery, ...]:
+    """The deliveries of a message, oldest first; those that a viewer may see, or all."""
     # The organisation is not asked of the database: without statistics SQLite would read all that it has.
     found = select(delivery).where(delivery.c.message == message).order_by(delivery.c.id)
+    if viewer is not None:
+        found = found.where(readable_delivery(viewer))
     return tuple(from_row(row._mapping) for row in tx.execute(found) if row.org == org)
 
 
@@ -386,10 +402,24 @@ def held_counts(tx: Tx) -> dict[str, int]:
 def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId]) -> dict[MessageId, MessageStatus]:
     """The status of each of these messages that has deliveries."""
     found: dict[MessageId, set[DeliveryStatus]] = {}
-    columns = select(delivery.c.org, delivery.c.message, delivery.c.state, delivery.c.attempts, delivery.c.replied_at)
+    columns = select(
+        delivery.c.org,
+        delivery.c.message,
+        delivery.c.state,
+        delivery.c.attempts,
+        delivery.c.replied_at,
+        delivery.c.clicked_at,
+        delivery.c.opened_at,
+    )
     for row in tx.execute(columns.where(delivery.c.message.in_(sorted(sent)))):
         if row.org == org:
-            told = delivery_status(DeliveryState(row.state), row.attempts, replied=row.replied_at is not None)
+            told = delivery_status(
+                DeliveryState(row.state),
+                row.attempts,
+                replied=row.replied_at is not None,
+                clicked=row.clicked_at is not None,
+                opened=row.opened_at is not None,
+            )
             found.setdefault(MessageId(row.message), set()).add(told)
     return {message: status for message, each in found.items() if (status := message_status(each)) is not None}
 
@@ -438,6 +468,8 @@ def from_row(row: RowMapping) -> Delivery:
         trace=row["trace"],
         tracking=Mode(row["tracking"]) if row["tracking"] else None,
         tracked=Tracked(row["tracked"]),
+        opened_at=None if row["opened_at"] is None else from_micros(row["opened_at"]),
+        clicked_at=None if row["clicked_at"] is None else from_micros(row["clicked_at"]),
     )
 
 

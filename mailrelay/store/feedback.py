@@ -14,6 +14,7 @@ from mailrelay.model.feedback import REPORTS, Action, Category, Fault, Feedback,
 from mailrelay.model.message import Kind
 from mailrelay.store.base import InsertInto, Tx, for_both
 from mailrelay.store.tables import attempt, delivery, feedback
+from mailrelay.store.visibility import Viewer, readable
 
 _OVERTAKEN = ("arrival", "delivery", "hard", "tie", "believed", "at")
 
@@ -119,10 +120,16 @@ def of_address(
     *,
     before: tuple[datetime, MessageId, int] | None = None,
     limit: int = 100,
+    viewer: Viewer | None = None,
 ) -> tuple[Feedback, ...]:
-    """A page of what was said of an address (by key), newest first; `before` is where the page before ended."""
+    """A page of what was said of an address (by key), newest first; `before` is where the page before ended.
+
+    Only in mail that a viewer may see, or in all.
+    """
     order = (feedback.c.at, feedback.c.message, feedback.c.position)
     page = select(feedback).where(feedback.c.org == org, feedback.c.recipient_key == key)
+    if viewer is not None:
+        page = page.where(readable(viewer, feedback.c.message))
     if before is not None:
         # The first column by itself, for the index: a comparison of rows alone would read the address's whole history.
         page = page.where(feedback.c.at <= to_micros(before[0]))

@@ -15,10 +15,11 @@ from mailrelay.model.envelope import Arrival
 from mailrelay.model.event import Event
 from mailrelay.model.feedback import Feedback
 from mailrelay.model.message import Message
-from mailrelay.store import arrivals, deliveries, events, feedback, links, messages, rows
+from mailrelay.store import arrivals, deliveries, events, feedback, links, messages, rows, visibility
 from mailrelay.store.base import InsertInto, Tx, for_both
 from mailrelay.store.messages import Source
 from mailrelay.store.tables import filing
+from mailrelay.store.visibility import Viewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +110,14 @@ def is_filed(tx: Tx, org: OrgId, message: MessageId) -> bool:
     return tx.execute(found.limit(1)).first() is not None
 
 
-def journey(tx: Tx, org: OrgId, id: MessageId) -> Journey:  # noqa: A002
-    """A message's journey. Raises Unknown."""
+def journey(tx: Tx, viewer: Viewer, id: MessageId) -> Journey:  # noqa: A002
+    """The journey of a message that the viewer may see: what of it they may see. Raises Unknown."""
+    org = viewer.org
     message = messages.get(tx, org, id)
     sources = messages.sources(tx, org, id)
     came = [arrivals.get(tx, source.arrival) for source in sources]
-    sent = deliveries.of_message(tx, org, id)
+    sent = deliveries.of_message(tx, org, id, viewer=viewer)
+    seen = {"", *(one.id for one in sent)}
     beside = {other for source in sources for other in messages.of_arrival(tx, org, source.arrival)} - {id}
     return Journey(
         message=message,
@@ -122,9 +125,9 @@ def journey(tx: Tx, org: OrgId, id: MessageId) -> Journey:  # noqa: A002
         arrivals=tuple(arrival for arrival in came if arrival is not None),
         filings=of_message(tx, org, id),
         links=links.of_message(tx, org, id),
-        attached=tuple(sorted(beside)),
+        attached=tuple(sorted(visibility.of_these(tx, viewer, beside))),
         deliveries=tuple((delivery, deliveries.history(tx, delivery.id)) for delivery in sent),
         feedback=feedback.of_message(tx, org, id),
         returned=feedback.of_deliveries(tx, org, [delivery.id for delivery in sent]) if sent else (),
-        events=tuple(events.of_message(tx, org, id)),
+        events=tuple(one for one in events.of_message(tx, org, id) if one.delivery in seen),
     )

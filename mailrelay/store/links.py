@@ -16,6 +16,7 @@ from mailrelay.model.record import RecordRef
 from mailrelay.store import rows
 from mailrelay.store.base import InsertInto, Tx, for_both
 from mailrelay.store.tables import link
+from mailrelay.store.visibility import Viewer, readable, standing
 
 BY_HAND = "by_hand"
 """The `rule` of a link that a person made."""
@@ -23,7 +24,7 @@ BY_HAND = "by_hand"
 
 def _insert_over(gives_way: ColumnElement[bool]) -> Mapping[str, Executable]:
     """Links, also where the link that is there `gives_way`; a row comes back when something was changed."""
-    kept = ("rule", "evidence", "by", "guess", "created_at")
+    kept = ("rule", "evidence", "by", "guess", "created_at", "key")
 
     def make(insert: InsertInto) -> Executable:
         row = insert(link)
@@ -38,8 +39,12 @@ _ADD = _insert_over(and_(link.c.removed_at.is_not(None), link.c.removed_by == BY
 _ADD_BY_HAND = _insert_over(or_(link.c.removed_at.is_not(None), link.c.by == BY_RULE))
 
 
-def add(tx: Tx, org: OrgId, message: MessageId, new: ProposedLink, *, at: datetime) -> bool:
-    """Link by rule; False when the link is there already, or a person took it away."""
+def add(tx: Tx, org: OrgId, message: MessageId, new: ProposedLink, *, at: datetime, key: str = "") -> bool:
+    """Link by rule; False when the link is there already, or a person took it away.
+
+    `key` is that of the record's address in the mail, where there is one: what becomes of the link when the record has that address
+    no longer is for the organisation to say (I16).
+    """
     row = {
         "message": message,
         "module": new.record.module,
@@ -50,6 +55,7 @@ def add(tx: Tx, org: OrgId, message: MessageId, new: ProposedLink, *, at: dateti
         "by": BY_RULE,
         "guess": new.guess,
         "created_at": to_micros(at),
+        "key": key,
     }
     return tx.execute(_ADD[tx.dialect], row).first() is not None
 
@@ -69,6 +75,7 @@ def add_by_hand(
         "by": by,
         "guess": False,
         "created_at": to_micros(at),
+        "key": "",
     }
     return tx.execute(_ADD_BY_HAND[tx.dialect], row).first() is not None
 
@@ -94,23 +101,33 @@ def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Link, ...]:
     return tuple(_link(row) for row in tx.execute(found))
 
 
-def of_messages(tx: Tx, org: OrgId, messages: Collection[MessageId]) -> tuple[Link, ...]:
-    """The standing links of several messages, by message and record."""
+def of_messages(tx: Tx, org: OrgId, messages: Collection[MessageId], *, showing: bool = False) -> tuple[Link, ...]:
+    """The standing links of several messages, by message and record; with `showing` those only that people see (I16)."""
+    stands = standing() if showing else link.c.removed_at.is_(None)
     found = (
         select(link)
-        .where(link.c.message.in_(sorted(messages)), link.c.org == org, link.c.removed_at.is_(None))
+        .where(link.c.message.in_(sorted(messages)), link.c.org == org, stands)
         .order_by(link.c.message, link.c.module, link.c.record)
     )
     return tuple(_link(row) for row in tx.execute(found))
 
 
 def of_record(
-    tx: Tx, org: OrgId, record: RecordRef, *, before: MessageId | None = None, limit: int = 100
+    tx: Tx,
+    org: OrgId,
+    record: RecordRef,
+    *,
+    viewer: Viewer | None = None,
+    before: MessageId | None = None,
+    limit: int = 100,
 ) -> tuple[Link, ...]:
-    """A page of a record's standing links, newest message first; `before` is the last message of the page before."""
-    page = select(link).where(
-        link.c.org == org, link.c.module == record.module, link.c.record == record.id, link.c.removed_at.is_(None)
-    )
+    """A page of a record's links that show, newest message first; `before` is the last message of the page before.
+
+    With `viewer` only to messages that they may see.
+    """
+    page = select(link).where(link.c.org == org, link.c.module == record.module, link.c.record == record.id, standing())
+    if viewer is not None:
+        page = page.where(readable(viewer, link.c.message))
     if before is not None:
         page = page.where(link.c.message < before)
     return tuple(_link(row) for row in tx.execute(page.order_by(link.c.message.desc()).limit(limit)))

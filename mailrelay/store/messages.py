@@ -28,6 +28,7 @@ from mailrelay.model.message import (
 from mailrelay.store import rows
 from mailrelay.store.base import Tx, for_both
 from mailrelay.store.tables import message, message_source, participant
+from mailrelay.store.visibility import Viewer, readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,10 @@ def get_many(tx: Tx, org: OrgId, ids: Collection[MessageId]) -> tuple[Message, .
 def list_messages(
     tx: Tx, org: OrgId, *, before: Place | None = None, since: datetime | None = None, limit: int = 100
 ) -> tuple[Message, ...]:
-    """A page of messages, newest first; `before` is where the page before ended, `since` the oldest that is wanted."""
+    """A page of all messages, newest first; `before` is where the page before ended, `since` the oldest that is wanted.
+
+    What one viewer may see of them: `newest.seen_by`.
+    """
     page = select(message).where(message.c.org == org)
     if before is not None:
         page = page.where(
@@ -172,11 +176,12 @@ def oldest_first(
 
 
 def of_address(
-    tx: Tx, org: OrgId, key: str, *, before: MessageId | None = None, limit: int = 100
+    tx: Tx, viewer: Viewer, key: str, *, before: MessageId | None = None, limit: int = 100
 ) -> tuple[Message, ...]:
-    """A page of the messages in which an address (by key) stands, newest id first."""
+    """A page of the messages in which an address (by key) stands and that the viewer may see, newest id first."""
+    org = viewer.org
     ids = select(participant.c.message).where(participant.c.org == org, participant.c.key == key).distinct()
-    page = select(message).where(message.c.org == org, message.c.id.in_(ids.scalar_subquery()))
+    page = select(message).where(message.c.org == org, message.c.id.in_(ids.scalar_subquery()), readable(viewer))
     if before is not None:
         page = page.where(message.c.id < before)
     return _read(tx, page.order_by(message.c.id.desc()).limit(limit))
@@ -196,8 +201,8 @@ def by_message_ids(tx: Tx, org: OrgId, message_ids: Sequence[str]) -> dict[str, 
     return {name: tuple(ids) for name, ids in found.items()}
 
 
-def add_source(tx: Tx, org: OrgId, source: Source) -> None:
-    """Note a way by which a message reached us; the same one again is well."""
+def add_source(tx: Tx, org: OrgId, source: Source) -> bool:
+    """Note a way by which a message reached us; False for the same one again."""
     row = {
         "message": source.message,
         "arrival": source.arrival,
@@ -207,7 +212,7 @@ def add_source(tx: Tx, org: OrgId, source: Source) -> None:
         "at": to_micros(source.at),
         "of": source.message,
     }
-    tx.execute(_ADD_SOURCE[tx.dialect], row)
+    return tx.execute(_ADD_SOURCE[tx.dialect], row).rowcount > 0
 
 
 def sources(tx: Tx, org: OrgId, id: MessageId) -> tuple[Source, ...]:  # noqa: A002

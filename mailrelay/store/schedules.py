@@ -25,6 +25,7 @@ from mailrelay.store import deliveries, events, ledger, quotas
 from mailrelay.store.base import Bell, Tx
 from mailrelay.store.destinations import wake
 from mailrelay.store.tables import delivery, parking, schedule
+from mailrelay.store.visibility import Viewer, readable_delivery
 
 _FIRST = date(1970, 1, 1)
 _SCHEDULED = text("state = 'scheduled'")  # what the index is taken for
@@ -61,9 +62,13 @@ def put(tx: Tx, new: Schedule) -> None:
     tx.execute(stored.on_conflict_do_update(index_elements=["id"], set_=row))
 
 
-def get(tx: Tx, org: OrgId, id: str) -> Schedule:  # noqa: A002
-    """A schedule by its id, or by the queue id of its content now. Raises Unknown."""
-    return _one(tx, _named(org, id))
+def get(tx: Tx, org: OrgId, id: str, *, viewer: Viewer | None = None) -> Schedule:  # noqa: A002
+    """A schedule by its id, or by the queue id of its content now. Raises Unknown, also where there is a viewer who may not see it."""
+    found = _named(org, id)
+    if viewer is not None:
+        seen = select(delivery.c.id).where(delivery.c.queue_id == schedule.c.queue_id, readable_delivery(viewer))
+        found = found.where(seen.exists())
+    return _one(tx, found)
 
 
 def locked(tx: Tx, org: OrgId, id: str) -> Schedule:  # noqa: A002
@@ -84,9 +89,18 @@ def locked_deliveries(tx: Tx, queue_id: QueueId) -> list[Delivery]:
 
 
 def list_waiting(
-    tx: Tx, org: OrgId, *, author: UserId | None = None, after: tuple[datetime, str] | None = None, limit: int = 100
+    tx: Tx,
+    org: OrgId,
+    *,
+    viewer: Viewer | None = None,
+    author: UserId | None = None,
+    after: tuple[datetime, str] | None = None,
+    limit: int = 100,
 ) -> list[Waiting]:
-    """A page of what is scheduled, first due first, of one author or of all; `after` is the last due time and queue id seen."""
+    """A page of what is scheduled, first due first, of one author or of all; `after` is the last due time and queue id seen.
+
+    With `viewer` only what they may see.
+    """
     groups = (
         select(
             delivery.c.due_at,
@@ -99,6 +113,8 @@ def list_waiting(
         .order_by(delivery.c.due_at, delivery.c.queue_id)
         .limit(limit)
     )
+    if viewer is not None:
+        groups = groups.where(readable_delivery(viewer))
     if author is not None:
         groups = groups.where(delivery.c.author == author)
     if after is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -28,6 +28,7 @@ from sqlalchemy import (
 from mailrelay.ids import DeliveryId, OrgId, first_delivery
 from mailrelay.model.delivery import (
     IN_FLIGHT_DELIVERIES,
+    REACTIONS,
     Delivery,
     DeliveryState,
     DeliveryStatus,
@@ -37,6 +38,7 @@ from mailrelay.model.operation import Selection, states_in
 from mailrelay.store import deliveries
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import DELIVERIES_DEFERRED, DELIVERIES_IN_FLIGHT, DELIVERIES_NOT_JUST_SENT, delivery
+from mailrelay.store.visibility import Viewer, readable_delivery
 
 LOOKED_AT: Final = 20_000
 """Rows that one question compares at most."""
@@ -48,9 +50,10 @@ NOBODY = "<>"
 _OF_A_JOB = text("job <> ''")
 _HELD = text("state = 'held'")
 _MOST_END_AS = frozenset({DeliveryState.SENT})
-_REPLIED = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.REPLIED})
+_REACHED = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, *REACTIONS})
 _COMPARED = (
-    "id org state attempts replied_at held_by destination recipient_key mail_from sender_domain job message queue_id".split()  # noqa: SIM905
+    *("id", "org", "state", "attempts", "replied_at", "held_by", "destination", "recipient_key", "mail_from"),
+    *("sender_domain", "job", "message", "queue_id", "author", "opened_at", "clicked_at"),
 )
 _Condition = ColumnElement[bool] | TextClause
 
@@ -92,12 +95,16 @@ def find(
     org: OrgId,
     selection: Selection,
     *,
+    viewer: Viewer | None = None,
     after: DeliveryId | None = None,
     oldest_first: bool = False,
     limit: int = 100,
 ) -> Found:
-    """A page of what is selected, newest first unless said otherwise; `after` is the cursor of the page before."""
-    page, end = ids(tx, org, selection, after=after, oldest_first=oldest_first, limit=limit)
+    """A page of what is selected, newest first unless said otherwise; `after` is the cursor of the page before.
+
+    With `viewer` only what they may see.
+    """
+    page, end = ids(tx, org, selection, after=after, oldest_first=oldest_first, limit=limit, viewer=viewer)
     order = delivery.c.id if oldest_first else delivery.c.id.desc()
     rows = tx.execute(select(delivery).where(delivery.c.id.in_(page)).order_by(order)) if page else ()
     return Found(tuple(deliveries.from_row(row._mapping) for row in rows), end)
@@ -113,10 +120,11 @@ def ids(
     until: DeliveryId | None = None,
     oldest_first: bool = False,
     limit: int = 100,
+    viewer: Viewer | None = None,
 ) -> tuple[list[DeliveryId], DeliveryId | None]:
     """A page of ids of what is selected and in one of the states `within`, and the cursor of the next page; None at the end.
 
-    With `until` nothing newer than that is found.
+    With `until` nothing newer than that is found, with `viewer` only what they may see.
     """
     states = states_in(selection) & frozenset(within)
     behind = () if after is None else (delivery.c.id > after if oldest_first else delivery.c.id < after,)
@@ -124,9 +132,9 @@ def ids(
     _plan_for_values(tx)
     found, horizons = _look(
         tx,
-        [*_ways(org, selection, states)],
+        [*_ways_of(viewer, org, selection, states)],
         (*behind, *to),
-        _Fits(org, selection, states),
+        _Fits(org, selection, states, viewer),
         oldest_first=oldest_first,
         limit=limit,
     )
@@ -141,23 +149,47 @@ def ids(
     return page, end
 
 
-def count(tx: Tx, org: OrgId, selection: Selection, *, within: Collection[DeliveryState] = ALL) -> Counted:
-    """How many are selected: exactly, unless there are more than `COUNTED`, or too many to compare for a quick answer."""
+def count(
+    tx: Tx,
+    org: OrgId,
+    selection: Selection,
+    *,
+    within: Collection[DeliveryState] = ALL,
+    viewer: Viewer | None = None,
+) -> Counted:
+    """How many are selected: exactly, unless there are more than `COUNTED`, or too many to compare for a quick answer.
+
+    With `viewer` only what they may see.
+    """
     states = states_in(selection) & frozenset(within)
     by: Counter[tuple[DeliveryStatus, str]] = Counter()
     complete = True
     _plan_for_values(tx)
-    for way in _ways(org, selection, states):
+    for way in _ways_of(viewer, org, selection, states):
         room = COUNTED + 1 - by.total()
         looked_at = room if way.whole else LOOKED_AT
         window = way.select(*_compared()).order_by(delivery.c.id).limit(looked_at).subquery()
         tried, replied = window.c.attempts > 0, window.c.replied_at.is_not(None)
-        fits = select(window.c.state, window.c.held_by, tried.label("tried"), replied.label("replied"))
+        clicked, opened = window.c.clicked_at.is_not(None), window.c.opened_at.is_not(None)
+        fits = select(
+            window.c.state,
+            window.c.held_by,
+            tried.label("tried"),
+            replied.label("replied"),
+            clicked.label("clicked"),
+            opened.label("opened"),
+        )
         if not way.whole:
-            fits = fits.where(*_Fits(org, selection, states).on(window)).limit(room)
+            fits = fits.where(*_Fits(org, selection, states, viewer).on(window)).limit(room)
         each = fits.subquery()
         for row in tx.execute(select(*each.c, func.count().label("number")).group_by(*each.c)):
-            status = delivery_status(DeliveryState(row.state), int(row.tried), replied=bool(row.replied))
+            status = delivery_status(
+                DeliveryState(row.state),
+                int(row.tried),
+                replied=bool(row.replied),
+                clicked=bool(row.clicked),
+                opened=bool(row.opened),
+            )
             by[status, row.held_by] += row.number
         if by.total() > COUNTED:
             # One more than the bound was looked for, to know that there are more.
@@ -242,6 +274,7 @@ class _Fits:
     org: OrgId
     selection: Selection
     states: frozenset[DeliveryState]
+    viewer: Viewer | None = None
 
     def on(self, table: FromClause) -> Iterator[_Condition]:
         """The conditions for the deliveries of this table or window."""
@@ -264,7 +297,15 @@ class _Fits:
             yield _of_sender(table, said.sender)
         if said.statuses:
             yield or_(*(_of_status(table, one) for one in sorted(said.statuses)))
+        if self.viewer is not None:
+            yield readable_delivery(self.viewer, table)
         yield from _span(table, said)
+
+
+def _ways_of(viewer: Viewer | None, org: OrgId, said: Selection, states: frozenset[DeliveryState]) -> Iterator[_Way]:
+    """The ways to what is selected, of which somebody who may not see all must look at each."""
+    some = viewer is not None and not viewer.all
+    return (replace(way, whole=False) if some else way for way in _ways(org, said, states))
 
 
 def _ways(org: OrgId, said: Selection, states: frozenset[DeliveryState]) -> Iterator[_Way]:
@@ -358,9 +399,9 @@ def _said(said: Selection) -> set[str]:
     """The fields that rows must be compared by, but for states and times, which each way says itself."""
     fields = ("deliveries", "message", "queue_id", "destination", "recipient", "sender", "job", "held_by")
     named = {name for name in fields if getattr(said, name)}
-    # Deferred and queued are one state, sent and replied may be two.
+    # Deferred and queued are one state; what became of what arrived may be in two.
     tried = {DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED}
-    if said.statuses & (_REPLIED | tried) and not (tried <= said.statuses and not said.statuses & _REPLIED):
+    if said.statuses & (_REACHED | tried) and not (tried <= said.statuses and not said.statuses & _REACHED):
         named.add("statuses")
     return named
 
@@ -378,16 +419,23 @@ def _of_sender(table: FromClause, sender: str) -> _Condition:
 
 def _of_status(table: FromClause, status: DeliveryStatus) -> _Condition:
     """A delivery's status, for the database: `delivery_status`."""
-    replied = table.c.replied_at.is_not(None)
+    arrived = table.c.state.in_([DeliveryState.DELIVERED, DeliveryState.SENT])
+    replied, clicked, opened = (
+        column.is_not(None) for column in (table.c.replied_at, table.c.clicked_at, table.c.opened_at)
+    )
     match status:
         case DeliveryStatus.QUEUED:
             return and_(table.c.state == DeliveryState.QUEUED, table.c.attempts == 0)
         case DeliveryStatus.DEFERRED:
             return and_(table.c.state == DeliveryState.QUEUED, table.c.attempts > 0)
         case DeliveryStatus.REPLIED:
-            return and_(table.c.state.in_([DeliveryState.DELIVERED, DeliveryState.SENT]), replied)
+            return and_(arrived, replied)
+        case DeliveryStatus.CLICKED:
+            return and_(arrived, clicked, ~replied)
+        case DeliveryStatus.OPENED:
+            return and_(arrived, opened, ~clicked, ~replied)
         case DeliveryStatus.SENT | DeliveryStatus.DELIVERED:
-            return and_(table.c.state == DeliveryState(status), ~replied)
+            return and_(table.c.state == DeliveryState(status), ~replied, ~clicked, ~opened)
         case _:
             return table.c.state == DeliveryState(status)
 

@@ -20,6 +20,7 @@ from mailrelay.model.envelope import Arrival
 from mailrelay.store import organisations
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import message_source, unresolved
+from mailrelay.store.visibility import Viewer, readable_entry
 
 
 class Resolution(StrEnum):
@@ -68,9 +69,10 @@ def add(tx: Tx, new: Unresolved) -> None:
     )
 
 
-def get(tx: Tx, org: OrgId, id: UnresolvedId) -> Unresolved:  # noqa: A002
-    """The entry, open or resolved. Raises Unknown."""
-    row = tx.execute(select(unresolved).where(unresolved.c.id == id, unresolved.c.org == org)).first()
+def get(tx: Tx, org: OrgId, id: UnresolvedId, *, viewer: Viewer | None = None) -> Unresolved:  # noqa: A002
+    """The entry, open or resolved. Raises Unknown, also where there is a viewer who may not see it."""
+    found = select(unresolved).where(unresolved.c.id == id, unresolved.c.org == org)
+    row = tx.execute(found if viewer is None else found.where(readable_entry(viewer))).first()
     if row is None:
         raise Unknown(f"There is no entry {id} on the unresolved list")
     return _entry(row)
@@ -80,6 +82,7 @@ def list_open(
     tx: Tx,
     org: OrgId,
     *,
+    viewer: Viewer | None = None,
     user: UserId | None = None,
     after: UnresolvedId | None = None,
     limit: int = 100,
@@ -87,9 +90,12 @@ def list_open(
 ) -> tuple[Unresolved, ...]:
     """A page of the open entries, oldest first, of one user or all; `after` is the last id of the page before.
 
-    Without `nobodys`, what may be any organisation's is left out: only the installation's operator sees that.
+    With `viewer` only those that they may see. Without `nobodys`, what may be any organisation's is left out: only the
+    installation's operator sees that.
     """
     page = select(unresolved).where(unresolved.c.org == org, unresolved.c.resolved_at.is_(None))
+    if viewer is not None:
+        page = page.where(readable_entry(viewer))
     if not nobodys:
         page = page.where(unresolved.c.reason != HoldReason.UNATTRIBUTED)
     if user is not None:
@@ -108,9 +114,11 @@ def is_nobodys(tx: Tx, held: Arrival) -> bool:
     return held.message is None and len(organisations.list_organisations(tx)) > 1  # not judged yet
 
 
-def of_arrival(tx: Tx, org: OrgId, arrival: QueueId) -> tuple[Unresolved, ...]:
-    """The entries that hold an arrival, open and resolved, oldest first."""
+def of_arrival(tx: Tx, org: OrgId, arrival: QueueId, *, viewer: Viewer | None = None) -> tuple[Unresolved, ...]:
+    """The entries that hold an arrival, open and resolved, oldest first; those that a viewer may see, or all."""
     found = select(unresolved).where(unresolved.c.arrival == arrival, unresolved.c.org == org, _HOLDS)
+    if viewer is not None:
+        found = found.where(readable_entry(viewer))
     return tuple(_entry(row) for row in tx.execute(found.order_by(unresolved.c.id)))
 
 

@@ -44,7 +44,7 @@ from mailrelay.store.tables import (
     user,
 )
 
-_NOBODYS = (Channel.BOUNCE, Channel.NOTICE)
+NOBODYS = (Channel.BOUNCE, Channel.NOTICE)
 """Channels whose mail belongs to nobody where it is no user's: it quotes somebody's mail, and nobody can say whose."""
 _DEFAULT = OrganisationSettings()
 
@@ -58,13 +58,18 @@ class Viewer:
     all: bool = False
 
 
-def readable(viewer: Viewer, of: ColumnElement[Any] = message.c.id) -> ColumnElement[bool]:
-    """That the viewer may see a message, by a column that holds its id. Says nothing of whose organisation's it is."""
+def readable(
+    viewer: Viewer, of: ColumnElement[Any] = message.c.id, *, whose: ColumnElement[Any] | None = None
+) -> ColumnElement[bool]:
+    """That the viewer may see a message, by a column that holds its id. Says nothing of whose organisation's it is.
+
+    With `whose`, that they may see it as that user's, and not only since it came to themselves too; "" is any user's.
+    """
     if viewer.all:
         return true()
     source = message_source.alias()
     seen = or_(
-        and_(source.c.user.is_(None), source.c.channel.not_in(_NOBODYS)),
+        and_(source.c.user.is_(None), source.c.channel.not_in(NOBODYS)),
         and_(
             source.c.user.in_(_sharing(viewer.org, Sharing.PUBLIC)),
             _not_kept_back(viewer.org, source),
@@ -77,6 +82,8 @@ def readable(viewer: Viewer, of: ColumnElement[Any] = message.c.id) -> ColumnEle
     )
     if viewer.user is not None:
         seen = or_(source.c.user == _if_active(viewer.org, viewer.user), seen)
+    if whose is not None:
+        seen = and_(or_(whose == "", source.c.user == whose), seen)
     return exists(select(literal(1)).where(source.c.message == of, source.c.org == viewer.org, seen))
 
 
@@ -94,13 +101,15 @@ def of_these(tx: Tx, viewer: Viewer, ids: Collection[MessageId]) -> frozenset[Me
     return frozenset(MessageId(one) for one in tx.execute(found).scalars())
 
 
-def readable_delivery(viewer: Viewer) -> ColumnElement[bool]:
-    """That the viewer may see a delivery, a row of `delivery`: its author, or who may see its message."""
+def readable_delivery(viewer: Viewer, of: FromClause = delivery) -> ColumnElement[bool]:
+    """That the viewer may see a delivery, a row of `delivery`: its author, or with whom the author shares the mail.
+
+    Whom else a mail went to (Bcc) is not for those to see who only received it.
+    """
     if viewer.all:
         return true()
-    if viewer.user is None:
-        return readable(viewer, delivery.c.message)
-    return or_(delivery.c.author == _if_active(viewer.org, viewer.user), readable(viewer, delivery.c.message))
+    shared = readable(viewer, of.c.message, whose=of.c.author)
+    return shared if viewer.user is None else or_(of.c.author == _if_active(viewer.org, viewer.user), shared)
 
 
 def readable_entry(viewer: Viewer) -> ColumnElement[bool]:
@@ -109,6 +118,22 @@ def readable_entry(viewer: Viewer) -> ColumnElement[bool]:
         return true()
     mail = and_(unresolved.c.message.is_not(None), readable(viewer, unresolved.c.message))
     return mail if viewer.user is None else or_(unresolved.c.user == _if_active(viewer.org, viewer.user), mail)
+
+
+def sharers(tx: Tx, viewer: Viewer) -> tuple[UserId, ...]:
+    """The users whose mail the viewer may see without looking at each: the viewer, and those who share with everybody."""
+    mine = () if viewer.user is None else tx.execute(select(_if_active(viewer.org, viewer.user))).scalars()
+    shared = tx.execute(_sharing(viewer.org, Sharing.PUBLIC)).scalars()
+    return tuple(dict.fromkeys(UserId(one) for one in (*mine, *shared) if one is not None))
+
+
+def on_chosen_records(viewer: Viewer) -> Select[tuple[str]]:
+    """The messages on records that anybody chose to share; whether they may be seen `readable` says."""
+    chosen = shared_record.alias()
+    same = and_(link.c.org == chosen.c.org, link.c.module == chosen.c.module, link.c.record == chosen.c.record)
+    found = select(link.c.message).select_from(chosen).join(link, same)
+    sharing = chosen.c.user.in_(_sharing(viewer.org, Sharing.CUSTOM))
+    return found.where(chosen.c.org == viewer.org, sharing, standing())
 
 
 def standing(of: FromClause = link) -> ColumnElement[bool]:

@@ -48,5 +48,7 @@ async def list_all(
     limit: Limit = 100,
 ) -> Paged[Absence]:
     """What is noted, past absences too, by address."""
-    found = await app.store.read(absences.list_absences, caller.org, after=after, search=search, limit=limit)
+    found = await app.store.read(
+        absences.list_absences, caller.org, viewer=caller.viewer, after=after, search=search, limit=limit
+    )
     return paged(found, limit=limit, cursor=lambda one: one.key)

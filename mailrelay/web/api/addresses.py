@@ -12,7 +12,7 @@ from mailrelay.model.delivery import Delivery, DeliveryState, DeliveryStatus
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.message import Kind
 from mailrelay.model.record import AddressKind
-from mailrelay.store import absences, deliveries, feedback, matches, suppressions
+from mailrelay.store import absences, deliveries, feedback, matches, suppressions, visibility
 from mailrelay.store.base import Tx
 from mailrelay.store.matches import Match
 from mailrelay.web.api.absences import ShownAbsence
@@ -109,9 +109,11 @@ async def show(
 def _known(tx: Tx, caller: Caller, address: Address, limit: int, *, now: datetime) -> ShownAddressPage:
     org, key = caller.org, address.key
     away = next(iter(absences.of(tx, org, [key], now)), None)
+    if away is not None and not visibility.of_these(tx, caller.viewer, [away.message]):
+        away = None
     stood = suppressions.history(tx, org, key)
-    sent: tuple[Delivery, ...] = deliveries.to_address(tx, org, key, limit=limit)
-    came = feedback.of_address(tx, org, key, limit=limit)
+    sent: tuple[Delivery, ...] = deliveries.to_address(tx, org, key, limit=limit, viewer=caller.viewer)
+    came = feedback.of_address(tx, org, key, limit=limit, viewer=caller.viewer)
     return ShownAddressPage(
         address=address,
         key=key,

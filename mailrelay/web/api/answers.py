@@ -15,7 +15,7 @@ from mailrelay.model.organisation import User
 from mailrelay.outbound.answer import Answerer, AnswerRequest, Sent
 from mailrelay.outbound.policy.answer import NoAnswer
 from mailrelay.outbound.policy.sender import lookup_keys
-from mailrelay.store import messages, people
+from mailrelay.store import messages, people, visibility
 from mailrelay.store.base import Tx
 from mailrelay.web.api.submissions import author_of
 from mailrelay.web.application import App, Application
@@ -96,6 +96,7 @@ def _answerer(app: Application) -> Answerer:
 
 def _author(tx: Tx, caller: Caller, id_: MessageId, wanted: str, from_: Address | None) -> User | None:
     """On whose behalf: as for any mail, but by default the user whom the message names."""
+    visibility.check(tx, caller.viewer, id_)
     message = messages.get(tx, caller.org, id_)
     if from_ is not None or wanted or caller.user is not None:
         return author_of(tx, caller, wanted, from_)

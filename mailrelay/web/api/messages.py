@@ -10,17 +10,19 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from mailrelay.errors import Invalid, Unknown
-from mailrelay.ids import MessageId, OrgId, QueueId
+from mailrelay.filing import gather
+from mailrelay.ids import MessageId, QueueId
 from mailrelay.model.decision import Disposition, Finding, FindingKind, Link
 from mailrelay.model.delivery import MessageStatus, message_status
 from mailrelay.model.envelope import Arrival, ArrivalState, Channel
 from mailrelay.model.message import Direction, Kind, Message, ParticipantRole, Verdict
 from mailrelay.model.organisation import Right
 from mailrelay.smtp.address import BadAddress, parse_address
-from mailrelay.store import arrivals, deliveries, filings, links, messages, unresolved
+from mailrelay.store import arrivals, deliveries, filings, links, messages, newest, unresolved, visibility
 from mailrelay.store.base import Tx
 from mailrelay.store.filings import Journey
 from mailrelay.store.messages import Place
+from mailrelay.store.visibility import Viewer
 from mailrelay.web.api.events import ShownEvent
 from mailrelay.web.api.queue import DeliveryHistory, ShownFeedback
 from mailrelay.web.application import App
@@ -258,7 +260,7 @@ async def list_all(
     limit: Limit = 100,
 ) -> object:
     """Messages, newest first."""
-    found, on, statuses = await app.store.read(_list, caller.org, address, after, limit)
+    found, on, statuses = await app.store.read(_list, caller.viewer, address, after, limit)
     items = [
         ListedMessage(
             **ShownMessage.of(one, statuses.get(one.id)).model_dump(),
@@ -307,7 +309,7 @@ def _attached(data: bytes, name: str) -> Response:
 
 
 def _list(
-    tx: Tx, org: OrgId, address: str, after: str, limit: int
+    tx: Tx, viewer: Viewer, address: str, after: str, limit: int
 ) -> tuple[tuple[Message, ...], tuple[Link, ...], dict[MessageId, MessageStatus]]:
     place = _place(after)
     if address:
@@ -315,11 +317,11 @@ def _list(
             key = parse_address(address).key
         except BadAddress as error:
             raise Invalid("address", str(error)) from None
-        found = messages.of_address(tx, org, key, before=place.id if place else None, limit=limit)
+        found = messages.of_address(tx, viewer, key, before=place.id if place else None, limit=limit)
     else:
-        found = messages.list_messages(tx, org, before=place, limit=limit)
+        found = newest.seen_by(tx, viewer, before=place, limit=limit)
     ids = [one.id for one in found]
-    return found, links.of_messages(tx, org, ids), deliveries.of_messages(tx, org, ids)
+    return found, links.of_messages(tx, viewer.org, ids, showing=True), deliveries.of_messages(tx, viewer.org, ids)
 
 
 def _place(after: str) -> Place | None:
@@ -334,6 +336,7 @@ def _place(after: str) -> Place | None:
 
 def _readable(tx: Tx, caller: Caller, name: MessageId) -> Message:
     """The message, where its bytes are the caller's to see: what stands for a mail of nobody's shows none."""
+    visibility.check(tx, caller.viewer, name)
     message = messages.get(tx, caller.org, name)
     arrival = None if caller.installation or message.participants else arrivals.get(tx, message.queue_id)
     if arrival is not None and unresolved.is_nobodys(tx, arrival):
@@ -342,40 +345,57 @@ def _readable(tx: Tx, caller: Caller, name: MessageId) -> Message:
 
 
 def _journey(tx: Tx, caller: Caller, name: str) -> Journey:
-    org = caller.org
     if not name.startswith("Q"):
-        return filings.journey(tx, org, MessageId(name))
+        visibility.check(tx, caller.viewer, MessageId(name))
+        return filings.journey(tx, caller.viewer, MessageId(name))
     arrival = _own(tx, caller, QueueId(name))
-    known = messages.of_arrival(tx, org, arrival.id) or ((MessageId(arrival.message),) if arrival.message else ())
+    known = _of_arrival(tx, caller, arrival)
     if not known:
         raise Unknown(f"{name} is {arrival.state} and no message yet")
-    return filings.journey(tx, org, known[0])
+    return filings.journey(tx, caller.viewer, known[0])
+
+
+def _of_arrival(tx: Tx, caller: Caller, arrival: Arrival) -> tuple[MessageId, ...]:
+    """What came of an arrival, the mail itself first, as far as the caller may see it."""
+    came = messages.of_arrival(tx, caller.org, arrival.id)
+    came = came or ((MessageId(arrival.message),) if arrival.message else ())
+    seen = visibility.of_these(tx, caller.viewer, came)
+    return tuple(one for one in came if one in seen)
 
 
 def _own(tx: Tx, caller: Caller, name: QueueId) -> Arrival:
+    """Raises Unknown also for what came to others, and for mail that nobody can say whose it is."""
     arrival = arrivals.get(tx, name)
     hidden = arrival is None or (not caller.installation and unresolved.is_nobodys(tx, arrival))
-    if arrival is None or arrival.org != caller.org or hidden:
+    if arrival is None or arrival.org != caller.org or hidden or not _came_to(tx, caller, arrival):
         raise Unknown("There is no such arrival")
     return arrival
 
 
+def _came_to(tx: Tx, caller: Caller, arrival: Arrival) -> bool:
+    """Whether an arrival is the caller's to see: the user's own, or with a message that they may see."""
+    viewer = caller.viewer
+    if viewer.all or (viewer.user is not None and gather.user_of(arrival) == viewer.user):
+        return True
+    return bool(_of_arrival(tx, caller, arrival))
+
+
 def _newest_arrival(tx: Tx, caller: Caller) -> ShownArrival:
-    newest = arrivals.newest(tx, caller.org)
+    latest = arrivals.newest(tx, caller.org)
     for _ in range(_MOST_HIDDEN):
-        if newest is None:
+        if latest is None:
             break
         # The operator sees what may be any organisation's; for the others the newest is behind it.
         with suppress(Unknown):
-            return _arrival(tx, caller, newest)
-        newest = arrivals.newest(tx, caller.org, before=newest)
+            return _arrival(tx, caller, latest)
+        latest = arrivals.newest(tx, caller.org, before=latest)
     raise Unknown("There is no arrival yet")
 
 
 def _arrival(tx: Tx, caller: Caller, name: QueueId) -> ShownArrival:
     one = _own(tx, caller, name)
     reason, failure = arrivals.why(tx, name)
-    known = messages.of_arrival(tx, caller.org, name) or ((MessageId(one.message),) if one.message else ())
+    entries = unresolved.of_arrival(tx, caller.org, name, viewer=caller.viewer)
     return ShownArrival(
         id=one.id,
         channel=one.channel,
@@ -385,6 +405,6 @@ def _arrival(tx: Tx, caller: Caller, name: QueueId) -> ShownArrival:
         received_at=one.received_at,
         size=one.raw.size,
         attempts=one.attempts,
-        messages=known,
-        unresolved=tuple(entry.id for entry in unresolved.of_arrival(tx, caller.org, name)),
+        messages=_of_arrival(tx, caller, one),
+        unresolved=tuple(entry.id for entry in entries),
     )

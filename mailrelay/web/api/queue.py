@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
-from mailrelay.ids import DeliveryId, OrgId
+from mailrelay.ids import DeliveryId
 from mailrelay.model.delivery import (
     Accepted,
     Attempt,
@@ -29,6 +29,7 @@ from mailrelay.model.organisation import Right
 from mailrelay.model.reply import Reply
 from mailrelay.store import deliveries, events, feedback, selections
 from mailrelay.store.base import Tx
+from mailrelay.store.visibility import Viewer
 from mailrelay.web.api.events import ShownEvent
 from mailrelay.web.application import App
 from mailrelay.web.identity import Reader, the_operator
@@ -70,6 +71,8 @@ class ShownDelivery(Shown):
     ]
     scheduled_for: Annotated[datetime | None, Field(description="When its author wanted it to go.")]
     faults: Annotated[int, Field(description="Attempts that our own code failed in.")]
+    opened_at: Annotated[datetime | None, Field(description="When a person opened it first.")]
+    clicked_at: Annotated[datetime | None, Field(description="When a person followed one of its links first.")]
     replied_at: datetime | None
     complained_at: datetime | None
 
@@ -97,6 +100,8 @@ class ShownDelivery(Shown):
             held_by=one.held_by,
             scheduled_for=one.scheduled_for,
             faults=one.faults,
+            opened_at=one.opened_at,
+            clicked_at=one.clicked_at,
             replied_at=one.replied_at,
             complained_at=one.complained_at,
         )
@@ -267,6 +272,7 @@ async def list_all(
         selections.find,
         caller.org,
         selection,
+        viewer=caller.viewer,
         after=DeliveryId(after) if after else None,
         oldest_first=order == "oldest",
         limit=limit,
@@ -277,7 +283,7 @@ async def list_all(
 @router.get("/queue/count")
 async def count(app: App, caller: Reader, selection: Selected) -> ShownCounts:
     """How many deliveries fit all that is said: exactly up to 10,000."""
-    return ShownCounts.of(await app.store.read(selections.count, caller.org, selection))
+    return ShownCounts.of(await app.store.read(selections.count, caller.org, selection, viewer=caller.viewer))
 
 
 @router.get("/queue/counts", response_model=tuple[ShownCount, ...], dependencies=[Depends(the_operator)])
@@ -289,7 +295,7 @@ async def counts(app: App) -> Sequence[deliveries.StatusCount]:
 @router.get("/queue/{delivery}")
 async def show(app: App, caller: Reader, delivery: str) -> DeliveryStory:
     """One delivery, with every attempt, what came back about it, and all that happened to it."""
-    one, attempts, returned, happened = await app.store.read(_story, caller.org, DeliveryId(delivery))
+    one, attempts, returned, happened = await app.store.read(_story, caller.viewer, DeliveryId(delivery))
     return DeliveryStory(
         **DeliveryHistory.told(one, attempts, returned).model_dump(),
         events=tuple(ShownEvent.of(event) for event in happened),
@@ -299,8 +305,8 @@ async def show(app: App, caller: Reader, delivery: str) -> DeliveryStory:
 
 
 def _story(
-    tx: Tx, org: OrgId, delivery: DeliveryId
+    tx: Tx, viewer: Viewer, delivery: DeliveryId
 ) -> tuple[Delivery, Sequence[Attempt], Sequence[Feedback], Sequence[Event]]:
-    one = deliveries.get(tx, org, delivery)
-    happened = events.of_delivery(tx, org, one.message, one.id)
-    return one, deliveries.history(tx, delivery), feedback.of_deliveries(tx, org, [delivery]), happened
+    one = deliveries.get(tx, viewer.org, delivery, viewer=viewer)
+    happened = events.of_delivery(tx, viewer.org, one.message, one.id)
+    return one, deliveries.history(tx, delivery), feedback.of_deliveries(tx, viewer.org, [delivery]), happened

@@ -200,6 +200,7 @@ async def mail(
         links.of_record,
         caller.org,
         RecordRef(module, id),
+        viewer=caller.viewer,
         before=MessageId(after) if after else None,
         limit=limit,
     )

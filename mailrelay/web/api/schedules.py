@@ -209,7 +209,7 @@ def _change(
     tx: Tx, app: Application, caller: Caller, schedule: str, user: str, if_match: str | None
 ) -> scheduled.Change:
     """Who wants to change what. Raises Unknown, NotPermitted, Invalid."""
-    known = schedules.get(tx, caller.org, schedule)
+    known = schedules.get(tx, caller.org, schedule, viewer=caller.viewer)
     if caller.user is None and not user:
         author = people.get(tx, caller.org, known.author)
         raise NotPermitted(
@@ -233,6 +233,7 @@ def _list(tx: Tx, caller: Caller, user: str, after: str, limit: int) -> Paged[Sh
     found = schedules.list_waiting(
         tx,
         caller.org,
+        viewer=caller.viewer,
         author=None if author is None else author.id,
         after=None if seen is None else (from_micros(int(seen[1])), seen[2]),
         limit=limit,
@@ -251,7 +252,7 @@ def _list(tx: Tx, caller: Caller, user: str, after: str, limit: int) -> Paged[Sh
 
 
 def _detail(tx: Tx, caller: Caller, schedule: str) -> ShownDetail:
-    known = schedules.get(tx, caller.org, schedule)
+    known = schedules.get(tx, caller.org, schedule, viewer=caller.viewer)
     made = deliveries.of_queue_id(tx, known.queue_id)
     parked = schedules.parked(tx, [one.id for one in made])
     message = MessageId(made[0].message) if made else MessageId("")

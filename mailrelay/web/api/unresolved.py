@@ -15,13 +15,13 @@ from mailrelay.filing import correct
 from mailrelay.ids import OrgId, UnresolvedId
 from mailrelay.model.address import Address
 from mailrelay.model.decision import HoldReason
-from mailrelay.model.message import Participant
 from mailrelay.model.record import RecordRef
 from mailrelay.store import messages, unresolved
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
 from mailrelay.store.unresolved import Unresolved
 from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, paged
 from mailrelay.web.strict import StrictRoute
@@ -100,59 +100,63 @@ async def list_all(
 @router.get("/unresolved/{id}")
 async def show(app: App, caller: Reader, id: str) -> EntryWithHelp:  # noqa: A002
     """One entry, open or resolved."""
-    listed, suggestion = await app.store.read(_show, caller, UnresolvedId(id))
-    return EntryWithHelp(
-        **_shown(listed).model_dump(),
-        suggestion=None if suggestion is None else Suggested.model_validate(suggestion),
-    )
+    return await app.store.read(_show, caller, UnresolvedId(id))
 
 
 @router.post("/unresolved/{id}/file")
-async def file(app: App, caller: Administrator, id: str, given: GivenFiling) -> Filed:  # noqa: A002
+async def file(app: App, caller: Administrator, id: str, given: GivenFiling, seen: IfMatch) -> Filed:  # noqa: A002
     """File it on records, or on a new one, and take it off the list."""
     if bool(given.records) == bool(given.create):
         raise Invalid("records", "give either records or create")
-    return Filed(records=await app.store.write(_file, app, caller, UnresolvedId(id), given))
+    return Filed(records=await app.store.write(_file, app, caller, UnresolvedId(id), given, seen))
 
 
 @router.post("/unresolved/{id}/dismiss", status_code=204)
-async def dismiss(app: App, caller: Administrator, id: str) -> None:  # noqa: A002
+async def dismiss(app: App, caller: Administrator, id: str, seen: IfMatch) -> None:  # noqa: A002
     """Decide that it is not to be filed; it is kept, on no record."""
-    await app.store.write(_dismiss, app, caller, UnresolvedId(id))
+    await app.store.write(_dismiss, app, caller, UnresolvedId(id), seen)
 
 
 @router.post("/unresolved/{id}/release", status_code=204)
-async def release(app: App, caller: Administrator, id: str) -> None:  # noqa: A002
+async def release(app: App, caller: Administrator, id: str, seen: IfMatch) -> None:  # noqa: A002
     """Give it back to the rules, its sender permitted this once."""
-    await app.store.write(_release, app, caller, UnresolvedId(id))
+    await app.store.write(_release, app, caller, UnresolvedId(id), seen)
 
 
 def _list(tx: Tx, caller: Caller, user: str, after: str, limit: int) -> list[_Listed]:
     org = caller.org
     whose = find(tx, org, user).id if user else None
     start = UnresolvedId(after) if after else None
-    entries = unresolved.list_open(tx, org, user=whose, after=start, limit=limit, nobodys=caller.installation)
+    entries = unresolved.list_open(
+        tx, org, viewer=caller.viewer, user=whose, after=start, limit=limit, nobodys=caller.installation
+    )
     return _with_mail(tx, org, entries)
 
 
-def _show(tx: Tx, caller: Caller, entry: UnresolvedId) -> tuple[_Listed, Participant | None]:
+def _show(tx: Tx, caller: Caller, entry: UnresolvedId) -> EntryWithHelp:
     (listed,) = _with_mail(tx, caller.org, [_seen(tx, caller, entry)])
-    return listed, correct.suggestion(tx, caller.org, entry)
+    offered = correct.suggestion(tx, caller.org, entry)
+    return EntryWithHelp(
+        **_shown(listed).model_dump(),
+        suggestion=None if offered is None else Suggested.model_validate(offered),
+    )
 
 
-def _dismiss(tx: Tx, app: Application, caller: Caller, entry: UnresolvedId) -> None:
+def _dismiss(tx: Tx, app: Application, caller: Caller, entry: UnresolvedId, seen: Seen) -> None:
+    seen.check(tx, lambda: _show(tx, caller, entry))
     _seen(tx, caller, entry)
     correct.dismiss(tx, caller.org, entry, by=caller.by, ids=app.ids, at=app.clock.now())
 
 
-def _release(tx: Tx, app: Application, caller: Caller, entry: UnresolvedId) -> None:
+def _release(tx: Tx, app: Application, caller: Caller, entry: UnresolvedId, seen: Seen) -> None:
+    seen.check(tx, lambda: _show(tx, caller, entry))
     _seen(tx, caller, entry)
     correct.release(tx, caller.org, entry, by=caller.by, at=app.clock.now())
 
 
 def _seen(tx: Tx, caller: Caller, entry: UnresolvedId) -> Unresolved:
-    """The entry. Raises Unknown also for what may be another organisation's: that is for the operator alone."""
-    found = unresolved.get(tx, caller.org, entry)
+    """The entry. Raises Unknown also for what is not the caller's to see; what may be another organisation's is the operator's alone."""
+    found = unresolved.get(tx, caller.org, entry, viewer=caller.viewer)
     if found.reason == HoldReason.UNATTRIBUTED and not caller.installation:
         raise Unknown(f"There is no entry {entry} on the unresolved list")
     return found
@@ -170,7 +174,10 @@ def _with_mail(tx: Tx, org: OrgId, entries: Sequence[Unresolved]) -> list[_Liste
     return listed
 
 
-def _file(tx: Tx, app: Application, caller: Caller, entry: UnresolvedId, given: GivenFiling) -> tuple[RecordRef, ...]:
+def _file(
+    tx: Tx, app: Application, caller: Caller, entry: UnresolvedId, given: GivenFiling, seen: Seen
+) -> tuple[RecordRef, ...]:
+    seen.check(tx, lambda: _show(tx, caller, entry))
     now = app.clock.now()
     held = _seen(tx, caller, entry)
     if held.reason == HoldReason.UNATTRIBUTED:
