@@ -269,6 +269,8 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
             ("meaning", because),
             ("held by", _held(one["held_by"])),
             ("our faults", one["faults"] or ""),
+            ("opened", _since(one["opened_at"])),
+            ("clicked", _since(one["clicked_at"])),
             ("replied", _since(one["replied_at"])),
             ("complaint", _since(one["complained_at"])),
         ],

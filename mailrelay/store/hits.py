@@ -104,7 +104,8 @@ def take(
     """Keep a batch of hits, or nothing of a batch that was taken before. `told` are batches that never come again."""
     if told:
         tx.execute(delete(hit_batch).where(hit_batch.c.id.in_(told)))
-    if not tx.execute(tx.insert(hit_batch).values(id=batch).on_conflict_do_nothing()).rowcount:
+    once = tx.insert(hit_batch).values(id=batch).on_conflict_do_nothing().returning(hit_batch.c.id)
+    if tx.execute(once).first() is None:
         return Taken({}, {"again": len(new)})
     found = _deliveries(tx, {one.delivery for one in new})
     left: Counter[str] = Counter()
@@ -312,7 +313,8 @@ def _settle(
         old = {one.raw.id: one for one in before[of.row.id]}
         new = [one for one in of.new if one.id not in old]
         room = max(0, MOST_KEPT - len(old))
-        left["too many"] += max(0, len(new) - room)
+        if len(new) > room:
+            left["too many"] += len(new) - room
         new = sorted(new, key=_order)[:room]
         both = sorted([*(one.raw for one in old.values()), *new], key=_order)
         if not both:
