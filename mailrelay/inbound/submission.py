@@ -34,7 +34,7 @@ from mailrelay.outbound.submit import Submission, Submitted
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.smtp.escape import shown
-from mailrelay.store import organisations, people
+from mailrelay.store import organisation_addresses, organisations, people
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.together import Together, one_by_one
 
@@ -306,4 +306,5 @@ def _sender_facts(tx: Tx, asked: tuple[OrgId, UserId, Address]) -> sender.Sender
         user=people.get(tx, org, user),
         domains=organisations.get(tx, org).domains,
         others=people.keys_in_use(tx, org, sorted(keys), apart_from=user),
+        shared=tuple(one for one in organisation_addresses.find(tx, keys) if one.org == org),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mailrelay.errors import Conflict, StoreBusy, Suppressed
+from mailrelay.errors import Conflict, Invalid, StoreBusy, Suppressed, Unknown
+from mailrelay.filing import correct
 from mailrelay.filing.bodies import KeptBody
-from mailrelay.ids import DropboxId, MessageId, QueueId
+from mailrelay.ids import DropboxId, MessageId, OrganisationAddressId, QueueId
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import Arrival, ArrivalState, ArrivalTarget, Envelope
@@ -18,7 +19,8 @@ from mailrelay.model.message import BlobRef, Message, ParticipantRole
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.quota import Quota
 from mailrelay.model.schedule import Schedule
-from mailrelay.outbound import allowance
+from mailrelay.outbound import allowance, own_places
+from mailrelay.outbound.own_places import House
 from mailrelay.outbound.policy import sender
 from mailrelay.outbound.submission import Submission, Submitted
 from mailrelay.store import (
@@ -27,11 +29,13 @@ from mailrelay.store import (
     dropboxes,
     idempotency,
     messages,
+    organisation_addresses,
     organisations,
     people,
     queue,
     schedules,
     suppressions,
+    uses,
 )
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Source
@@ -44,8 +48,8 @@ class Standing:
     known: idempotency.Known | None
     organisation: Organisation
     sender: sender.SenderFacts
-    opened: Mapping[str, dropboxes.Opened | None]
-    """What each of the tokens asked for opens."""
+    house: House
+    """What is of this installation among the recipients."""
     users: int
     """How many of the organisation's are active and confirmed (O6)."""
 
@@ -70,11 +74,12 @@ def as_arrival(submission: Submission, queue_id: QueueId, raw: BlobRef, now: dat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A submission to be judged at `now`: whom its From and Sender name, and the tokens of the dropboxes it is to."""
+    """A submission to be judged at `now`: whom its From and Sender name. For the rest see `own_places.look`."""
 
     submission: Submission
     header: tuple[Address, ...]
-    tokens: tuple[str, ...]
+    domains: Collection[str]
+    secrets: Sequence[bytes]
     now: datetime
 
 
@@ -87,11 +92,24 @@ def standing(tx: Tx, asked: Asked) -> Standing:
     named = header if submission.mail_from is None else (*header, submission.mail_from)
     keys = sender.lookup_keys(named)
     others = people.keys_in_use(tx, submission.org, sorted(keys), apart_from=user.id)
+    to = tuple(dict.fromkeys(one.address for one in submission.recipients))
+    shared = organisation_addresses.find(
+        tx, {*keys, *(key for one in to for key in organisation_addresses.keys_of(one))}
+    )
+    own = tuple(one for one in shared if one.org == submission.org)
     return Standing(
         known=None if key is None else idempotency.find(tx, submission.org, key),
         organisation=organisation,
-        sender=sender.SenderFacts(user=user, domains=organisation.domains, others=others),
-        opened=_opened(tx, asked.tokens, asked.now),
+        sender=sender.SenderFacts(user=user, domains=organisation.domains, others=others, shared=own),
+        house=own_places.look(
+            tx,
+            to,
+            org=submission.org,
+            shared=shared,
+            domains=asked.domains,
+            secrets=asked.secrets,
+            now=asked.now,
+        ),
         users=people.count_confirmed(tx, submission.org),
     )
 
@@ -99,10 +117,6 @@ def standing(tx: Tx, asked: Asked) -> Standing:
 def standings(tx: Tx, asked: Sequence[Asked]) -> list[Standing]:
     """`standing` for each of several submissions."""
     return [standing(tx, one) for one in asked]
-
-
-def _opened(tx: Tx, tokens: Sequence[str], now: datetime) -> dict[str, dropboxes.Opened | None]:
-    return dict(zip(tokens, dropboxes.opened_by(tx, tokens, now=now), strict=True)) if tokens else {}
 
 
 def repeated(tx: Tx, known: idempotency.Known, request_sha256: str) -> Submitted:
@@ -143,6 +157,7 @@ def admit(
     copies: Sequence[Arrival],
     used: Collection[DropboxId],
     *,
+    sent_as: OrganisationAddressId | None = None,
     request_sha256: str,
     now: datetime,
     abandoned: threading.Event,
@@ -154,8 +169,8 @@ def admit(
 
     `allowed` is the quota that it takes from, a unit for each delivery; None where nothing is counted.
 
-    `copies` are the mail as it came to colleagues' dropboxes; the sender's own needs no arrival beside that of the mail itself.
-    `used` are all of these dropboxes.
+    `copies` are the mail as it came to places of the organisation, such as colleagues' dropboxes; the sender's own needs no arrival
+    beside that of the mail itself. `used` are all dropboxes among them. What is `sent_as` a shared address is not its author's alone.
     Once `abandoned` is set nobody waits for it any more, and it raises StoreBusy. `provided` comes before all else, and what it
     raises is raised.
     """
@@ -181,17 +196,23 @@ def admit(
         tx,
         replace(
             as_arrival(submission, message.queue_id, message.raw, now),
-            target=ArrivalTarget(address=submission.mail_from or author, user=submission.user),
+            target=ArrivalTarget(
+                address=submission.mail_from or author,
+                user=submission.user,
+                shared=sent_as,
+                records=submission.addressed,
+            ),
             message=stored,
         ),
     )
     # Its author sees it at once, and not only when it is filed (I16).
-    sent = Source(message=stored, arrival=message.queue_id, channel=submission.channel, user=submission.user, at=now)
+    whose = submission.user if sent_as is None else None
+    sent = Source(message=stored, arrival=message.queue_id, channel=submission.channel, user=whose, at=now)
     messages.add_source(tx, submission.org, sent)
     for copy in copies:
         arrivals.add(tx, copy)
-    for one in used:
-        dropboxes.touch(tx, one, now=now)
+    _note_uses(tx, submission, copies, used, by=submission.mail_from or author, now=now)
+    _file(tx, submission, stored, now=now)
     # Last, since others who send for the organisation wait for this row until we are done.
     if allowed is not None:
         allowance.spend(tx, submission.org, allowed, len(new), now=now)
@@ -200,6 +221,31 @@ def admit(
     if planned is not None:
         _schedule(tx, planned, new, revises=submission.revises, now=now)
     return _submitted(message.queue_id, stored, new, planned, repeated=False)
+
+
+def _note_uses(
+    tx: Tx,
+    submission: Submission,
+    copies: Sequence[Arrival],
+    used: Collection[DropboxId],
+    *,
+    by: Address,
+    now: datetime,
+) -> None:
+    copied = {copy.target.dropbox for copy in copies if copy.target is not None}
+    for one in used:
+        dropboxes.touch(tx, one, now=now)
+        if one not in copied:  # of the others it is noted when they are filed
+            uses.note(tx, submission.org, uses.of_dropbox(one), by, now=now)
+
+
+def _file(tx: Tx, submission: Submission, message: MessageId, *, now: datetime) -> None:
+    """Put it on the records that its author named for that. Raises Invalid without one of them."""
+    for record in submission.records:
+        try:
+            correct.link(tx, submission.org, message, record, by=submission.user, at=now)
+        except Unknown:
+            raise Invalid("records", f"there is no record {record}") from None
 
 
 def _schedule(tx: Tx, planned: Schedule, new: Sequence[Delivery], *, revises: Schedule | None, now: datetime) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from mailrelay.clock import Clock
 from mailrelay.dns.resolver import Resolver, ask
-from mailrelay.errors import NoSuchDropbox, Unknown
+from mailrelay.errors import Unknown
 from mailrelay.ids import DeliveryId, Digest, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.absence import Absence
 from mailrelay.model.address import Address
@@ -28,7 +28,7 @@ from mailrelay.model.smart_host import SmartHost
 from mailrelay.model.sts import KeptPolicy
 from mailrelay.model.suppression import Suppression
 from mailrelay.model.way import Way
-from mailrelay.outbound import allowance, brake, own_dropboxes
+from mailrelay.outbound import allowance, brake, own_places
 from mailrelay.outbound.connection import Hop
 from mailrelay.outbound.courier.base import Kit
 from mailrelay.outbound.courier.router import Router
@@ -40,7 +40,7 @@ from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.store import (
     absences,
     destinations,
-    dropboxes,
+    organisation_addresses,
     organisations,
     people,
     sts_policies,
@@ -109,9 +109,10 @@ class Explainer:
         kit: Kit,
         *,
         dropbox_domains: Sequence[str] = (),
+        secrets: Sequence[bytes] = (),
         quotas: bool = True,
     ) -> None:
-        """`kit` is what the couriers are made of; `quotas` whether mail is counted."""
+        """`kit` is what the couriers are made of; `secrets` sign the addresses of records; `quotas`: whether mail is counted."""
         self._store = store
         self._router = router
         self._shaper = shaper
@@ -120,6 +121,7 @@ class Explainer:
         self._clock: Clock = kit.clock
         self._resolver: Resolver = kit.resolver
         self._dropbox_domains = frozenset(dropbox_domains)
+        self._secrets = tuple(secrets)
         self._quotas = quotas
 
     async def explain(self, asked: Asked) -> Explained:
@@ -135,7 +137,9 @@ class Explainer:
         hosts = () if relay or not (found or no_route) else await self.hosts(asked.address.domain, found)
         pace = self._shaper.of(way)
         # Not a read: it locks the suspensions that it reads.
-        known = await self._store.write(_known, asked, probe, way, dropbox_domains=self._dropbox_domains, now=now)
+        known = await self._store.write(
+            _known, asked, probe, way, dropbox_domains=self._dropbox_domains, secrets=self._secrets, now=now
+        )
         facts = Facts(
             address=asked.address,
             dropbox=known.dropbox,
@@ -240,24 +244,32 @@ class _Known:
 
 
 def _known(
-    tx: Tx, asked: Asked, probe: Delivery, way: Way, *, dropbox_domains: Collection[str], now: datetime
+    tx: Tx,
+    asked: Asked,
+    probe: Delivery,
+    way: Way,
+    *,
+    dropbox_domains: Collection[str],
+    secrets: Sequence[bytes],
+    now: datetime,
 ) -> _Known:
-    dropbox, no_dropbox = False, ""
-    if named := own_dropboxes.tokens([probe.recipient], dropbox_domains):
-        tokens = list(named.values())
-        found = dict(zip(tokens, dropboxes.opened_by(tx, tokens, now=now), strict=True))
-        try:
-            dropbox = bool(own_dropboxes.of_the_house(named, found, org=asked.org))
-        except NoSuchDropbox as error:
-            no_dropbox = str(error)
+    house = own_places.look(
+        tx,
+        [probe.address],
+        org=asked.org,
+        shared=organisation_addresses.find(tx, organisation_addresses.keys_of(probe.address)),
+        domains=dropbox_domains,
+        secrets=secrets,
+        now=now,
+    )
     organisation = organisations.get(tx, asked.org)
     kind = quota_policy.kind(Channel.API, job=asked.job, scheduled=False)
     sending = brake.suspended_by(tx, [probe], way=way).get(probe.id)
     suspension = None if sending is None else suspensions.covering(tx, asked.org, [sending])[sending]
     domain = asked.address.domain
     return _Known(
-        dropbox=dropbox,
-        no_dropbox=no_dropbox,
+        dropbox=bool(house.places),
+        no_dropbox=house.refusal,
         suppression=next(iter(suppressions.holding(tx, asked.org, [asked.address.key])), None),
         absence=next(iter(absences.of(tx, asked.org, [asked.address.key], now)), None),
         quota=allowance.quota(tx, organisation, kind, at=now),

@@ -152,7 +152,7 @@ class Notifier:
             if await self._store.write(notices.take, true, noticed=True):
                 _count(true, "withheld")
             return
-        author = true[0].mail_from
+        author = owed.author
         why = self._withheld(owed, author)
         if why or author is None:
             if await self._store.write(_withhold, true, why=why, at=self._clock.now()):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams
+from mailrelay.model.record import RecordRef
 from mailrelay.model.schedule import Schedule, Wish
 
 
@@ -32,13 +33,17 @@ class Submission:
     """When it is to go; None: at once (O5)."""
     revises: Schedule | None = None
     """The scheduled mail that it is the new content of."""
+    addressed: tuple[RecordRef, ...] = ()
+    """Records that its author sends it to by name: it is filed on them (O3)."""
+    records: tuple[RecordRef, ...] = ()
+    """Further records that its author files it on (O3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """What became of a submission: a delivery for each recipient that it is sent to, in their order.
 
-    Dropboxes of the organisation are not among them. `repeated`: it was there already (O19).
+    Dropboxes and other addresses of the organisation with us are not among them. `repeated`: it was there already (O19).
     """
 
     queue_id: QueueId

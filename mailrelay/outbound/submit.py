@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
@@ -16,7 +16,7 @@ from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.config.schema import Delivery as DeliverySettings
 from mailrelay.config.schema import Route
-from mailrelay.errors import DiskFull, Invalid, QuotaSpent, TooMany
+from mailrelay.errors import DiskFull, Invalid, NoSuchDropbox, QuotaSpent, TooMany
 from mailrelay.filing import reading
 from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import Digest, IdFactory, QueueId
@@ -29,7 +29,7 @@ from mailrelay.model.delivery import Delivery, DeliveryState
 from mailrelay.model.message import BlobRef, Direction, Message
 from mailrelay.model.quota import Quota
 from mailrelay.model.schedule import Plan, Schedule
-from mailrelay.outbound import admit, allowance, own_dropboxes
+from mailrelay.outbound import admit, allowance, own_places
 from mailrelay.outbound.policy import limits, quota, schedule, sender
 from mailrelay.outbound.scheduled import Terms
 from mailrelay.outbound.submission import Submission, Submitted
@@ -61,11 +61,12 @@ class Submitter:
         hostname: str,
         max_recipients: int,
         domains: Collection[str] = (),
+        secrets: Sequence[bytes] = (),
         has_room: Callable[[int], bool] = lambda size: True,
         ahead: timedelta = timedelta(days=365),
         quotas: bool = True,
     ) -> None:
-        """`hostname` stands in a Message-ID that we make, `domains` are those of the dropboxes.
+        """`hostname` stands in a Message-ID that we make, `domains` are those of the dropboxes, `secrets` sign the addresses of records.
 
         `has_room` says whether the disk may take so many bytes, `ahead` how far ahead mail may be scheduled, `quotas` whether
         organisations are held to theirs.
@@ -81,12 +82,14 @@ class Submitter:
         self._hostname = hostname
         self._max_recipients = max_recipients
         self._domains = frozenset(domains)
+        self._secrets = tuple(secrets)
         self._has_room = has_room
 
     async def submit(self, submission: Submission, *, provided: Callable[[Tx], None] | None = None) -> Submitted:
         """Queue a submission; durable on return.
 
-        What is to dropboxes of the organisation is filed as their users' at once, and does not leave (I1). `provided` is called
+        What is to dropboxes, shared addresses or addresses of records of the organisation is filed there at once, and does not leave
+        (I1, I13, I21). `provided` is called
         first in the transaction that queues it; what it raises keeps all of it from being queued.
 
         Raises Invalid, NotPermitted, TooLarge, TooMany, QuotaSpent, Suppressed, NoSuchDropbox or Conflict, each with the sentence for
@@ -100,14 +103,17 @@ class Submitter:
         request = await _off_loop(submission.raw, _sha256, submission) if submission.idempotency_key else ""
         header = await _off_loop(submission.raw, _authors, submission.raw)
         now = self._clock.now()
-        tokens = own_dropboxes.tokens(submission.recipients, self._domains)
         standing = await self._standings.ask(
-            admit.Asked(submission=submission, header=header, tokens=tuple(tokens.values()), now=now)
+            admit.Asked(submission=submission, header=header, domains=self._domains, secrets=self._secrets, now=now)
         )
         if standing.known is not None:
             return await self._store.read(admit.repeated, standing.known, request)
         sender.check(standing.sender, header=header, mail_from=submission.mail_from)
-        opened = own_dropboxes.of_the_house(tokens, standing.opened, org=submission.org)
+        if standing.house.refusal:
+            raise NoSuchDropbox(standing.house.refusal)
+        places = standing.house.places
+        shared = sender.sent_as(standing.sender, header)
+        sent_as = None if shared is None else shared.id
         queue_id = self._ids.queue()
         plan = self._planned(submission, standing, now)
         raw, message = await _off_loop(submission.raw, self._read, submission, queue_id, now)
@@ -119,8 +125,8 @@ class Submitter:
         )
         kept = await self._bodies.keep(raw)
         message = replace(message, raw=kept.ref)
-        copies = own_dropboxes.arrivals(submission, message.raw, opened, now=now, new_id=self._ids.queue)
-        new = self._deliveries(submission, message, now, plan, apart_from=opened)
+        copies = own_places.arrivals(submission, message.raw, places, sent_as=sent_as, now=now, new_id=self._ids.queue)
+        new = self._deliveries(submission, message, now, plan, apart_from=places)
         allowed = self._allowed(submission, standing, now, plan)
         abandoned = threading.Event()
         try:
@@ -131,7 +137,8 @@ class Submitter:
                 kept,
                 new,
                 copies,
-                {box.dropbox for box in opened.values()},
+                {place.target.dropbox for place in places.values() if place.target.dropbox is not None},
+                sent_as=sent_as,
                 request_sha256=request,
                 now=now,
                 abandoned=abandoned,
@@ -279,6 +286,8 @@ def _sha256(submission: Submission) -> str:
     envelope = [submission.user, str(submission.mail_from), *sorted(str(one.address) for one in submission.recipients)]
     if submission.job:
         envelope.append(f"job {submission.job}")
+    for name, records in (("to", submission.addressed), ("on", submission.records)):
+        envelope += [f"{name} {record}" for record in records]
     if submission.schedule is not None:
         envelope.append(f"schedule {submission.schedule}")
     digest.update("\0".join(envelope).encode())

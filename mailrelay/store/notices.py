@@ -10,12 +10,21 @@ from sqlalchemy import select, tuple_, update
 
 from mailrelay.clock import to_micros
 from mailrelay.ids import DeliveryId, QueueId
+from mailrelay.model.address import ReversePath
 from mailrelay.model.delivery import Attempt, Delivery, Notice
 from mailrelay.model.feedback import Action, Feedback
 from mailrelay.model.message import Message
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.suppression import Suppression
-from mailrelay.store import deliveries, feedback, messages, organisations, suppressions
+from mailrelay.store import (
+    deliveries,
+    feedback,
+    messages,
+    organisation_addresses,
+    organisations,
+    people,
+    suppressions,
+)
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import HELD_UNTOLD, delivery
 
@@ -31,6 +40,8 @@ class Owed:
     came_back: Mapping[DeliveryId, Feedback]
     """The believed report of each that failed after the next hop had taken it."""
     message: Message | None
+    author: ReversePath
+    """Whom to tell: the envelope sender; of what was sent as a shared address the user who sent it."""
     suppressed: Suppression | None
     """What stands against sending to the author."""
 
@@ -49,6 +60,7 @@ def owed(tx: Tx, queue_id: QueueId) -> Owed | None:
     if not found:
         return None
     first = found[0]
+    author = _author(tx, first)
     attempts = {one.id: history[-1] for one in found if (history := deliveries.history(tx, one.id))}
     reports = feedback.of_deliveries(tx, first.org, [one.id for one in found])
     return Owed(
@@ -61,10 +73,19 @@ def owed(tx: Tx, queue_id: QueueId) -> Owed | None:
             if one.delivery is not None and one.believed and one.action is Action.FAILED
         },
         message=next(iter(messages.get_many(tx, first.org, [first.message])), None),
-        suppressed=None
-        if first.mail_from is None
-        else next(iter(suppressions.holding(tx, first.org, [first.mail_from.key])), None),
+        author=author,
+        suppressed=None if author is None else next(iter(suppressions.holding(tx, first.org, [author.key])), None),
     )
+
+
+def _author(tx: Tx, first: Delivery) -> ReversePath:
+    if first.mail_from is None or first.author is None:
+        return first.mail_from
+    shared = organisation_addresses.find(tx, organisation_addresses.keys_of(first.mail_from))
+    # Mail to the shared address comes to us: what goes wrong with one user's mail is not for all who read there.
+    if any(one.org == first.org for one in shared):
+        return people.get(tx, first.org, first.author).primary
+    return first.mail_from
 
 
 def held_untold(tx: Tx, *, before: datetime, after: Delivery | None = None, limit: int = 100) -> tuple[Delivery, ...]:

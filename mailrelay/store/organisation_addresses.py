@@ -96,11 +96,9 @@ def get_many(tx: Tx, org: OrgId, ids: Collection[str]) -> tuple[OrganisationAddr
     return tuple(_address(row) for row in tx.execute(wanted))
 
 
-def find(tx: Tx, org: OrgId, keys: Collection[str]) -> tuple[OrganisationAddress, ...]:
-    """Those of the organisation's that stand and have one of these addresses (by key)."""
-    wanted = select(organisation_address).where(
-        organisation_address.c.key.in_(sorted(keys)), organisation_address.c.org == org, _STANDS
-    )
+def find(tx: Tx, keys: Collection[str]) -> tuple[OrganisationAddress, ...]:
+    """Those that stand and have one of these addresses (by key), of whichever organisation."""
+    wanted = select(organisation_address).where(organisation_address.c.key.in_(sorted(keys)), _STANDS)
     return tuple(_address(row) for row in tx.execute(wanted))
 
 
@@ -136,7 +134,7 @@ def opened_by(tx: Tx, addresses: Sequence[Address], *, domains: Collection[str])
     `domains` are the installation's; elsewhere an address counts while its domain is its organisation's. A sub-address
     (`support+news@`) is the address's. RFC 5321 §4.5.1: postmaster of each domain that we take mail for is taken too.
     """
-    keys = {address: _keys(address) for address in addresses}
+    keys = {address: keys_of(address) for address in addresses}
     found = tx.execute(
         _standing(domains).where(organisation_address.c.key.in_(sorted({k for ks in keys.values() for k in ks})))
     )
@@ -159,7 +157,7 @@ def opened_by(tx: Tx, addresses: Sequence[Address], *, domains: Collection[str])
     return opened
 
 
-def _keys(address: Address) -> tuple[str, ...]:
+def keys_of(address: Address) -> tuple[str, ...]:
     """The address, then what it is a sub-address of (RFC 5233)."""
     base, plus, _ = address.local.partition("+")
     return (address.key, Address(base, address.domain).key) if plus and base else (address.key,)

@@ -19,7 +19,7 @@ from mailrelay.model.settings import UserSettings
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.store import organisations, rows
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import user, user_address
+from mailrelay.store.tables import organisation_address, user, user_address
 
 _NO_USER = "There is no such user"
 
@@ -194,6 +194,13 @@ def _put_addresses(tx: Tx, owner: User, *, limit: int) -> None:
     ).all()
     if holders:
         raise Conflict(f"{holders[0].address} is an address of another user")
+    shared = select(organisation_address.c.address).where(
+        organisation_address.c.key.in_(sorted(seen)),
+        organisation_address.c.org == owner.org,
+        organisation_address.c.removed_at.is_(None),
+    )
+    if (taken := tx.execute(shared.limit(1)).scalar()) is not None:
+        raise Conflict(f"{taken} is an address of the organisation")
 
 
 def _users(tx: Tx, found: Sequence[Row[Any]]) -> tuple[User, ...]:

@@ -1,4 +1,7 @@
-"""Who may send as whom (O2, A09): a user as themselves; an administrator also as what belongs to nobody in the organisation's domains."""
+"""Who may send as whom (O2, A09): a user as themselves and as the shared addresses that they may use (I13).
+
+An administrator also as what belongs to nobody in the organisation's domains.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 
 from mailrelay.errors import NotPermitted
 from mailrelay.model.address import Address, ReversePath
-from mailrelay.model.organisation import Role, User
+from mailrelay.model.organisation import OrganisationAddress, Role, User
 
 _SHOWN = 5
 
@@ -21,6 +24,8 @@ class SenderFacts:
     """The organisation's own mail domains, A-labels."""
     others: Collection[str]
     """Keys, out of `lookup_keys` of the addresses in question, that are an address of another user."""
+    shared: Collection[OrganisationAddress] = ()
+    """The shared addresses of the organisation among those in question."""
 
 
 def lookup_keys(addresses: Iterable[Address]) -> frozenset[str]:
@@ -41,10 +46,28 @@ def check(facts: SenderFacts, *, header: Iterable[Address], mail_from: ReversePa
         _check(facts, mail_from, "the envelope sender (MAIL FROM)")
 
 
+def sent_as(facts: SenderFacts, header: Iterable[Address]) -> OrganisationAddress | None:
+    """The shared address that stands in From, once `check` has let it pass; None when a mail is its author's own."""
+    return next((found for address in header if (found := _shared(facts, address)) is not None), None)
+
+
+def _shared(facts: SenderFacts, address: Address) -> OrganisationAddress | None:
+    keys = _keys(address)
+    return next((one for one in facts.shared if one.address.key in keys), None)
+
+
 def _check(facts: SenderFacts, address: Address, where: str) -> None:
     keys = _keys(address)
     if address.key not in facts.others and any(own.key in keys for own in facts.user.addresses):
         return
+    shared = _shared(facts, address)
+    if shared is not None:
+        if shared.may_send(facts.user):
+            return
+        raise NotPermitted(
+            f"{shared.address} in {where} is a shared address that you may not send as; ask your administrator, or use "
+            f"{_allowed(facts)}"
+        )
     # `info@` or `ceo@`, which no user has, carries the organisation's name: that is not any user's to lend.
     administers = facts.user.role is Role.ADMINISTRATOR and address.domain in facts.domains
     owned = any(key in facts.others for key in keys)
