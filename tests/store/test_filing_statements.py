@@ -11,6 +11,7 @@ from mailrelay.ids import MessageId
 from mailrelay.model.organisation import Exclusion, ExclusionKind
 from mailrelay.store import links, messages, organisations, unresolved
 from mailrelay.store.messages import Place
+from mailrelay.store.visibility import Viewer
 from tests.store.explain import AnyStore, watched
 from tests.support import factory
 from tests.support.filing import BOUNCES, DOMAIN, attach, mail, office
@@ -39,7 +40,7 @@ async def test_filing_uses_indexes(store: AnyStore, tmp_path: Path) -> None:
         await desk.journey(filed)
         await store.read(links.of_record, org, to[0], before=message)
         await store.read(messages.list_messages, org, before=Place(now, message), since=now - timedelta(days=1))
-        await store.read(messages.of_address, org, "bob@customer.test", before=message)
+        await store.read(messages.of_address, Viewer(org=org), "bob@customer.test", before=message)
         await store.read(unresolved.list_open, org, user=desk.anna.id, after=first.id)
         await store.read(unresolved.count)
         entry = Exclusion(kind=ExclusionKind.DOMAIN, value="customer.test")

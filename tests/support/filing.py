@@ -40,6 +40,7 @@ from mailrelay.store import arrivals, filings, ledger, links, messages, records,
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.filings import Journey
 from mailrelay.store.unresolved import Unresolved
+from mailrelay.store.visibility import Viewer
 from tests.support import factory
 from tests.support.clock import FakeClock
 
@@ -182,7 +183,7 @@ class Desk:
 
     async def journey_of(self, message: MessageId) -> Journey:
         """All about a message."""
-        return await self.store.read(filings.journey, self.org.id, message)
+        return await self.store.read(filings.journey, Viewer(org=self.org.id, all=True), message)
 
     async def waiting(self) -> tuple[Unresolved, ...]:
         """The unresolved list."""
