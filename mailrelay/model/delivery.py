@@ -47,8 +47,8 @@ UNCONFIRMED = "unconfirmed"
 
 
 class DeliveryStatus(StrEnum):
-    """What people are told of a delivery (K1): its state, but *deferred* when it is queued and was tried, *replied* when a person
-    answered it.
+    """What people are told of a delivery (K1): its state, but *deferred* when it is queued and was tried, and once it has arrived what
+    a person did with it, whichever goes furthest: *replied*, *clicked* or *opened*.
     """
 
     SCHEDULED = "scheduled"
@@ -58,6 +58,8 @@ class DeliveryStatus(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     DELIVERED = "delivered"
+    OPENED = "opened"
+    CLICKED = "clicked"
     REPLIED = "replied"
     BOUNCED = "bounced"
     EXPIRED = "expired"
@@ -76,6 +78,8 @@ class MessageStatus(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     DELIVERED = "delivered"
+    OPENED = "opened"
+    CLICKED = "clicked"
     REPLIED = "replied"
     PARTIALLY_SENT = "partially_sent"
     BOUNCED = "bounced"
@@ -93,7 +97,9 @@ _UNFINISHED = (
     DeliveryStatus.SCHEDULED,
 )
 """What says most of a message while one of its deliveries is in flight, first."""
-_ARRIVED = (DeliveryStatus.REPLIED, DeliveryStatus.SENT, DeliveryStatus.DELIVERED)
+REACTIONS = (DeliveryStatus.REPLIED, DeliveryStatus.CLICKED, DeliveryStatus.OPENED)
+"""What persons do with what has arrived, the furthest first."""
+_ARRIVED = (*REACTIONS, DeliveryStatus.SENT, DeliveryStatus.DELIVERED)
 _NEVER = (
     DeliveryStatus.BOUNCED,
     DeliveryStatus.EXPIRED,
@@ -106,8 +112,8 @@ _NEVER = (
 def message_status(deliveries: Collection[DeliveryStatus]) -> MessageStatus | None:
     """The status of a message by those of its deliveries; None without any: it came in, or goes to nobody.
 
-    While anything is in flight it is that, what hangs first. At the end it is replied to by somebody, sent or delivered to all, sent
-    to some (`partially_sent`), or what befell its deliveries, what the other side said first.
+    While anything is in flight it is that, what hangs first. At the end it is replied to, clicked or opened by somebody, sent or delivered
+    to all, sent to some (`partially_sent`), or what befell its deliveries, what the other side said first.
     """
     for status in _UNFINISHED:
         if status in deliveries:
@@ -253,6 +259,9 @@ class Delivery:
     tracking: Mode | None = None
     """What its author asked to be recorded of it (O9); None: what the organisation has."""
     tracked: Tracked = Tracked.NOT_SENT
+    opened_at: datetime | None = None
+    """When a person opened it first, and followed one of its links (K1)."""
+    clicked_at: datetime | None = None
 
     @property
     def waits_since(self) -> datetime:
@@ -271,14 +280,24 @@ class Delivery:
 
     @property
     def status(self) -> DeliveryStatus:
-        """Its state, or deferred: it was tried, and waits to be tried again; or replied."""
-        return delivery_status(self.state, self.attempts, replied=self.replied_at is not None)
+        """Its state, or deferred: it was tried, and waits to be tried again; or what a person did with it."""
+        return delivery_status(
+            self.state,
+            self.attempts,
+            replied=self.replied_at is not None,
+            clicked=self.clicked_at is not None,
+            opened=self.opened_at is not None,
+        )
 
 
-def delivery_status(state: DeliveryState, attempts: int, *, replied: bool) -> DeliveryStatus:
-    """What a delivery in this state, tried so often and answered by a person or not, is called."""
-    if replied and state in (DeliveryState.SENT, DeliveryState.DELIVERED):
-        return DeliveryStatus.REPLIED
+def delivery_status(
+    state: DeliveryState, attempts: int, *, replied: bool, clicked: bool = False, opened: bool = False
+) -> DeliveryStatus:
+    """What a delivery in this state, tried so often, is called, and answered, clicked or opened by a person or not."""
+    if state in (DeliveryState.SENT, DeliveryState.DELIVERED):
+        for did, reaction in zip((replied, clicked, opened), REACTIONS, strict=True):
+            if did:
+                return reaction
     if state is DeliveryState.QUEUED and attempts:
         return DeliveryStatus.DEFERRED
     return DeliveryStatus(state)

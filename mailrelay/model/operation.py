@@ -87,7 +87,7 @@ def states_of(status: DeliveryStatus) -> frozenset[DeliveryState]:
     match status:
         case DeliveryStatus.DEFERRED:
             return frozenset({DeliveryState.QUEUED})
-        case DeliveryStatus.REPLIED:
+        case DeliveryStatus.REPLIED | DeliveryStatus.CLICKED | DeliveryStatus.OPENED:
             return frozenset({DeliveryState.SENT, DeliveryState.DELIVERED})
         case _:
             return frozenset({DeliveryState(status)})
