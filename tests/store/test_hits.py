@@ -48,7 +48,13 @@ async def test_opens_and_clicks_of_a_person_come_to_times_and_links(
 ) -> None:
     (of,) = await tracked.sent(store, clock, whose)
     times = []
-    for kind, number in ((HitKind.OPEN, 0), (HitKind.CLICK, 2), (HitKind.OPEN, 0), (HitKind.CLICK, 1), (HitKind.CLICK, 2)):
+    for kind, number in (
+        (HitKind.OPEN, 0),
+        (HitKind.CLICK, 2),
+        (HitKind.OPEN, 0),
+        (HitKind.CLICK, 1),
+        (HitKind.CLICK, 2),
+    ):
         clock.advance(timedelta(minutes=10))
         times.append(clock.now())
         await _take(store, clock, a_hit(clock, of, kind, link=number))
@@ -144,7 +150,9 @@ async def test_what_is_kept_is_what_the_mode_allows_now(
         tables = (hit, engagement, link_hit, aggregate_hit)
         return tuple(tx.execute(select(func.count()).select_from(table)).scalar_one() for table in tables)
 
-    assert await store.read(rows) == {"nothing": (0, 0, 0, 0), "a number": (0, 0, 0, 1), "a person": (1, 1, 1, 0)}[becomes]
+    assert (
+        await store.read(rows) == {"nothing": (0, 0, 0, 0), "a number": (0, 0, 0, 1), "a person": (1, 1, 1, 0)}[becomes]
+    )
     assert len(await _journal(store, whose)) == (becomes == "a person")
 
 
@@ -218,9 +226,7 @@ async def test_judged_again_only_when_it_is_said_to(store: Store, clock: FakeClo
     assert late == []
     message = await _message(store, many[0])
     for apply, opens in ((False, 1), (True, 0)):
-        changes = await store.write(
-            hits.judge_again, whose.org.id, page, judge=harsher, now=clock.now(), apply=apply
-        )
+        changes = await store.write(hits.judge_again, whose.org.id, page, judge=harsher, now=clock.now(), apply=apply)
         assert [(one.delivery, one.hits, one.was.opens, one.now.opens) for one in changes] == [
             (of, 1, 1, 0) for of in sorted(many[:2])
         ]

@@ -77,7 +77,14 @@ async def sent(
         }
         tx.execute(delivery.insert(), [{"id": one, **values} for one in made])
         if agreed is not None:
-            said = {"org": whose.org.id, "key": recipient, "at": at, "given": agreed, "by": "test", "evidence": "a form"}
+            said = {
+                "org": whose.org.id,
+                "key": recipient,
+                "at": at,
+                "given": agreed,
+                "by": "test",
+                "evidence": "a form",
+            }
             tx.execute(tx.insert(consent).values(said).on_conflict_do_nothing())
 
     await store.write(write)
