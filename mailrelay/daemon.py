@@ -544,6 +544,7 @@ def _application(parts: _Parts, submitter: Submitter, router: Router, poster: Po
         tracer=Tracer(router, explainer, kit),
         router=router,
         vault=Vault(parts.secret),
+        secret=parts.secret,
         webhooks=poster,
         stopping=parts.stopping,
         memory=parts.memory,

@@ -47,6 +47,8 @@ class Application:
     tracer: Tracer
     router: Router
     vault: Vault
+    secret: bytes = field(repr=False)
+    """The key of signed addresses."""
     webhooks: Poster
     stopping: Stopping
     memory: Memory = field(default_factory=Memory)

@@ -48,6 +48,8 @@ from tests.support.clock import FakeClock
 from tests.support.factory import open_store
 from tests.support.filing import DOMAIN
 
+SECRET = b"a secret of at least thirty-two octets"
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -147,7 +149,7 @@ async def serving(
     async with open_store(folder) as store:
         bodies = Bodies(store, FolderBlobs(folder / "blobs"), small_body=65_536)
         ids = IdFactory(clock.now)
-        asked, vault = resolver or ZoneResolver(Zone({})), Vault(b"a secret of at least thirty-two octets")
+        asked, vault = resolver or ZoneResolver(Zone({})), Vault(SECRET)
         kit = Kit(
             settings=config.delivery,
             hostname="relay.example",
@@ -179,6 +181,7 @@ async def serving(
                 hostname="relay.example",
                 max_recipients=100,
                 domains=(DOMAIN, *config.inbound.domains),
+                secrets=(SECRET,),
             ),
             resolver=asked,
             demands=NoDemands(),
@@ -188,11 +191,12 @@ async def serving(
             tracer=Tracer(router, explainer, kit),
             router=router,
             vault=vault,
+            secret=SECRET,
             webhooks=Poster(outgoing, vault, clock, timeout=config.webhooks.timeout),
             stopping=stopping,
             memory=memory or Memory(),
         )
-        keys = Keys.derive(b"a secret of at least thirty-two octets")
+        keys = Keys.derive(SECRET)
         hits = Hits(
             store,
             Spool(folder / "hits", new_id=ids.hit, has_room=lambda size: True),

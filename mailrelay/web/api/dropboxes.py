@@ -9,18 +9,20 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from mailrelay.errors import NotPermitted, Unknown
-from mailrelay.ids import new_dropbox_token
+from mailrelay.ids import DropboxId, new_dropbox_token
 from mailrelay.mail.vcard import vcard
 from mailrelay.model.address import Address
+from mailrelay.model.event import EventType
 from mailrelay.model.organisation import Dropbox, Right, User
-from mailrelay.store import dropboxes
+from mailrelay.store import dropboxes, events, uses
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
+from mailrelay.web.api.record_addresses import ShownUse
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown, Span, page_of
+from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown, Span, page_of, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["dropboxes"])
@@ -58,6 +60,15 @@ async def show(app: App, caller: Reader, who: str, dropbox: str) -> ShownDropbox
         if box.id == dropbox:
             return _shown(app, box)
     raise Unknown("There is no such dropbox")
+
+
+@router.get("/users/{who}/dropboxes/{dropbox}/uses", response_model=Page[ShownUse])
+async def list_uses(
+    app: App, caller: Reader, who: str, dropbox: str, after: After = "", limit: Limit = 100
+) -> Paged[uses.Use]:
+    """Who writes to a dropbox: how often, and when first and last; so of an old one who still has it. The first 500 are counted."""
+    found = await app.store.read(_uses, caller, who, dropbox, after, limit)
+    return paged(found, limit=limit, cursor=lambda one: one.address.key)
 
 
 @router.post("/users/{who}/dropboxes", response_model=ShownDropbox, status_code=201)
@@ -110,6 +121,13 @@ def _of(tx: Tx, caller: Caller, who: str) -> tuple[User, tuple[Dropbox, ...]]:
     return owner, dropboxes.of_user(tx, caller.org, owner.id)
 
 
+def _uses(tx: Tx, caller: Caller, who: str, dropbox: str, after: str, limit: int) -> tuple[uses.Use, ...]:
+    _, found = _of(tx, caller, who)
+    if dropbox not in {box.id for box in found}:
+        raise Unknown("There is no such dropbox")
+    return uses.list_uses(tx, caller.org, uses.of_dropbox(DropboxId(dropbox)), after=after, limit=limit)
+
+
 def _only_theirs(caller: Caller, owner: User) -> None:
     if not caller.may(Right.ADMIN) and caller.user != owner.id:
         raise NotPermitted("A dropbox is a secret of its user; this needs the user's own token, or an administrator's")
@@ -136,12 +154,18 @@ def _make(tx: Tx, app: Application, caller: Caller, who: str, *, overlap: timede
         dropboxes.make(tx, new)
     else:
         dropboxes.regenerate(tx, new, old_until=now + overlap)
+    # Its address is a secret of its user: no event has it.
+    data = {"dropbox": new.id, "user": new.user, "by": caller.by}
+    events.append(tx, org=caller.org, at=now, type=EventType.DROPBOX_CREATED, data=data)
     return _shown(app, new)
 
 
 def _disable(tx: Tx, app: Application, caller: Caller, who: str, seen: Seen) -> None:
     seen.check(tx, lambda: Page[ShownDropbox].model_validate(_list(tx, app, caller, who)))
-    dropboxes.disable(tx, caller.org, find(tx, caller.org, who).id, now=app.clock.now())
+    user, now = find(tx, caller.org, who).id, app.clock.now()
+    if dropboxes.disable(tx, caller.org, user, now=now):
+        data = {"user": user, "by": caller.by}
+        events.append(tx, org=caller.org, at=now, type=EventType.DROPBOX_REVOKED, data=data)
 
 
 def _shown(app: Application, box: Dropbox) -> ShownDropbox:
