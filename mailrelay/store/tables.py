@@ -1046,7 +1046,7 @@ aggregate_hit = Table(  # mode aggregate: how often, and nothing that tells of a
 )
 
 _FACT_TIMES = (
-    "sent received bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed".split()  # noqa: SIM905
+    "sent received delivered bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed".split()  # noqa: SIM905
 )
 
 

@@ -310,7 +310,7 @@ def _finding() -> None:
     )
     op.create_index("ix_mail_fact_message", "mail_fact", ["message", "delivery"])
     op.create_index("ix_mail_fact_record", "mail_fact", ["org", "module", "record", "at", "flags"])
-    words = "sent received bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed"
+    words = "sent received delivered bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed"
     for name in words.split():
         columns = ["org", "module", f"{name}_at", "record", "flags"]
         _partial_index(f"ix_mail_fact_{name}", "mail_fact", columns, f"{name}_at IS NOT NULL")
