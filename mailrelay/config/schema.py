@@ -510,6 +510,9 @@ class Http(Section):
         description="Unix socket that the command line talks to; by default `mailrelay.sock` in the data folder.",
     )
     max_body: Bytes = Field(64_000_000, description="Largest request body in bytes.")
+    max_file: Bytes = Field(
+        1_000_000_000, description="Largest file of records or suppressions in bytes; it goes over the disk, not memory."
+    )
 
 
 class Public(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from mailrelay.smtp.escape import HIDDEN, shown
 NEEDED = ("module", "id", "name")
 _MAX_ID = 200
 _WHOLE = ("ref", "module", "id", "name", "owner", "addresses", "fields")
+_NAMED = re.compile(r"([\w.]+(?:\[\d+\])?): ")
 _OURS = ("source", "created_at", "updated_at", "change")
 """What the API says of a record and nobody tells it."""
 
@@ -38,6 +40,12 @@ class BadLine:
 
     line: int
     because: str
+
+    @property
+    def field(self) -> str:
+        """Which field or column is wrong; empty where it is the line."""
+        named = _NAMED.match(self.because)
+        return named[1] if named else ""
 
 
 class BadText(ValueError):

@@ -13,6 +13,7 @@ from mailrelay.errors import MemoryShort
 from mailrelay.memory import Memory
 from mailrelay.web import problem
 from mailrelay.web.identity import LOCAL
+from mailrelay.web.upload import FILES
 
 _SLOWEST_PIECE = 30.0
 """Seconds to wait for the next piece of a body before 408 (W08)."""
@@ -27,8 +28,12 @@ _SHORT = "Memory is short; try again later"
 class Face:
     """An ASGI application behind its guards. `local` marks the requests of our own Unix socket."""
 
-    def __init__(self, inner: ASGIApp, *, memory: Memory, max_body: int, local: bool = False) -> None:
+    def __init__(
+        self, inner: ASGIApp, *, memory: Memory, max_body: int, max_file: int = 0, local: bool = False
+    ) -> None:
+        """`max_file` is for the paths that take a file, which goes over the disk."""
         self._inner = inner
+        self._max_file = max_file
         self._memory = memory
         self._max_body = max_body
         self._local = local
@@ -48,12 +53,14 @@ class Face:
                 status = message["status"]
             await send(message)
 
-        body = _Body(scope, receive, limit=self._max_body, memory=self._memory)
+        is_file = scope["path"] in FILES and self._max_file > 0
+        limit = self._max_file if is_file else self._max_body
+        body = _Body(scope, receive, limit=limit, memory=None if is_file else self._memory)
         try:
             if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 await problem.response(400, "The address has a NUL character")(scope, receive, answer)
                 return
-            if _LARGE <= body.announced <= self._max_body and not self._memory.fits(body.announced * _COPIES):
+            if not is_file and _LARGE <= body.announced <= limit and not self._memory.fits(body.announced * _COPIES):
                 await problem.of_error(MemoryShort(_SHORT))(scope, receive, answer)
                 return
             await self._inner(scope, body.receive, answer)
@@ -70,7 +77,7 @@ class Face:
 class _Body:
     """A request's body, cut off where it is too large or too slow."""
 
-    def __init__(self, scope: Scope, receive: Receive, *, limit: int, memory: Memory) -> None:
+    def __init__(self, scope: Scope, receive: Receive, *, limit: int, memory: Memory | None) -> None:
         self._memory = memory
         self._receive = receive
         self._limit = limit
@@ -102,13 +109,14 @@ class _Body:
 
     def give_back(self) -> None:
         """Nobody has it any more."""
-        self._memory.give_back(self._taken)
-        self._taken = 0
+        if self._memory is not None:
+            self._memory.give_back(self._taken)
+            self._taken = 0
 
     def _take_room(self, received: int) -> None:
         """For what has come, not for what was announced: who sends nothing takes nothing from others."""
         more = received * _COPIES - self._taken
-        if received <= _LARGE or more <= 0:
+        if self._memory is None or received <= _LARGE or more <= 0:
             return
         if not self._memory.take(more, mine=self._taken):
             raise HTTPException(503, _SHORT, {"Connection": "close", "Retry-After": "5"})

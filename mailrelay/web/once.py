@@ -71,6 +71,11 @@ class Making:
     secret: tuple[str, ...] = ()
     etag: bool = True
 
+    @property
+    def tagged(self) -> bool:
+        """Whether its answer is what GET shows, and has that ETag."""
+        return self.etag and not self.secret
+
     async def __call__(self, request: Request, response: Response, idempotency_key: IdempotencyKey = None) -> Once:
         """The request's Once. Raises Invalid."""
         check_key(request, idempotency_key)
@@ -145,7 +150,7 @@ class Once:
             body=_json({**members, **secret}) if secret else body.decode(),
             location=PREFIX
             + self.making.location.format_map({name: quote(str(one), safe="@:") for name, one in named.items()}),
-            etag=etag.of_bytes(body) if self.making.etag and not secret else "",
+            etag=etag.of_bytes(body) if self.making.tagged else "",
         )
 
 

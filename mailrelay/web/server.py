@@ -200,10 +200,14 @@ class HttpServer:
         """Answer until a stop is asked for, then finish what is under way within the grace; the operator until the end."""
         self.open()
         face = partial(Face, memory=self._memory)
-        limit = self._settings.max_body
+        limit, files = self._settings.max_body, self._settings.max_file
         doors = (
-            _Door("api", self._sockets["api"], face(self._api, max_body=limit)),
-            _Door("unix", self._sockets["unix"], face(_Operator(self._api, self._ops), max_body=limit, local=True)),
+            _Door("api", self._sockets["api"], face(self._api, max_body=limit, max_file=files)),
+            _Door(
+                "unix",
+                self._sockets["unix"],
+                face(_Operator(self._api, self._ops), max_body=limit, max_file=files, local=True),
+            ),
             _Door("ops", self._sockets["ops"], face(self._ops, max_body=_SMALL_BODY)),
             _Door("public", self._sockets["public"], self._public, keep_alive=_KEEP_ALIVE_PUBLIC),
         )

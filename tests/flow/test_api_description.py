@@ -53,7 +53,7 @@ async def test_each_answer_with_a_body_has_a_schema(api: Api) -> None:
     }
     files = {"/records/bulk", "/suppressions/import", "/suppressions/export"}
     assert {path.removeprefix(V1) for path in streams} == {*files, "/rules/rerun", "/smtp/trace"}
-    assert {"line", "because"} == set(streams[f"{V1}/records/bulk"][0]["properties"])
+    assert {"line", "because", "field"} == set(streams[f"{V1}/records/bulk"][1]["properties"])
 
 
 async def test_the_errors_of_each_operation_are_named(api: Api) -> None:

@@ -115,9 +115,9 @@ async def test_what_the_api_answers_loads_again(tmp_path: Path) -> None:
             data="\n".join(json.dumps(line) for line in lines).encode(),
             headers={"Content-Type": "application/x-ndjson"},
         )
-        *bad, sums = [json.loads(line) for line in answer.body.splitlines()]
+        *told, sums = [json.loads(line) for line in answer.body.splitlines()]
         assert sums == {"created": 1, "updated": 0, "unchanged": 2, "bad": 2}
-        assert [one["because"] for one in bad] == [
+        assert [one["because"] for one in told if "because" in one] == [
             "phone: contact has no such address field; it has email, secondary_email",
             "email: is an address field; give it in addresses",
         ]

@@ -18,14 +18,14 @@ from mailrelay.crm.row import BadLine, BadText, Row
 from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId, UserId
 from mailrelay.model.address import Address
-from mailrelay.model.record import Module, Record, RecordAddress
+from mailrelay.model.record import Module, Record, RecordAddress, RecordRef
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.smtp.escape import shown
 from mailrelay.store import modules, people, record_fields, records
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.records import Change
 
-__all__ = ["BadLine", "BulkResult", "Row", "load", "read_csv", "read_ndjson"]
+__all__ = ["BadLine", "BulkResult", "Kept", "Row", "load", "load_rows", "read_csv", "read_ndjson"]
 
 _SOURCE = "bulk"
 
@@ -40,6 +40,23 @@ class BulkResult:
     bad: tuple[BadLine, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A line whose record is kept, and what that changed."""
+
+    line: int
+    ref: RecordRef
+    change: Change
+
+
+async def load_rows(store: Store, org: OrgId, lines: Sequence[Row | BadLine], *, now: datetime) -> list[Kept | BadLine]:
+    """Keep the records of some lines in one transaction; what became of each line, in their order. Raises what `Store.write` does."""
+    good = [line for line in lines if isinstance(line, Row)]
+    done: list[Kept | BadLine] = [line for line in lines if isinstance(line, BadLine)]
+    done += await store.write(_keep, org, good, now=now)
+    return sorted(done, key=lambda one: one.line)
+
+
 async def load(
     store: Store, org: OrgId, rows: Iterable[Row | BadLine], *, now: datetime, batch: int = 500
 ) -> BulkResult:
@@ -51,11 +68,11 @@ async def load(
     bad: list[BadLine] = []
     waiting = iter(rows)
     while lines := list(islice(waiting, batch)):
-        good = [line for line in lines if isinstance(line, Row)]
-        changes, refused = await store.write(_keep, org, good, now=now)
-        for change in changes:
-            counts[change] += 1
-        bad += sorted([*refused, *(line for line in lines if isinstance(line, BadLine))], key=lambda one: one.line)
+        for one in await load_rows(store, org, lines, now=now):
+            if isinstance(one, Kept):
+                counts[one.change] += 1
+            else:
+                bad.append(one)
     return BulkResult(
         created=counts[Change.CREATED],
         updated=counts[Change.UPDATED],
@@ -64,21 +81,25 @@ async def load(
     )
 
 
-def _keep(tx: Tx, org: OrgId, rows: Sequence[Row], *, now: datetime) -> tuple[tuple[Change, ...], list[BadLine]]:
-    """Keep what is right of these rows, and say what is not."""
+def _keep(tx: Tx, org: OrgId, rows: Sequence[Row], *, now: datetime) -> list[Kept | BadLine]:
+    """Keep what is right of these rows, and say what became of each."""
     known = {module.name: module for module in modules.list_modules(tx, org)}
     owner_of = _owners(tx, org, rows)
     zone = record_fields.zone_of(tx, org)
+    lines: list[int] = []
     good: list[Record] = []
-    bad: list[BadLine] = []
+    bad: list[Kept | BadLine] = []
     for row in rows:
         try:
             one = _record(row, org, known, owner_of, now)
             record_fields.check(known[one.ref.module], one.fields, zone)
-            good.append(one)
         except (BadText, Invalid) as error:
             bad.append(BadLine(row.line, str(error).removeprefix("fields.")))
-    return records.upsert_many(tx, good), bad
+            continue
+        lines.append(row.line)
+        good.append(one)
+    changes = records.upsert_many(tx, good)
+    return [*bad, *(Kept(*one) for one in zip(lines, (one.ref for one in good), changes, strict=True))]
 
 
 def _owners(tx: Tx, org: OrgId, rows: Sequence[Row]) -> Callable[[str], UserId]:

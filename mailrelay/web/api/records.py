@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import IO, Annotated, BinaryIO, cast
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Response
 from pydantic import Field, StringConstraints
-from starlette.responses import StreamingResponse
 
-from mailrelay import log
-from mailrelay.crm.provider.bulk import BadLine, Row, load, read_csv, read_ndjson
-from mailrelay.errors import Invalid, MailrelayError, Unavailable
-from mailrelay.ids import MessageId
+from mailrelay.errors import Invalid
+from mailrelay.ids import MessageId, OrgId
 from mailrelay.model.decision import Link
 from mailrelay.model.record import AddressKind, Record, RecordAddress, RecordLink, RecordRef
 from mailrelay.store import links, modules, records
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
-from mailrelay.web import upload
+from mailrelay.web import etag
 from mailrelay.web.application import App, Application
+from mailrelay.web.etag import IfMatch, IfMatchOrNew, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, lines_of, paged
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["records"])
 ModuleName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 RecordId = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/]+$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
-_READERS = {"text/csv": read_csv, "application/x-ndjson": read_ndjson, "application/ndjson": read_ndjson}
 
 
 class GivenLink(Given):
@@ -93,6 +90,16 @@ class ShownRecord(Shown):
         )
 
 
+class RecordPatch(Given):
+    """What to change of a record: what is left out stays; a field or an address that is null goes."""
+
+    name: Name | None = None
+    owner: str | None = Field(None, description="A user's id or address; empty: nobody owns it any more.")
+    addresses: Mapping[str, MailAddress | None] = Field(default_factory=dict, max_length=20)
+    links: tuple[GivenLink, ...] | None = Field(None, max_length=200, description="All its links, where they change.")
+    fields: Mapping[str, str | None] = Field(default_factory=dict, max_length=500)
+
+
 class KeptRecord(ShownRecord):
     """A record, and what became of it: created, updated or unchanged."""
 
@@ -107,51 +114,6 @@ class RecordMail(Shown):
     by: str
     guess: bool
     created_at: datetime
-
-
-class ShownBadLine(Shown):
-    """A line of the file that was left out, and why."""
-
-    line: int
-    because: str
-
-
-class ShownSums(Shown):
-    """The last line: what became of the lines of the file."""
-
-    created: int
-    updated: int
-    unchanged: int
-    bad: int
-
-
-class ShownBreak(Shown):
-    """The last line of a file that was not read to its end."""
-
-    error: str
-
-
-@router.post(
-    "/records/bulk",
-    response_class=StreamingResponse,
-    responses={200: lines_of("Bad lines, then the sums.", ShownBadLine, ShownSums, ShownBreak)},
-    openapi_extra={"requestBody": {"content": {name: {"schema": {"type": "string"}} for name in sorted(_READERS)}}},
-)
-async def bulk(app: App, caller: Administrator, request: Request) -> StreamingResponse:
-    """Records from a CSV or NDJSON file, a line for each.
-
-    Answers NDJSON: `{"line": 7, "because": "…"}` for each line that was left out, at last `{"created": …, "updated": …,
-    "unchanged": …, "bad": …}`; without that last line the file was not read to its end, and to send it again is safe.
-    """
-    reader = upload.kind_of(request, _READERS)
-    file = await upload.spooled(request)
-    try:
-        rows = reader(cast("BinaryIO", file))
-        first = await upload.chunk(rows)  # the header's faults are the answer's status
-    except BaseException:
-        file.close()
-        raise
-    return StreamingResponse(_load(app, caller, file, first, rows), media_type="application/x-ndjson")
 
 
 @router.get("/records/{module}", response_model=Page[ShownRecord])
@@ -171,19 +133,42 @@ async def show(app: App, caller: Reader, module: ModuleName, id: RecordId) -> Sh
 async def put(
     app: App,
     caller: Administrator,
+    response: Response,
     module: ModuleName,
     id: RecordId,  # noqa: A002
     given: GivenRecord,
+    seen: IfMatchOrNew,
 ) -> KeptRecord:
     """Keep a record as given, new or changed."""
-    change, kept = await app.store.write(_put, app, caller, RecordRef(module, id), given)
-    return KeptRecord(**ShownRecord.of(kept).model_dump(), change=change)
+    change, kept = await app.store.write(_put, app, caller, RecordRef(module, id), given, seen)
+    return _kept(response, kept, change)
+
+
+@router.patch("/records/{module}/{id}")
+async def patch(
+    app: App,
+    caller: Administrator,
+    response: Response,
+    module: ModuleName,
+    id: RecordId,  # noqa: A002
+    given: RecordPatch,
+    seen: IfMatch,
+) -> KeptRecord:
+    """Change some of a record, and leave the rest."""
+    change, kept = await app.store.write(_patch, app, caller, RecordRef(module, id), given, seen)
+    return _kept(response, kept, change)
 
 
 @router.delete("/records/{module}/{id}", status_code=204)
-async def remove(app: App, caller: Administrator, module: ModuleName, id: RecordId) -> None:  # noqa: A002
+async def remove(
+    app: App,
+    caller: Administrator,
+    module: ModuleName,
+    id: RecordId,  # noqa: A002
+    seen: IfMatch,
+) -> None:
     """Forget a record; mail that is on it stays, and still says so."""
-    await app.store.write(records.remove, caller.org, RecordRef(module, id))
+    await app.store.write(_remove, app, caller, RecordRef(module, id), seen)
 
 
 @router.get("/records/{module}/{id}/messages", response_model=Page[RecordMail])
@@ -212,7 +197,49 @@ def _list(tx: Tx, caller: Caller, module: str, after: str, limit: int) -> tuple[
     return records.list_records(tx, caller.org, module, after=after, limit=limit)
 
 
-def _put(tx: Tx, app: Application, caller: Caller, ref: RecordRef, given: GivenRecord) -> tuple[records.Change, Record]:
+def _kept(response: Response, kept: Record, change: records.Change) -> KeptRecord:
+    shown = ShownRecord.of(kept)
+    response.headers["ETag"] = etag.of(shown)
+    return KeptRecord(**shown.model_dump(), change=change)
+
+
+def _check(tx: Tx, seen: Seen, org: OrgId, ref: RecordRef) -> None:
+    seen.check(tx, lambda: ShownRecord.of(records.get(tx, org, ref)))
+
+
+def _remove(tx: Tx, app: Application, caller: Caller, ref: RecordRef, seen: Seen) -> None:
+    _check(tx, seen, caller.org, ref)
+    records.remove(tx, caller.org, ref, at=app.clock.now(), by=caller.by)
+
+
+def _patch(
+    tx: Tx, app: Application, caller: Caller, ref: RecordRef, given: RecordPatch, seen: Seen
+) -> tuple[records.Change, Record]:
+    _check(tx, seen, caller.org, ref)
+    old = records.get(tx, caller.org, ref)
+    addresses = {one.field: one.address for one in old.addresses} | dict(given.addresses)
+    fields = dict(old.fields) | dict(given.fields)
+    owner = old.owner if given.owner is None else given.owner or None
+    whole = GivenRecord(
+        name=given.name or old.name,
+        owner=owner,
+        addresses={name: one for name, one in addresses.items() if one is not None},
+        links=tuple(GivenLink(role=one.role, to=one.to) for one in old.links) if given.links is None else given.links,
+        fields={name: one for name, one in fields.items() if one is not None},
+    )
+    return _keep(tx, app, caller, ref, whole)
+
+
+def _put(
+    tx: Tx, app: Application, caller: Caller, ref: RecordRef, given: GivenRecord, seen: Seen
+) -> tuple[records.Change, Record]:
+    _check(tx, seen, caller.org, ref)
+    return _keep(tx, app, caller, ref, given)
+
+
+def _keep(
+    tx: Tx, app: Application, caller: Caller, ref: RecordRef, given: GivenRecord
+) -> tuple[records.Change, Record]:
     now = app.clock.now()
     kinds = {field.name: field.kind for field in modules.get(tx, caller.org, ref.module).address_fields}
     for name in given.addresses:
@@ -240,33 +267,3 @@ def _put(tx: Tx, app: Application, caller: Caller, ref: RecordRef, given: GivenR
 
 def _names(kinds: Mapping[str, AddressKind]) -> str:
     return ", ".join(sorted(kinds)) or "none"
-
-
-async def _load(
-    app: Application,
-    caller: Caller,
-    file: IO[bytes],
-    first: tuple[Row | BadLine, ...],
-    rows: Iterator[Row | BadLine],
-) -> AsyncIterator[bytes]:
-    sums = {"created": 0, "updated": 0, "unchanged": 0, "bad": 0}
-    lines = first
-    logger = log.get()
-    try:
-        while lines:
-            result = await load(app.store, caller.org, lines, now=app.clock.now())
-            for name in ("created", "updated", "unchanged"):
-                sums[name] += getattr(result, name)
-            sums["bad"] += len(result.bad)
-            for bad in result.bad:
-                yield upload.line({"line": bad.line, "because": bad.because})
-            lines = await upload.chunk(rows)
-    except Unavailable as error:
-        yield upload.line({"error": str(error)})
-    except MailrelayError:
-        logger.exception("request.failed", method="POST", path="/records/bulk")
-        yield upload.line({"error": "the file was not read to its end; the reason is in the log"})
-    else:
-        yield upload.line(sums)
-    finally:
-        file.close()

@@ -102,7 +102,7 @@ async def import_(
     safe.
     """
     read = upload.kind_of(request, _READS)
-    file = await upload.spooled(request)
+    file = await upload.spooled(request, app.config.data)
     reader = suppressed.Reader(reason=reason, now=app.clock.now())
     try:
         rows = read(reader, cast("BinaryIO", file))

@@ -1,0 +1,167 @@
+"""What a client may rely on at every path: creates once, changes by version, lists by page; walked over the whole description."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import factory
+from tests.support.http import Api, serving
+
+V1 = "/api/v1"
+
+CHANGES_WITHOUT_IF_MATCH = {
+    "PUT /users/{who}/password": "nothing of a password is shown, so there is no version that was seen",
+    "POST /records/bulk": "as many resources as the file has rows; to send it again changes nothing",
+    "POST /suppressions/import": "as many resources as the file has rows; to send it again changes nothing",
+    "POST /rules/rerun": "all stored mail; what people did stands",
+    "POST /messages/{id}/answer": "sends a mail at most once within days to the same person",
+    "POST /operations/plan": "counts, and changes nothing",
+    "POST /smart-hosts/{smart_host}/test": "tries, and changes nothing",
+    "POST /domains/{domain}/proof": "looks DNS up, and keeps what it said",
+    "POST /smtp/trace": "talks to a server, and changes nothing here",
+    "POST /tls/hosts/{host}/forget": "what is remembered comes back with the next mail",
+}
+LISTS_OF_A_FIXED_LENGTH = {
+    "/schedules/presets": "one for each preset",
+    "/queue/counts": "one for each status",
+    "/ledger": "one for each channel",
+    "/rules": "one for each rule of the release",
+}
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with serving(tmp_path) as running:
+        await factory.org(running.store, running.clock, domains=("example.org",))
+        yield running
+
+
+@pytest.fixture
+async def described(api: Api) -> dict[str, Any]:
+    found: dict[str, Any] = (await api.web.get(f"{V1}/openapi.json")).json
+    return found
+
+
+def _operations(described: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path.removeprefix(V1), operation
+
+
+def _headers(operation: dict[str, Any]) -> set[str]:
+    return {one["name"].lower() for one in operation.get("parameters", ()) if one["in"] == "header"}
+
+
+def _queries(operation: dict[str, Any]) -> set[str]:
+    return {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
+
+
+def _makes(operation: dict[str, Any]) -> bool:
+    return bool({"201", "202"} & set(operation["responses"]))
+
+
+def _shown(described: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    while "$ref" in schema:
+        schema = described["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+async def test_every_create_takes_an_idempotency_key_and_says_where_the_new_thing_is(described: dict[str, Any]) -> None:
+    made = [(f"{method} {path}", one) for method, path, one in _operations(described) if _makes(one)]
+    assert len(made) > 8
+    for name, one in made:
+        assert "idempotency-key" in _headers(one), name
+        answer = one["responses"].get("201") or one["responses"]["202"]
+        assert "Location" in answer["headers"], name
+
+
+async def test_every_change_takes_the_version_that_was_seen(described: dict[str, Any]) -> None:
+    without = {
+        f"{method} {path}"
+        for method, path, one in _operations(described)
+        if method != "GET" and not _makes(one) and "if-match" not in _headers(one)
+    }
+    assert without == set(CHANGES_WITHOUT_IF_MATCH)
+    for method, path, one in _operations(described):
+        assert ("412" in one["responses"]) == ("if-match" in _headers(one)), (method, path)
+
+
+async def test_every_json_answer_to_get_has_a_version_and_every_list_is_a_page(described: dict[str, Any]) -> None:
+    for method, path, one in _operations(described):
+        if method != "GET" or "application/json" not in one["responses"]["200"].get("content", ()):
+            continue
+        assert "ETag" in one["responses"]["200"]["headers"], path
+        assert "304" in one["responses"], path
+        schema = _shown(described, one)
+        if schema.get("type") == "array":
+            assert path in LISTS_OF_A_FIXED_LENGTH
+        if "items" in schema.get("properties", {}):
+            assert {"after", "limit"} <= _queries(one), path
+            assert "next" in schema["required"], path
+
+
+async def test_what_was_made_is_read_by_the_link_of_its_answer(described: dict[str, Any]) -> None:
+    ids = {one["operationId"] for _, _, one in _operations(described)}
+    links = [
+        link["operationId"]
+        for _, _, one in _operations(described)
+        for answer in one["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) >= 6
+    assert set(links) <= ids
+
+
+async def test_each_resource_shows_the_version_that_its_change_answered(api: Api) -> None:
+    """PUT and PATCH answer with the ETag that GET then has; a GET that names it is 304."""
+    made = await api.local.post(f"{V1}/users", json={"name": "Anna", "primary": "anna@example.org"})
+    changes = (
+        ("PATCH", "/organisation", {"name": "New"}),
+        ("PATCH", f"/users/{made.json['id']}", {"name": "Anne"}),
+        ("PUT", "/modules/tenant", {"label": "Tenants"}),
+        ("PUT", "/exclusions/other.example", None),
+        ("PUT", "/domains/example.net", None),
+        ("PUT", "/records/contact/17", {"name": "Bob", "addresses": {"email": "bob@b.test"}}),
+        ("PATCH", "/records/contact/17", {"fields": {"phone": "1"}}),
+    )
+    for method, path, given in changes:
+        changed = await api.local.ask(method, V1 + path, json=given)
+        assert changed.status == 200, (path, changed.body)
+        known = {"If-None-Match": changed.headers["ETag"]}
+        assert (await api.local.get(V1 + path, headers=known)).status == 304, path
+        lost = await api.local.ask(method, V1 + path, json=given, headers={"If-Match": '"an old one"'})
+        assert lost.status == 412, path
+        kept = await api.local.ask(method, V1 + path, json=given, headers={"If-Match": changed.headers["ETag"]})
+        assert kept.status == 200, path
+
+
+async def test_put_only_makes_what_is_not_there_yet(api: Api) -> None:
+    new = {"If-None-Match": "*"}
+    for path, given in (("/modules/tenant", {"label": "T"}), ("/exclusions/a.example", None)):
+        assert (await api.local.put(V1 + path, json=given, headers=new)).status == 200
+        assert (await api.local.put(V1 + path, json=given, headers=new)).status == 412
+        gone = await api.local.put(f"{V1}{path}x", json=given, headers={"If-Match": "*"})
+        assert gone.status == 412
+
+
+async def test_what_was_seen_before_a_change_is_not_removed(api: Api) -> None:
+    made = await api.local.post(f"{V1}/tokens", json={"name": "CRM", "rights": ["read"]})
+    path = made.headers["Location"]
+    assert (await api.local.delete(path, headers={"If-Match": '"x"'})).status == 412
+    seen = (await api.local.get(path)).headers["ETag"]
+    assert (await api.local.delete(path, headers={"If-Match": seen})).status == 204
+    assert (await api.local.get(path)).json["revoked_at"]
+
+
+async def test_a_repeat_does_not_show_a_secret_again(api: Api) -> None:
+    given, key = {"name": "CRM", "rights": ["read"]}, {"Idempotency-Key": "k"}
+    first = await api.local.post(f"{V1}/tokens", json=given, headers=key)
+    again = await api.local.post(f"{V1}/tokens", json=given, headers=key)
+    assert first.json["secret"]
+    assert again.json == {**first.json, "secret": None}
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
