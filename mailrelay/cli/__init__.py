@@ -41,6 +41,7 @@ _COMMANDS = {
     "token": "Tokens of the HTTP API.",
     "unresolved": "Mail that could not be filed and waits for a person.",
     "user": "People, their addresses and submission passwords.",
+    "webhook": "URLs that events are sent to.",
 }
 """Name → one sentence; the command is the attribute `command` of `mailrelay.cli.<name>`, with _ for -."""
 
