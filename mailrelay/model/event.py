@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -66,6 +66,7 @@ class EventType(StrEnum):
     MODULE_CHANGED = "module.changed"
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
+    ORGANISATION_CREATED = "organisation.created"
     ORGANISATION_CHANGED = "organisation.changed"
     DROPBOX_CREATED = "dropbox.created"
     DROPBOX_REVOKED = "dropbox.revoked"
@@ -75,6 +76,10 @@ class EventType(StrEnum):
     RECORD_ADDRESS_CREATED = "record_address.created"  # I21
     RECORD_ADDRESS_REVOKED = "record_address.revoked"
     DOMAIN_CHANGED = "domain.changed"
+    EXCLUSION_ADDED = "exclusion.added"
+    EXCLUSION_REMOVED = "exclusion.removed"
+    SMART_HOST_ADDED = "smart_host.added"
+    SMART_HOST_REMOVED = "smart_host.removed"
     TOKEN_CREATED = "token.created"  # noqa: S105 (no secret)
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
     WEBHOOK_CREATED = "webhook.created"
@@ -107,3 +112,17 @@ class Event:
     data: tuple[tuple[str, str], ...]
     user: str = ""
     record: str = ""
+
+
+def differing(old: object, new: object) -> str:
+    """The names of the fields in which two frozen values of one kind differ, those of their settings one by one, for an event's data."""
+    found: list[str] = []
+    for one in fields(old):  # type: ignore[arg-type]  # dataclasses both
+        before, after = getattr(old, one.name), getattr(new, one.name)
+        if before == after:
+            continue
+        if one.name == "settings" and is_dataclass(before):
+            found += [f"settings.{name}" for name in differing(before, after).split(" ")]
+        else:
+            found.append(one.name)
+    return " ".join(found)

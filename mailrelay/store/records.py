@@ -41,14 +41,15 @@ def upsert(tx: Tx, new: Record) -> Change:
     return upsert_many(tx, [new])[0]
 
 
-def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
+def upsert_many(tx: Tx, new: Sequence[Record], *, told: RecordRef | None = None) -> tuple[Change, ...]:
     """Keep records of one organisation as given, all or none; answers for each what changed, in order.
 
     A record that is there keeps its `source` and `created_at`; one that is the same keeps its `updated_at` too. Where one is
     given twice the last one stays. The `kind` of addresses is that of the module's field. Links may point to records that
     come later. An address that a record gains starts clean: what bounces put against it is lifted (I11), but not when the record
     had it since then: it only comes back. Raises Invalid for a
-    module or address field that the organisation has not, and for a value that is not of its field's type (K2).
+    module or address field that the organisation has not, and for a value that is not of its field's type (K2). Each that
+    changed is told in the journal, but for `told`, whose own caller tells more of it.
     """
     if not new:
         return ()
@@ -77,7 +78,25 @@ def upsert_many(tx: Tx, new: Sequence[Record]) -> tuple[Change, ...]:
     now = max(one.updated_at for one in new)
     suppressions.start_clean(tx, org, _new_to(tx, org, _gained(before, writes)), now=now)
     _remember(tx, org, before, writes, now=now)
+    for ref in sorted(writes):
+        if ref != told:
+            _tell(tx, before.get(ref), writes[ref])
     return tuple(changes)
+
+
+def _tell(tx: Tx, old: Record | None, new: Record) -> None:
+    ref = str(new.ref)
+    data = {"record": ref, "source": new.source} if old is None else {"record": ref, "changed": _changed(old, new)}
+    type_ = EventType.RECORD_CREATED if old is None else EventType.RECORD_CHANGED
+    events.append(tx, org=new.org, at=new.updated_at, type=type_, record=ref, data=data)
+
+
+def _changed(old: Record, new: Record) -> str:
+    """What changed of a record: name, owner, addresses, links, and its own fields one by one."""
+    found = [name for name in ("name", "owner", "addresses", "links") if getattr(old, name) != getattr(new, name)]
+    before, after = dict(old.fields), dict(new.fields)
+    found += sorted(f"fields.{name}" for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return " ".join(found)
 
 
 def _gained(before: Mapping[RecordRef, Record], after: Mapping[RecordRef, Record]) -> set[tuple[str, RecordRef]]:
@@ -129,13 +148,15 @@ def _keys(one: Record) -> AbstractSet[str]:
     return {had.address.key for had in one.addresses}
 
 
-def remove(tx: Tx, org: OrgId, ref: RecordRef) -> None:
+def remove(tx: Tx, org: OrgId, ref: RecordRef, *, at: datetime, by: str = "") -> None:
     """Forget a record and its addresses; links that messages and other records have to it stay written. Raises Unknown."""
     gone = delete(record).where(record.c.org == org, record.c.module == ref.module, record.c.id == ref.id)
     if tx.execute(gone).rowcount == 0:
         raise Unknown(f"There is no record {ref}")
     for table in (record_address, record_link, former_address, record_field):
         tx.execute(delete(table).where(_of(table, org, ref.module, [ref.id])))
+    data = {"record": str(ref), "by": by}
+    events.append(tx, org=org, at=at, type=EventType.RECORD_REMOVED, record=str(ref), data=data)
 
 
 def get(tx: Tx, org: OrgId, ref: RecordRef) -> Record:
@@ -188,13 +209,14 @@ def create_for_address(
     )
     if any(RecordRef(holder.module, holder.record) not in known for holder in holders):
         raise Stale(f"A record with the address {address} was made meanwhile")
-    upsert(tx, new)
+    upsert_many(tx, [new], told=new.ref)
     events.append(
         tx,
         org=new.org,
         at=now,
         type=EventType.RECORD_CREATED,
         queue_id=queue_id,
+        record=str(new.ref),
         data={"record": str(new.ref), "address": str(address), "source": new.source},
     )
 

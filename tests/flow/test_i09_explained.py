@@ -62,7 +62,7 @@ async def test_a_rerun_prints_the_difference_then_makes_it_once(tmp_path: Path) 
         held = await desk.post(mail(to="sue@new.test", subject="For Sue"))
         desk.clock.advance(timedelta(seconds=1))
         reply = await desk.post(mail(to="sue@new.test", headers=("In-Reply-To: <first@mail.test>",)))
-        await desk.store.write(records.remove, desk.org.id, factory.ref("contact/1"))
+        await desk.store.write(records.remove, desk.org.id, factory.ref("contact/1"), at=desk.clock.now())
         await desk.record("contact/2", "sue@new.test")
         await desk.record("contact/3", "bob@customer.test")
         said = await rerun(desk)
@@ -147,7 +147,7 @@ async def test_a_mail_whose_record_is_gone_waits_for_a_person_after_a_rerun(tmp_
     async with office(tmp_path, user_settings=_NOTHING) as desk:
         await desk.record("contact/1", "bob@customer.test")
         arrival = await desk.post(mail())
-        await desk.store.write(records.remove, desk.org.id, factory.ref("contact/1"))
+        await desk.store.write(records.remove, desk.org.id, factory.ref("contact/1"), at=desk.clock.now())
         (said,) = await rerun(desk, apply=True)
         assert (said.removed, said.was, said.now) == ((factory.ref("contact/1"),), "file", "hold")
         (entry,) = await desk.waiting()
@@ -209,7 +209,7 @@ async def test_turning_to_and_fro_leaves_one_open_entry(tmp_path: Path) -> None:
             await desk.record("contact/1", "sue@new.test")
             assert [one.now for one in await rerun(desk, apply=True)] == ["file"]
             assert await desk.waiting() == ()
-            await desk.store.write(records.remove, desk.org.id, factory.ref("contact/1"))
+            await desk.store.write(records.remove, desk.org.id, factory.ref("contact/1"), at=desk.clock.now())
             assert [one.now for one in await rerun(desk, apply=True)] == ["hold"]
             assert len(await desk.waiting()) == 1
         entry = await _exclude(desk, "new.test")

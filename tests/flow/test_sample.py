@@ -109,7 +109,7 @@ async def test_a_later_start_tells_what_holds_by_then(tmp_path: Path) -> None:
         (token,) = await store.read(tokens.list_tokens, org)
         await store.write(tokens.revoke, org, token.id, now=clock.now())
         assert await sample.make(store, clock, ids, config) == replace(made, dropbox="", password="", token="")
-        await store.write(records.remove, org, RecordRef("contact", "1"))
+        await store.write(records.remove, org, RecordRef("contact", "1"), at=clock.now())
         await factory_org(store, clock)
         found = await sample.make(store, clock, ids, config)
         assert found is not None

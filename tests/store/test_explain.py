@@ -178,7 +178,7 @@ async def test_keeping_people_and_records_uses_an_index(store: AnyStore, clock: 
         one = await factory.record(store, clock, org, "lead/1", addresses=("a@x.test",), links={"account": "account/1"})
         new = factory.a_record(clock, org, "lead/2", addresses=("b@x.test",))
         await store.write(records.create_for_address, new, address=parse_address("b@x.test"), known=(), now=clock.now())
-        await store.write(records.remove, org.id, one.ref)
+        await store.write(records.remove, org.id, one.ref, at=clock.now())
         token, _ = await factory.api_token(store, clock, org)
         await store.write(tokens.revoke, org.id, TokenId(token.id), now=clock.now())
     watch.check()

@@ -177,10 +177,10 @@ async def test_records_are_listed_in_pages(store: Store, clock: FakeClock, org: 
 
 async def test_a_removed_record_is_found_no_more(store: Store, clock: FakeClock, org: Organisation) -> None:
     gone = await factory.record(store, clock, org, "lead/1", addresses=("a@x.test",), links={"account": "account/1"})
-    await store.write(records.remove, org.id, gone.ref)
+    await store.write(records.remove, org.id, gone.ref, at=clock.now())
     assert await store.read(matches.by_addresses, org.id, ["a@x.test"]) == ()
     with pytest.raises(Unknown):
-        await store.write(records.remove, org.id, gone.ref)
+        await store.write(records.remove, org.id, gone.ref, at=clock.now())
 
 
 def _newcomer(clock: FakeClock, org: Organisation, module: str = "lead") -> Record:

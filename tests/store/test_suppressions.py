@@ -281,7 +281,7 @@ async def test_i11_an_address_that_comes_back_to_its_record_is_not_clean(
     await change(store, clock, (org, ref), "old@x.test")
     assert {one.reason for one in await store.read(suppressions.holding, org, ["old@x.test"])}.isdisjoint(BOUNCED)
     # A record that is forgotten is forgotten with what it had.
-    await store.write(records.remove, org, ref)
+    await store.write(records.remove, org, ref, at=clock.now())
     await store.write(records.upsert, replace(other, ref=ref))
     await store.write(suppressions.suppress, org=org, key="other@x.test", reason=BOUNCE, evidence="", now=clock.now())
     await change(store, clock, (org, ref), "other@x.test")

@@ -13,9 +13,10 @@ from mailrelay.dns.resolver import ask
 from mailrelay.errors import Invalid, NotPermitted, Unknown
 from mailrelay.ids import OrgId
 from mailrelay.mail.dkim import KeyAlgorithm
+from mailrelay.model.event import EventType
 from mailrelay.outbound import proof
 from mailrelay.smtp.address import BadAddress, parse_domain
-from mailrelay.store import dkim_keys, domains, organisations
+from mailrelay.store import dkim_keys, domains, events, organisations
 from mailrelay.store.base import Tx
 from mailrelay.upkeep import signing
 from mailrelay.web.application import App, Application
@@ -146,7 +147,7 @@ async def make_keys(
     made = await signing.generate(
         domain, day=now.date(), now=now, active_from=now + active_in, prefix=app.config.dkim.selector_prefix
     )
-    return await once.write(app.store, _keep, made)
+    return await once.write(app.store, _keep, made, app, caller, domain)
 
 
 @router.delete("/domains/{domain}/keys/{selector}", status_code=204)
@@ -168,8 +169,9 @@ async def prove(app: App, caller: Administrator, domain: DomainName) -> proof.Pr
     found = await ask(proof.prove(domain, signing), app.resolver)
     if found.proved is not None and not _is_installations(app, domain):
         await app.store.write(
-            domains.note_proof,
-            caller.org,
+            _note_proof,
+            app,
+            caller,
             domain,
             proved_at=now if found.proved else None,
             proof=found.explanation,
@@ -234,6 +236,7 @@ def _add(tx: Tx, app: Application, caller: Caller, domain: str, seen: Seen) -> b
     old = organisations.get(tx, caller.org)
     if domain not in old.domains:
         organisations.update_organisation(tx, replace(old, domains=(*old.domains, domain)))
+        _tell(tx, app, caller, domain, "added")
     return bool(dkim_keys.list_keys(tx, domain))
 
 
@@ -244,10 +247,28 @@ def _remove(tx: Tx, app: Application, caller: Caller, domain: str, seen: Seen) -
         raise Unknown(f"The organisation has no domain {domain}")
     kept = tuple(one for one in old.domains if one != domain)
     organisations.update_organisation(tx, replace(old, domains=kept))
+    _tell(tx, app, caller, domain, "removed")
 
 
-def _keep(tx: Tx, made: Sequence[dkim_keys.DkimKey]) -> tuple[ShownKey, ...]:
+def _note_proof(
+    tx: Tx, app: Application, caller: Caller, domain: str, *, proved_at: datetime | None, proof: str
+) -> None:
+    before = domains.get(tx, caller.org, domain)
+    domains.note_proof(tx, caller.org, domain, proved_at=proved_at, proof=proof)
+    if before is not None and (before.proved_at is None) != (proved_at is None):
+        _tell(tx, app, caller, domain, "proved" if proved_at else "disproved", because=proof)
+
+
+def _tell(tx: Tx, app: Application, caller: Caller, domain: str, change: str, **more: str) -> None:
+    data = {"domain": domain, "change": change, **more, "by": caller.by}
+    events.append(tx, org=caller.org, at=app.clock.now(), type=EventType.DOMAIN_CHANGED, data=data)
+
+
+def _keep(
+    tx: Tx, made: Sequence[dkim_keys.DkimKey], app: Application, caller: Caller, domain: str
+) -> tuple[ShownKey, ...]:
     signing.keep(tx, made)
+    _tell(tx, app, caller, domain, "keys_made", selectors=" ".join(key.key.selector for key in made))
     return tuple(_shown(key) for key in made)
 
 
@@ -255,6 +276,7 @@ def _retire(tx: Tx, app: Application, caller: Caller, domain: str, selector: str
     seen.check(tx, lambda: _key(tx, app, caller, domain, selector))
     _key(tx, app, caller, domain, selector)
     dkim_keys.retire(tx, domain, selector, at=app.clock.now())
+    _tell(tx, app, caller, domain, "key_retired", selector=selector)
 
 
 def _shown(key: dkim_keys.DkimKey) -> ShownKey:

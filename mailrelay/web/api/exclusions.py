@@ -9,13 +9,14 @@ from fastapi import APIRouter, Path
 
 from mailrelay.errors import Invalid, Unknown
 from mailrelay.ids import OrgId
+from mailrelay.model.event import EventType
 from mailrelay.model.organisation import Exclusion, ExclusionKind
 from mailrelay.smtp.address import BadAddress, parse_address, parse_domain
-from mailrelay.store import organisations
+from mailrelay.store import events, organisations
 from mailrelay.store.base import Tx
-from mailrelay.web.application import App
+from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, IfMatchOrNew, Seen
-from mailrelay.web.identity import Administrator, Reader
+from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.shape import After, Limit, Page, Paged, Shown, paged
 from mailrelay.web.strict import StrictRoute
 
@@ -46,14 +47,14 @@ async def put(app: App, caller: Administrator, value: Value, seen: IfMatchOrNew)
     entry = _entry(value)
     if entry.kind is ExclusionKind.DOMAIN and _is_everybodys(entry.value):
         raise Invalid("value", f"{entry.value} is nobody's domain, all of {entry.value} is below it; give one below it")
-    await app.store.write(_exclude, caller.org, entry, seen)
+    await app.store.write(_exclude, app, caller, entry, seen)
     return entry
 
 
 @router.delete("/exclusions/{value}", status_code=204)
 async def remove(app: App, caller: Administrator, value: Value, seen: IfMatch) -> None:
     """Take an entry off the list; one that is not there is well."""
-    await app.store.write(_readmit, caller.org, _entry(value), seen)
+    await app.store.write(_readmit, app, caller, _entry(value), seen)
 
 
 @router.get("/exclusions/{value}", response_model=ShownExclusion)
@@ -70,14 +71,32 @@ def _get(tx: Tx, org: OrgId, entry: Exclusion) -> Exclusion:
     raise Unknown(f"{entry.value} is not on the exclude list")
 
 
-def _exclude(tx: Tx, org: OrgId, entry: Exclusion, seen: Seen) -> None:
+def _exclude(tx: Tx, app: Application, caller: Caller, entry: Exclusion, seen: Seen) -> None:
+    org = caller.org
     seen.check(tx, lambda: ShownExclusion.model_validate(_get(tx, org, entry)))
-    organisations.exclude(tx, org, entry)
+    if not _is_there(tx, org, entry):
+        organisations.exclude(tx, org, entry)
+        _tell(tx, app, caller, entry, EventType.EXCLUSION_ADDED)
 
 
-def _readmit(tx: Tx, org: OrgId, entry: Exclusion, seen: Seen) -> None:
+def _readmit(tx: Tx, app: Application, caller: Caller, entry: Exclusion, seen: Seen) -> None:
+    org = caller.org
     seen.check(tx, lambda: ShownExclusion.model_validate(_get(tx, org, entry)))
-    organisations.readmit(tx, org, entry)
+    if _is_there(tx, org, entry):
+        organisations.readmit(tx, org, entry)
+        _tell(tx, app, caller, entry, EventType.EXCLUSION_REMOVED)
+
+
+def _is_there(tx: Tx, org: OrgId, entry: Exclusion) -> bool:
+    try:
+        return _get(tx, org, entry) == entry
+    except Unknown:
+        return False
+
+
+def _tell(tx: Tx, app: Application, caller: Caller, entry: Exclusion, type_: EventType) -> None:
+    data = {"kind": entry.kind, "value": entry.value, "by": caller.by}
+    events.append(tx, org=caller.org, at=app.clock.now(), type=type_, data=data)
 
 
 def _is_everybodys(domain: str) -> bool:

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Path
 from pydantic import Field, StringConstraints, model_validator
 
 from mailrelay.errors import Invalid, Unknown
-from mailrelay.ids import OrgId
+from mailrelay.model.event import EventType
 from mailrelay.model.record import AddressField, AddressKind, Module
-from mailrelay.store import modules
+from mailrelay.store import events, modules
 from mailrelay.store.base import Tx
-from mailrelay.web.application import App
+from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, IfMatchOrNew, Seen
-from mailrelay.web.identity import Administrator, Reader
+from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.shape import After, Given, Limit, Name, Page, Paged, Shown, paged
 from mailrelay.web.strict import StrictRoute
 
@@ -79,21 +79,29 @@ async def show(app: App, caller: Reader, name: str) -> Module:
 @router.put("/modules/{name}", response_model=ShownModule)
 async def put(app: App, caller: Administrator, name: ModuleName, given: GivenModule, seen: IfMatchOrNew) -> Module:
     """Make a custom module, or change any module's label and address fields."""
-    return await app.store.write(_put, caller.org, name, given, seen)
+    return await app.store.write(_put, app, caller, name, given, seen)
 
 
 @router.delete("/modules/{name}", status_code=204)
 async def remove(app: App, caller: Administrator, name: ModuleName, seen: IfMatch) -> None:
     """Take a custom module away that has no records any more; the standard ones stay."""
-    await app.store.write(_remove, caller.org, name, seen)
+    await app.store.write(_remove, app, caller, name, seen)
 
 
-def _remove(tx: Tx, org: OrgId, name: str, seen: Seen) -> None:
+def _remove(tx: Tx, app: Application, caller: Caller, name: str, seen: Seen) -> None:
+    org = caller.org
     seen.check(tx, lambda: ShownModule.model_validate(modules.get(tx, org, name)))
     modules.remove(tx, org, name)
+    _tell(tx, app, caller, name, "removed")
 
 
-def _put(tx: Tx, org: OrgId, name: str, given: GivenModule, seen: Seen) -> Module:
+def _tell(tx: Tx, app: Application, caller: Caller, name: str, change: str) -> None:
+    data = {"module": name, "change": change, "by": caller.by}
+    events.append(tx, org=caller.org, at=app.clock.now(), type=EventType.MODULE_CHANGED, data=data)
+
+
+def _put(tx: Tx, app: Application, caller: Caller, name: str, given: GivenModule, seen: Seen) -> Module:
+    org = caller.org
     seen.check(tx, lambda: ShownModule.model_validate(modules.get(tx, org, name)))
     try:
         custom = modules.get(tx, org, name).custom
@@ -111,4 +119,5 @@ def _put(tx: Tx, org: OrgId, name: str, given: GivenModule, seen: Seen) -> Modul
         ),
     )
     modules.put(tx, new)
+    _tell(tx, app, caller, name, "put")
     return new

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from mailrelay.errors import Invalid, MailrelayError, NotPermitted
 from mailrelay.ids import UserId
 from mailrelay.mail.thread import references
+from mailrelay.model.event import EventType
 from mailrelay.model.message import ParticipantRole
 from mailrelay.model.notice import NoticeKind, UserNotice
 from mailrelay.store import events, people, user_notices
@@ -209,7 +210,10 @@ def _change_settings(tx: Tx, own: _Own, given: NoticeSettings, seen: Seen, at: d
     seen.check(tx, lambda: _settings(tx, own))
     user = people.get(tx, own.viewer.org, own.user)
     kinds = tuple(kind for kind in NoticeKind if kind in given.kinds)
-    people.update_user(tx, replace(user, settings=replace(user.settings, notices=kinds)))
+    if kinds != user.settings.notices:
+        people.update_user(tx, replace(user, settings=replace(user.settings, notices=kinds)))
+        data = {"user": own.user, "changed": "settings.notices", "by": own.by}
+        events.append(tx, org=own.viewer.org, at=at, type=EventType.USER_CHANGED, data=data)
     return NoticeSettings(kinds=kinds)
 
 

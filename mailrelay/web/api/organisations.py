@@ -11,17 +11,18 @@ from pydantic import AfterValidator, Field
 
 from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId
+from mailrelay.model.event import EventType, differing
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.settings import OrganisationSettings, Plan, SenderCheck, Sharing, Unpermitted
 from mailrelay.model.tracking import Mode
 from mailrelay.outbound.policy.quota import MOST_MASS
-from mailrelay.store import organisations
+from mailrelay.store import events, organisations
 from mailrelay.store.base import Tx
 from mailrelay.tracking.links import LinkPattern
 from mailrelay.tracking.target import target_host
-from mailrelay.web.application import App
+from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
-from mailrelay.web.identity import Administrator, Reader, the_operator
+from mailrelay.web.identity import OPERATOR, Administrator, Caller, Reader, the_operator
 from mailrelay.web.once import Once, making
 from mailrelay.web.shape import After, Given, Limit, MailDomain, Name, Page, Paged, Shown, TimeZone, paged
 from mailrelay.web.strict import StrictRoute
@@ -125,7 +126,7 @@ async def show(app: App, caller: Reader) -> Organisation:
 @router.patch("/organisation", response_model=ShownOrganisation)
 async def change(app: App, caller: Administrator, given: OrganisationChange, seen: IfMatch) -> Organisation:
     """Change the name, the time zone or settings; domains have their own path."""
-    return await app.store.write(_change, caller.org, given, seen)
+    return await app.store.write(_change, app, caller, given, seen)
 
 
 @router.get("/organisations", response_model=Page[ShownOrganisation], dependencies=[Depends(the_operator)])
@@ -156,10 +157,13 @@ async def add(app: App, given: GivenOrganisation, once: Annotated[Once, making("
 
 def _create(tx: Tx, new: Organisation, now: datetime) -> Organisation:
     organisations.create(tx, new, now=now)
+    data = {"name": new.name, "by": OPERATOR}
+    events.append(tx, org=new.id, at=now, type=EventType.ORGANISATION_CREATED, data=data)
     return organisations.get(tx, new.id)
 
 
-def _change(tx: Tx, org: OrgId, given: OrganisationChange, seen: Seen) -> Organisation:
+def _change(tx: Tx, app: Application, caller: Caller, given: OrganisationChange, seen: Seen) -> Organisation:
+    org = caller.org
     seen.check(tx, lambda: ShownOrganisation.model_validate(organisations.get(tx, org)))
     old = organisations.get(tx, org)
     changed = replace(
@@ -169,4 +173,7 @@ def _change(tx: Tx, org: OrgId, given: OrganisationChange, seen: Seen) -> Organi
         settings=given.settings.applied(old.settings),
     )
     organisations.update_organisation(tx, changed)
+    if changed != old:
+        data = {"changed": differing(old, changed), "by": caller.by}
+        events.append(tx, org=org, at=app.clock.now(), type=EventType.ORGANISATION_CHANGED, data=data)
     return changed

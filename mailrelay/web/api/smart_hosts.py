@@ -13,13 +13,14 @@ from mailrelay.config import form
 from mailrelay.dns.resolver import ask
 from mailrelay.errors import Invalid, NotPermitted, Unknown
 from mailrelay.ids import SmartHostId, UserId
+from mailrelay.model.event import EventType
 from mailrelay.model.network import is_public
 from mailrelay.model.organisation import Right
 from mailrelay.model.smart_host import HostAuth, HostScope, HostTls, Secrets, SmartHost
 from mailrelay.outbound.oauth import bad_endpoint
 from mailrelay.outbound.policy import route
 from mailrelay.smtp.address import BadAddress, parse_domain
-from mailrelay.store import organisations, people, smart_hosts
+from mailrelay.store import events, organisations, people, smart_hosts
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
@@ -146,6 +147,7 @@ def _get(tx: Tx, caller: Caller, id_: str) -> SmartHost:
 
 def _add(tx: Tx, new: SmartHost) -> SmartHost:
     smart_hosts.add(tx, new)
+    _tell(tx, new, EventType.SMART_HOST_ADDED, at=new.created_at, by=new.created_by)
     return smart_hosts.get(tx, new.org, new.id)
 
 
@@ -153,7 +155,13 @@ def _remove(tx: Tx, caller: Caller, id_: str, seen: Seen, at: datetime) -> Smart
     seen.check(tx, lambda: ShownSmartHost.model_validate(_get(tx, caller, id_)))
     host = _mine(tx, caller, id_)
     smart_hosts.remove(tx, caller.org, host.id, at=at)
+    _tell(tx, host, EventType.SMART_HOST_REMOVED, at=at, by=caller.by)
     return host
+
+
+def _tell(tx: Tx, host: SmartHost, type_: EventType, *, at: datetime, by: str) -> None:
+    data = {"smart_host": host.id, "scope": host.scope, "name": host.name, "host": host.host, "by": by}
+    events.append(tx, org=host.org, at=at, type=type_, data=data)
 
 
 def _mine(tx: Tx, caller: Caller, id_: str) -> SmartHost:

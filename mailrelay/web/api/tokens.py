@@ -9,9 +9,10 @@ from fastapi import APIRouter
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from mailrelay.errors import Invalid
-from mailrelay.ids import OrgId, TokenId, hash_secret, new_api_secret
+from mailrelay.ids import TokenId, hash_secret, new_api_secret
+from mailrelay.model.event import EventType
 from mailrelay.model.organisation import ApiToken, Right
-from mailrelay.store import tokens
+from mailrelay.store import events, tokens
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
@@ -84,12 +85,15 @@ async def show(app: App, caller: Administrator, token: str) -> ApiToken:
 @router.delete("/tokens/{token}", status_code=204)
 async def revoke(app: App, caller: Administrator, token: str, seen: IfMatch) -> None:
     """Make a token worthless, at once and for good."""
-    await app.store.write(_revoke, caller.org, token, seen, app.clock.now())
+    await app.store.write(_revoke, caller, token, seen, app.clock.now())
 
 
-def _revoke(tx: Tx, org: OrgId, token: str, seen: Seen, now: datetime) -> None:
+def _revoke(tx: Tx, caller: Caller, token: str, seen: Seen, now: datetime) -> None:
+    org = caller.org
     seen.check(tx, lambda: ShownToken.model_validate(tokens.get(tx, org, token)))
     tokens.revoke(tx, org, TokenId(token), now=now)
+    data = {"token": token, "by": caller.by}
+    events.append(tx, org=org, at=now, type=EventType.TOKEN_REVOKED, data=data)
 
 
 def _make(tx: Tx, app: Application, caller: Caller, given: GivenToken, secret: str) -> NewToken:
@@ -106,4 +110,7 @@ def _make(tx: Tx, app: Application, caller: Caller, given: GivenToken, secret: s
         expires_at=given.expires_at,
     )
     tokens.create(tx, new, secret_sha256=hash_secret(secret))
+    rights = " ".join(sorted(new.rights))
+    data = {"token": new.id, "name": new.name, "rights": rights, "user": new.user or "", "by": caller.by}
+    events.append(tx, org=new.org, at=new.created_at, type=EventType.TOKEN_CREATED, data=data)
     return NewToken(**ShownToken.model_validate(new).model_dump(), secret=secret)

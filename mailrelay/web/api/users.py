@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -10,18 +11,19 @@ from fastapi import APIRouter
 from pydantic import Field, StringConstraints
 
 from mailrelay.errors import Invalid
-from mailrelay.ids import OrgId, UserId
+from mailrelay.ids import UserId
 from mailrelay.inbound.passwords import hash_password
+from mailrelay.model.event import EventType, differing
 from mailrelay.model.notice import NoticeKind
 from mailrelay.model.organisation import Role, User
 from mailrelay.model.settings import Unknown as UnknownBecomes
 from mailrelay.model.settings import UserSettings
-from mailrelay.store import modules, people
+from mailrelay.store import events, modules, people
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
-from mailrelay.web.identity import Administrator, Reader
+from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.once import Once, making
 from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Paged, Shown, TimeZone, paged
 from mailrelay.web.strict import StrictRoute
@@ -112,7 +114,7 @@ async def add(app: App, caller: Administrator, given: GivenUser, once: Annotated
         settings=given.settings.applied(UserSettings()),
         confirmed=given.confirmed,
     )
-    return await once.write(app.store, _add, new, app)
+    return await once.write(app.store, _add, new, app, caller)
 
 
 @router.get("/users/{who}", response_model=ShownUser)
@@ -125,7 +127,7 @@ async def show(app: App, caller: Reader, who: str) -> User:
 async def change(app: App, caller: Administrator, who: str, given: UserChange, seen: IfMatch) -> User:
     """Change a user; making one inactive stops their dropbox and submission and keeps their history."""
     _check_addresses(app, given)
-    return await app.store.write(_change, caller.org, who, given, seen)
+    return await app.store.write(_change, app, caller, who, given, seen)
 
 
 @router.put("/users/{who}/password", status_code=204)
@@ -135,7 +137,7 @@ async def set_password(app: App, caller: Administrator, who: str, given: GivenPa
     stored = None
     if given.password is not None:
         stored = await asyncio.to_thread(hash_password, given.password, rounds=app.config.submission.password_rounds)
-    await app.store.write(people.set_password, caller.org, user.id, stored)
+    await app.store.write(_set_password, app, caller, user, stored)
 
 
 def _check_addresses(app: Application, given: GivenUser | UserChange) -> None:
@@ -149,13 +151,25 @@ def _check_addresses(app: Application, given: GivenUser | UserChange) -> None:
             raise Invalid(field, f"{address.domain} is for dropboxes and returned mail; give the user's own address")
 
 
-def _add(tx: Tx, new: User, app: App) -> User:
+def _add(tx: Tx, new: User, app: Application, caller: Caller) -> User:
     _check_modules(tx, new)
     people.create(tx, new, now=app.clock.now())
+    data = {"user": new.id, "name": new.name, "address": str(new.primary), "role": new.role}
+    _tell(tx, app, caller, EventType.USER_CREATED, data)
     return new
 
 
-def _change(tx: Tx, org: OrgId, who: str, given: UserChange, seen: Seen) -> User:
+def _set_password(tx: Tx, app: Application, caller: Caller, user: User, stored: str | None) -> None:
+    people.set_password(tx, caller.org, user.id, stored)
+    _tell(tx, app, caller, EventType.USER_CHANGED, {"user": user.id, "changed": "password"})
+
+
+def _tell(tx: Tx, app: Application, caller: Caller, type_: EventType, data: Mapping[str, str]) -> None:
+    events.append(tx, org=caller.org, at=app.clock.now(), type=type_, data={**data, "by": caller.by})
+
+
+def _change(tx: Tx, app: Application, caller: Caller, who: str, given: UserChange, seen: Seen) -> User:
+    org = caller.org
     seen.check(tx, lambda: ShownUser.model_validate(find(tx, org, who)))
     old = find(tx, org, who)
     given_fields = {
@@ -166,6 +180,8 @@ def _change(tx: Tx, org: OrgId, who: str, given: UserChange, seen: Seen) -> User
     changed = replace(old, **given_fields, settings=given.settings.applied(old.settings))
     _check_modules(tx, changed)
     people.update_user(tx, changed)
+    if changed != old:
+        _tell(tx, app, caller, EventType.USER_CHANGED, {"user": old.id, "changed": differing(old, changed)})
     return changed
 
 
