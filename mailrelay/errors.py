@@ -194,9 +194,9 @@ class Suppressed(Refusal):
     status = 422
     problem = "suppressed"
 
-    def __init__(self, address: str, reason: str, since: datetime) -> None:
+    def __init__(self, address: str, reason: str, since: datetime, *, whose: str = "") -> None:
         super().__init__(
-            f"{address} is suppressed ({reason.replace('_', ' ')}) since {since:%Y-%m-%d}; lift the suppression to send to it"
+            f"{address}{f', the address of {whose},' if whose else ''} is suppressed ({reason.replace('_', ' ')}) since {since:%Y-%m-%d}; lift the suppression to send to it"
         )
         self.address = address
         self.reason = reason

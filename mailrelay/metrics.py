@@ -128,6 +128,9 @@ controlled = _counter(
     "Deliveries that people held, released, retried, cancelled, bounced or confirmed",
     control=tuple(str(one) for one in Control),
 )
+ended_addresses = _gauge(
+    "mailrelay_inbound_ended_addresses", "Addresses of records that were revoked or regenerated, which the door knows"
+)
 operations_standing = _gauge("mailrelay_control_operations_standing", "Control operations that have not ended")
 notices = _counter(
     "mailrelay_notify_notices_total",

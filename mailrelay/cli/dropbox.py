@@ -6,8 +6,11 @@ from typing import Any
 
 import click
 
-from mailrelay.cli.show import table, when
+from mailrelay.cli.show import table, used, when
 from mailrelay.cli.talk import Talk, part, talks
+
+
+_MOST = 1000
 
 
 @click.group("dropbox")
@@ -52,6 +55,31 @@ def regenerate(talk: Talk, user: str, overlap: str) -> None:
     Example: mailrelay dropbox regenerate anna@example.org --overlap 7d
     """
     _new(talk, talk.post(f"/users/{part(user)}/dropboxes/regenerate", overlap=overlap))
+
+
+@command.command("uses")
+@click.argument("user")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many of each dropbox."
+)
+@talks
+def uses(talk: Talk, user: str, limit: int) -> None:
+    """List who writes to a user's dropboxes, the old ones too: whom to tell before an old one ends.
+
+    Example: mailrelay dropbox uses anna@example.org
+    """
+    boxes = talk.pages(f"/users/{part(user)}/dropboxes", _MOST)["items"]
+    found = [
+        {"dropbox": box, "uses": talk.pages(f"/users/{part(user)}/dropboxes/{box['id']}/uses", limit)["items"]}
+        for box in boxes
+    ]
+    rows = (
+        (one["dropbox"]["address"], when(one["dropbox"]["valid_until"]), *used(use))
+        for one in found
+        for use in one["uses"]
+    )
+    headings = ("DROPBOX", "VALID UNTIL", "WHO", "MAILS", "FIRST", "LAST")
+    talk.show(found, lambda: table(rows, *headings) or f"Nobody has written to a dropbox of {user} yet.")
 
 
 @command.command("disable")

@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 LATEST = "latest"
 PRESETS = ("this_evening", "tomorrow_morning", "tomorrow_evening", "monday_morning")
 """`model.schedule.Preset`, by name: a command starts without what that imports."""
+_RECIPIENTS = ("to", "cc", "bcc")
 _UNDER_WAY = ("accepted", "working")
 _PATIENCE = 8  # filing itself waits up to 5 s for a DNS that does not answer
 _PAUSE = 0.1
@@ -111,6 +112,10 @@ def a_mail(function: F) -> F:
         click.option("--text", help="The text; - reads it from standard input."),
         click.option("--subject", default=""),
         click.option("--reply-to", multiple=True),
+        click.option("--file-on", multiple=True, help="Record to file it on as well: deal/9."),
+        click.option("--bcc-record", multiple=True),
+        click.option("--cc-record", multiple=True),
+        click.option("--to-record", multiple=True, help="Record to send it to: contact/17, or contact/17:secondary."),
         click.option("--bcc", multiple=True),
         click.option("--cc", multiple=True),
         click.option("--to", multiple=True, help="Recipient; may be given several times, like --cc and --bcc."),
@@ -160,6 +165,8 @@ def send(
 def mail_body(given: Mapping[str, Any], user: str) -> tuple[bytes, str]:
     """What is to be sent as `a_mail` was given it, and its media type. Raises Failed, UsageError."""
     if given["eml"] is not None:
+        if any(given[f"{name}_record"] for name in _RECIPIENTS) or given["file_on"]:
+            raise click.UsageError("a whole mail says itself whom it is to; send it to records with its fields instead")
         return given["eml"].read(), "message/rfc822"
     if not (given["from_"] or user):
         raise click.UsageError("say who sends it: --from, or --user")
@@ -322,6 +329,11 @@ def _record(text: str) -> str:
 
 def _fields(given: Mapping[str, Any]) -> bytes:
     fields: dict[str, Any] = {name: list(given[name]) for name in ("to", "cc", "bcc", "reply_to") if given[name]}
+    for name in _RECIPIENTS:
+        if given[f"{name}_record"]:
+            fields[name] = [*fields.get(name, ()), *(_record(one) for one in given[f"{name}_record"])]
+    if given["file_on"]:
+        fields["records"] = list(given["file_on"])
     if given["from_"]:
         fields["from"] = given["from_"]
     fields["subject"] = given["subject"]
@@ -338,6 +350,12 @@ def _fields(given: Mapping[str, Any]) -> bytes:
         for path in given["attach"]
     ]
     return json.dumps(fields).encode()
+
+
+def _record(text: str) -> dict[str, str]:
+    """`contact/17:secondary` as the API has it."""
+    record, colon, field = text.rpartition(":")
+    return {"record": record, "field": field} if colon else {"record": text}
 
 
 def _typed() -> str:

@@ -54,6 +54,11 @@ def pairs(values: Iterable[tuple[str, object]], *, indent: int = 0) -> str:
     return "\n".join(f"{' ' * indent}{label:<{width}}  {value}" for label, value in known)
 
 
+def used(one: Mapping[str, Any]) -> tuple[object, ...]:
+    """Who writes to a secret address, as columns: who, how often, when first and last."""
+    return one["address"], one["count"], when(one["first_at"]), when(one["last_at"])
+
+
 def _width(text: str) -> int:
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from mailrelay import log
+from mailrelay import log, metrics
 from mailrelay.clock import Clock
 from mailrelay.errors import Unavailable
 from mailrelay.ids import OrgId
@@ -58,3 +58,4 @@ class EndedAddresses:
             if one.valid_until is not None:
                 self._until[one.org, one.number] = one.valid_until
         self._since = now - _AGAIN
+        metrics.ended_addresses.set(len(self._until))

@@ -21,7 +21,7 @@ from mailrelay.mail import arf
 from mailrelay.mail.bounce import category
 from mailrelay.mail.bounce.report import BouncedRecipient
 from mailrelay.model.delivery import Delivery
-from mailrelay.model.envelope import Arrival
+from mailrelay.model.envelope import OPEN_CHANNELS, Arrival
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import BELIEVED, REPORTS, Action, Feedback, Tie
 from mailrelay.model.message import Kind, Message, ParticipantRole
@@ -71,10 +71,17 @@ def apply(
     # What names nobody has no row that it would be known by.
     if fresh or (proved is not None and not rows and not known):
         _tell_of(tx, arrival, message, back, fresh, about, proved, at=at)
-    if not known and (proved is not None or held not in NOT_VOUCHED_FOR):
+    if not known and (proved is not None or _is_vouched_for(arrival, message, held)):
         _note_absence(tx, arrival, case, facts, proved, ids=ids, at=at)
     believed = [(about[row.position], row) for row in fresh if row.believed]
     _act(tx, arrival, back, believed, returns, at=at)
+
+
+def _is_vouched_for(arrival: Arrival, message: Message, held: str) -> bool:
+    """Whether its author may be taken for who he says he is."""
+    if held in NOT_VOUCHED_FOR:
+        return False
+    return arrival.channel not in OPEN_CHANNELS or (message.auth is not None and message.auth.aligned)
 
 
 def _judged(

@@ -24,7 +24,7 @@ from mailrelay.inbound import feedback, received, replies, tie, verify
 from mailrelay.inbound.tie import Returns, Signs
 from mailrelay.memory import Memory
 from mailrelay.model.decision import Disposition, HoldReason
-from mailrelay.model.envelope import OUTGOING_CHANNELS, Arrival, ArrivalState, Channel
+from mailrelay.model.envelope import OPEN_CHANNELS, OUTGOING_CHANNELS, Arrival, ArrivalState, Channel
 from mailrelay.model.message import AuthVerdicts, Message, Verdict
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.settings import SenderCheck
@@ -37,6 +37,7 @@ _log = log.get(stage="filing")
 
 _TRIES = 12
 """How often a decision may be overtaken by other workers before the arrival is put back."""
+_VERIFIED = frozenset((Channel.DROPBOX, *OPEN_CHANNELS))
 _THREADED_BYTES = 65_536
 """A mail from this size on is taken apart on a worker thread."""
 _COPIES = 4
@@ -139,15 +140,19 @@ class Pipeline:
         return True
 
     async def _verify(self, raw: bytes, arrival: Arrival, case: Case) -> AuthVerdicts | None:
-        """SPF, DKIM and DMARC of a dropbox mail and of a complaint; a passing failure of DNS is waited out where they count."""
+        """SPF, DKIM and DMARC of a complaint, and of mail to dropboxes, shared addresses and records' addresses.
+
+        A passing failure of DNS is waited out where they count.
+        """
         complains = tie.wants_trust(case, self._returns, now=self._clock.now())
-        if self._resolver is None or not (arrival.channel is Channel.DROPBOX or complains):
+        if self._resolver is None or not (arrival.channel in _VERIFIED or complains):
             return None
         if arrival.peer is None or arrival.envelope is None:
             return None
         sender = case.sender
         organisation: Organisation = await self._organisations.ask(arrival.org)
-        counts = complains or organisation.settings.sender_check is SenderCheck.AUTHENTICATED
+        strict = organisation.settings.sender_check is SenderCheck.AUTHENTICATED
+        counts = complains or (strict and arrival.channel is Channel.DROPBOX)
         may_wait = counts and self._clock.now() - arrival.received_at < _PATIENCE
         timeout = self._verify_timeout if counts else min(self._verify_timeout, _LOOSE_TIMEOUT)
         if self._dns_is_away and (may_wait or not counts):

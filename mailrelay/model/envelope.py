@@ -31,6 +31,10 @@ OUTGOING_CHANNELS = frozenset({Channel.SUBMISSION, Channel.API, Channel.MASS, Ch
 """What we send ourselves: stored by its submission, filed like any mail, never held."""
 
 
+OPEN_CHANNELS = frozenset({Channel.ORGANISATION, Channel.RECORD})
+"""Where anybody may write, and nothing is asked of who does: what such a mail claims of its author is only a claim."""
+
+
 class BodyType(StrEnum):
     """BODY= of MAIL (RFC 6152)."""
 

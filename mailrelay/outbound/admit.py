@@ -185,7 +185,8 @@ def admit(
             return repeated(tx, known, request_sha256)
     keys = {one.address.key: one.address for one in new}
     for found in suppressions.holding(tx, submission.org, sorted(keys)):
-        raise Suppressed(str(keys[found.key]), found.reason, found.since)
+        record = next((str(one.record) for one in submission.addressed if one.address.key == found.key), "")
+        raise Suppressed(str(keys[found.key]), found.reason, found.since, whose=record)
     kept.put(tx)
     stored = message.id
     if not messages.insert(tx, message):
@@ -200,7 +201,7 @@ def admit(
                 address=submission.mail_from or author,
                 user=submission.user,
                 shared=sent_as,
-                records=submission.addressed,
+                records=tuple(dict.fromkeys(one.record for one in submission.addressed)),
             ),
             message=stored,
         ),

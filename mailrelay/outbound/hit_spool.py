@@ -6,7 +6,7 @@ Nothing here is synced: what was written outlives the process, not a power cut. 
 from __future__ import annotations
 
 import errno
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,11 @@ _decoder = msgspec.json.Decoder(RawHit)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Hits that the store takes together, once: `id` is how it knows them again."""
+    """Hits that the store takes together, once: `id` is how it knows them again. `spooled`: they came from the disk."""
 
     id: HitId
     hits: tuple[RawHit, ...]
-    on_disk: bool = False
+    spooled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,9 @@ class Spool:
         self._has_room = has_room
         self._largest = largest
         self._batches: deque[HitId] = deque()
+        self._numbers: Counter[HitId] = Counter()
+        self.waiting = 0
+        """How many hits are there to be read; `find` and `append` add to it, `done` takes away."""
         self._open: IO[bytes] | None = None
         self._in_open = 0
 
@@ -59,8 +62,11 @@ class Spool:
         """Look at what was left by whoever had the folder before: how many hits. To be called once, before all else."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         left = sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX)
-        self._batches.extend(HitId(path.stem) for path in left)
-        return sum(path.read_bytes().count(b"\n") for path in left)
+        for path in left:
+            self._batches.append(HitId(path.stem))
+            self._numbers[HitId(path.stem)] = path.read_bytes().count(b"\n")
+        self.waiting = self._numbers.total()
+        return self.waiting
 
     def keep(self, batch: Batch) -> None:
         """Write a batch that the store has been given, and may not take."""
@@ -86,18 +92,20 @@ class Spool:
             self.close()  # it may be the one that is appended to
         found: list[RawHit] = []
         damaged = 0
-        for line in self._path(self._batches[0]).read_bytes().splitlines():
+        path = self._path(self._batches[0])
+        for line in path.read_bytes().splitlines() if path.exists() else ():
             try:
                 found.append(_decoder.decode(line))
             except (msgspec.DecodeError, ValueError):
                 damaged += 1
-        return Read(Batch(self._batches[0], tuple(found), on_disk=True), damaged)
+        return Read(Batch(self._batches[0], tuple(found), spooled=True), damaged)
 
     def done(self, batch: HitId) -> None:
         """The store has it."""
         self._path(batch).unlink(missing_ok=True)
         if self._batches and self._batches[0] == batch:
             self._batches.popleft()
+            self.waiting -= self._numbers.pop(batch)
 
     def set_aside(self, hit: RawHit) -> None:
         """Keep a hit that our own code fails on, for a person; it is not read again by itself."""
@@ -126,6 +134,8 @@ class Spool:
             self._open.seek(before)
             raise
         self._in_open += len(hits)
+        self._numbers[self._batches[-1]] += len(hits)
+        self.waiting += len(hits)
         if self._in_open >= self._largest:
             self.close()
 

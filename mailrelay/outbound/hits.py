@@ -12,7 +12,6 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TypeVar
 
 from mailrelay import log, metrics
@@ -64,15 +63,18 @@ class Hits:
         self._new_id = new_id
         self._stopping = stopping
         self._memory: deque[RawHit] = deque()
+        self._moving: list[RawHit] = []
+        """On their way from memory to the disk."""
         self._came = asyncio.Event()
         self._since = 0.0
         """When the oldest in memory came there, on the monotonic clock."""
         self._batch: Batch | None = None
         """What the store has been given and has not taken."""
         self._given_at = 0.0
+        self._kept = False
+        """Whether that is on the disk as well, though it did not come from there."""
         self._taken: list[HitId] = []
         """Batches that the store has, of which it need know no longer once it hears so."""
-        self._on_disk = 0
         self._found = False
         self._disk_is_full = False
         self._silent_until = 0.0
@@ -94,7 +96,8 @@ class Hits:
 
     def waiting(self) -> int:
         """How many hits the store has not taken."""
-        return len(self._memory) + self._on_disk + (len(self._batch.hits) if self._batch is not None else 0)
+        given = 0 if self._batch is None or self._batch.spooled else len(self._batch.hits)
+        return len(self._memory) + len(self._moving) + self._spool.waiting + given
 
     def lag(self) -> float:
         """How many seconds ago the oldest came that is next to be taken; 0 when nothing waits."""
@@ -122,21 +125,22 @@ class Hits:
 
     def close(self) -> None:
         """Write what is still in memory to the disk: for what came after the service had ended. Blocks."""
-        self._save()
+        self._disk.submit(self._save).result()  # behind what is being written
         self._disk.shutdown()
 
     def _save(self) -> None:
-        left, self._memory = list(self._memory), deque()
+        left, self._memory, self._moving = [*self._moving, *self._memory], deque(), []
         batch, self._batch = self._batch, None
         try:
-            if batch is not None and not batch.on_disk:
+            if batch is not None and not batch.spooled and not self._kept:
                 self._spool.keep(batch)
-                batch = None
+                self._kept = True
             self._spool.append(left)
             left = []
         except OSError as error:
             self._log.error("hits.dropped", reason="full", because=error.strerror)
-        metrics.hits_dropped.labels("full").inc(len(left) + (len(batch.hits) if batch and not batch.on_disk else 0))
+        lost = 0 if batch is None or batch.spooled or self._kept else len(batch.hits)
+        metrics.hits_dropped.labels("full").inc(len(left) + lost)
         with contextlib.suppress(OSError):
             self._spool.close()
 
@@ -145,11 +149,12 @@ class Hits:
             return
         self._found = True
         try:
-            self._on_disk = await self._in_thread(self._spool.find)
+            left = await self._in_thread(self._spool.find)
         except OSError as error:
             self._log.error("hits.unreadable", because=error.strerror)
-        if self._on_disk:
-            self._log.info("hits.resumed", hits=self._on_disk)
+            return
+        if left:
+            self._log.info("hits.resumed", hits=left)
 
     async def _step(self, pause: float) -> float:
         """One batch, or a moment's wait; the next pause should the store not take it."""
@@ -175,14 +180,14 @@ class Hits:
         """Make `_batch` what is to be taken next, oldest first; False when nothing waits."""
         if self._batch is not None:
             return True
-        if self._on_disk and await self._from_disk():
+        if self._spool.waiting and await self._from_disk():
             return True
         if not self._memory:
             return False
         number = min(len(self._memory), _LARGEST)
         taken = tuple(self._memory.popleft() for _ in range(number))
         self._since = self._given_at = self._clock.monotonic()
-        self._batch = Batch(self._new_id(), taken)
+        self._batch, self._kept = Batch(self._new_id(), taken), False
         return True
 
     async def _from_disk(self) -> bool:
@@ -192,11 +197,9 @@ class Hits:
             self._tell("hits.unreadable", because=error.strerror)
             return False
         if read is None:
-            self._on_disk = 0
             return False
         if read.damaged:
             self._drop(read.damaged, "damaged")
-        self._on_disk = max(0, self._on_disk - len(read.batch.hits) - read.damaged)
         self._batch, self._given_at = read.batch, self._clock.monotonic()
         return True
 
@@ -211,7 +214,7 @@ class Hits:
             raise
         except Exception:  # noqa: BLE001 (one hit that our code fails on must not keep the others)
             await self._one_by_one(batch)
-        if self._batch is not None and self._batch.on_disk:
+        if batch.spooled or self._kept:
             with contextlib.suppress(OSError):
                 await self._in_thread(self._spool.done, batch.id)
         self._batch = None
@@ -244,10 +247,10 @@ class Hits:
             now = self._clock.monotonic()
             try:
                 batch = self._batch
-                if batch is not None and not batch.on_disk and now - self._given_at > _SLOW:
+                if batch is not None and not batch.spooled and not self._kept and now - self._given_at > _SLOW:
                     await self._in_thread(self._spool.keep, batch)
                     if self._batch is batch:
-                        self._batch = replace(batch, on_disk=True)
+                        self._kept = True
                     else:  # taken meanwhile
                         await self._in_thread(self._spool.done, batch.id)
                 while self._memory and (now - self._since > _SLOW or len(self._memory) > _MOST // 10):
@@ -259,13 +262,18 @@ class Hits:
                 self._disk_is_full = True
 
     async def _spill(self, number: int) -> None:
-        some = [self._memory.popleft() for _ in range(number)]
+        self._moving = [self._memory.popleft() for _ in range(number)]
         try:
-            await self._in_thread(self._spool.append, some)
+            await self._in_thread(self._move)
         except OSError:
-            self._memory.extendleft(reversed(some))
+            self._memory.extendleft(reversed(self._moving))
+            self._moving = []
             raise
-        self._on_disk += number
+
+    def _move(self) -> None:
+        """In the thread, so that a stop finds them in one place or the other."""
+        self._spool.append(self._moving)
+        self._moving = []
 
     async def _in_thread(self, fn: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, fn, *arguments)

@@ -11,6 +11,14 @@ from mailrelay.model.record import RecordRef
 from mailrelay.model.schedule import Schedule, Wish
 
 
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A recipient that was named by a record."""
+
+    record: RecordRef
+    address: Address
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A request of `user` to send `raw` (RFC 5322 bytes, Bcc and other gaps allowed) to `recipients`."""
@@ -33,8 +41,8 @@ class Submission:
     """When it is to go; None: at once (O5)."""
     revises: Schedule | None = None
     """The scheduled mail that it is the new content of."""
-    addressed: tuple[RecordRef, ...] = ()
-    """Records that its author sends it to by name: it is filed on them (O3)."""
+    addressed: tuple[Addressed, ...] = ()
+    """Those of the recipients that its author named by a record: it is filed on these (O3)."""
     records: tuple[RecordRef, ...] = ()
     """Further records that its author files it on (O3)."""
 

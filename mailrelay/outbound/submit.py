@@ -286,8 +286,8 @@ def _sha256(submission: Submission) -> str:
     envelope = [submission.user, str(submission.mail_from), *sorted(str(one.address) for one in submission.recipients)]
     if submission.job:
         envelope.append(f"job {submission.job}")
-    for name, records in (("to", submission.addressed), ("on", submission.records)):
-        envelope += [f"{name} {record}" for record in records]
+    envelope += [f"to {one.record}" for one in submission.addressed]
+    envelope += [f"on {record}" for record in submission.records]
     if submission.schedule is not None:
         envelope.append(f"schedule {submission.schedule}")
     digest.update("\0".join(envelope).encode())

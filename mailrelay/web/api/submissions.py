@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -20,9 +20,12 @@ from mailrelay.mail.thread import references
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import BodyType, Channel, EnvelopeRecipient, MailParams
 from mailrelay.model.organisation import User
+from mailrelay.model.record import RecordRef
 from mailrelay.model.schedule import Preset, Wish
+from mailrelay.outbound import addressing
+from mailrelay.outbound.addressing import ToRecord
 from mailrelay.outbound.job import JOB_FIELD, LONGEST_JOB, checked_job, take_job
-from mailrelay.outbound.submit import Submission, Submitted
+from mailrelay.outbound.submission import Addressed, Submission, Submitted
 from mailrelay.smtp.address import parse_address
 from mailrelay.smtp.data import normalise_newlines
 from mailrelay.store import messages, people, visibility
@@ -32,7 +35,7 @@ from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
 from mailrelay.web.application import App
 from mailrelay.web.identity import Caller, Sender
 from mailrelay.web.once import PREFIX, REPLAYED, IdempotencyKey, check_key
-from mailrelay.web.shape import Given, MailAddress, Shown, described
+from mailrelay.web.shape import Given, MailAddress, Ref, Shown, described, ref
 from mailrelay.web.strict import StrictRoute, json_body, validated
 
 router = APIRouter(route_class=StrictRoute, tags=["messages"])
@@ -58,17 +61,50 @@ def _person(value: object) -> Person:
             raise ValueError('must be an address, or {"name": …, "address": …}')
 
 
-Who = Annotated[
-    Person,
-    PlainValidator(_person),
+_PERSON_SCHEMA: list[dict[str, Any]] = [
+    {"type": "string", "examples": ["Anna Example <anna@example.org>"]},
+    {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "address": {"type": "string"}},
+        "required": ["address"],
+        "additionalProperties": False,
+    },
+]
+Who = Annotated[Person, PlainValidator(_person), WithJsonSchema({"anyOf": _PERSON_SCHEMA})]
+
+
+def _recipient(value: object) -> Person | ToRecord:
+    """A person as above; or a record: `contact/17`, or {"record": "contact/17", "field": "secondary"} (O3)."""
+    match value:
+        case {"record": str(text), **rest} if not rest:
+            return ToRecord(ref(text))
+        case {"record": str(text), "field": str(field), **rest} if not rest and 0 < len(field) <= _LONGEST_FIELD:
+            return ToRecord(ref(text), field)
+        case {"record": _}:
+            raise ValueError('a record is {"record": "contact/17"}, and "field": primary, secondary or a field\'s name')
+        case str() if "@" not in value and "/" in value:
+            return ToRecord(ref(value))
+        case _:
+            return _person(value)
+
+
+_LONGEST_FIELD = 100
+Recipient = Annotated[
+    Person | ToRecord,
+    PlainValidator(_recipient),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "examples": ["Anna Example <anna@example.org>"]},
+                *_PERSON_SCHEMA,
                 {
                     "type": "object",
-                    "properties": {"name": {"type": "string"}, "address": {"type": "string"}},
-                    "required": ["address"],
+                    "description": "A record: at its primary or secondary address, or at that in a field. Its name alone "
+                    "(contact/17) is its primary address.",
+                    "properties": {
+                        "record": {"type": "string", "examples": ["contact/17"]},
+                        "field": {"type": "string", "minLength": 1, "maxLength": _LONGEST_FIELD, "default": "primary"},
+                    },
+                    "required": ["record"],
                     "additionalProperties": False,
                 },
             ]
@@ -92,6 +128,8 @@ Content = Annotated[bytes, PlainValidator(_content), WithJsonSchema({"type": "st
 Line = Annotated[str, StringConstraints(max_length=900)]
 Job = Annotated[str, StringConstraints(max_length=LONGEST_JOB)]
 _AT = "When it is to go: 2026-12-01T08:00 where its author is, or in `zone`; with an offset that moment."
+_MOST_RECORDS = 50
+_RECORDS = "Records to file it on, besides those that the rules find: a deal, an invoice."
 _JOB = "What you call the mass of mail that this is part of: its rates are watched, and it can be stopped, by itself."
 
 
@@ -107,9 +145,9 @@ class GivenMessage(Given):
     """A mail to send; at least one recipient, and a text or an HTML body."""
 
     from_: Who | None = Field(None, alias="from", description="By default the user's primary address.")
-    to: tuple[Who, ...] = Field((), max_length=1000)
-    cc: tuple[Who, ...] = Field((), max_length=1000)
-    bcc: tuple[Who, ...] = Field((), max_length=1000)
+    to: tuple[Recipient, ...] = Field((), max_length=1000)
+    cc: tuple[Recipient, ...] = Field((), max_length=1000)
+    bcc: tuple[Recipient, ...] = Field((), max_length=1000)
     reply_to: tuple[Who, ...] = Field((), max_length=20)
     subject: Annotated[str, StringConstraints(max_length=10_000)] = ""
     text: str | None = Field(None, repr=False)
@@ -121,11 +159,15 @@ class GivenMessage(Given):
     job: Job = Field("", description=_JOB)
     documents: int = Field(0, ge=0, description="How many links to documents of cloud stores are in it (O4).")
     schedule: GivenSchedule | None = Field(None, description="When it is to go (O5); without it at once.")
+    records: tuple[Ref, ...] = Field((), max_length=_MOST_RECORDS, description=_RECORDS)
 
 
 QueryAt = Annotated[str, Query(max_length=40, description=f"For a whole message. {_AT}")]
 QueryZone = Annotated[str, Query(max_length=64, description="For a whole message: the time zone of `at` or `preset`.")]
 QueryPreset = Annotated[Preset | None, Query(description="For a whole message: a time by name, in place of `at`.")]
+QueryRecords = Annotated[
+    tuple[Ref, ...], Query(max_length=_MOST_RECORDS, description=f"{_RECORDS} May be given several times.")
+]
 A_MESSAGE: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -192,6 +234,7 @@ async def send(
     at: QueryAt = "",
     zone: QueryZone = "",
     preset: QueryPreset = None,
+    record: QueryRecords = (),
     idempotency_key: IdempotencyKey = None,
 ) -> Queued:
     """Queue a mail for each of its recipients; 202 means that it is durable.
@@ -202,7 +245,7 @@ async def send(
     if app.memory.short():
         raise MemoryShort("Memory is short; try again later")  # D07: as SMTP says 421
     asked = asked_for(at, zone, preset)
-    taken = await read_submission(app, caller, request, user=user, job=job, schedule=asked)
+    taken = await read_submission(app, caller, request, user=user, job=job, schedule=asked, records=record)
     submitted = await app.submitter.submit(replace(taken, idempotency_key=idempotency_key))
     response.headers["Location"] = f"{PREFIX}/messages/{submitted.message}"
     if submitted.repeated:
@@ -211,9 +254,20 @@ async def send(
 
 
 async def read_submission(
-    app: App, caller: Caller, request: Request, *, user: str, job: str = "", schedule: Wish | None = None
+    app: App,
+    caller: Caller,
+    request: Request,
+    *,
+    user: str,
+    job: str = "",
+    schedule: Wish | None = None,
+    records: Sequence[RecordRef] = (),
 ) -> Submission:
-    """The mail in a request's body, fields or a whole message, by who may send it. Raises Invalid, NotPermitted, HTTPException."""
+    """The mail in a request's body, fields or a whole message, by who may send it. `records` are those that it is filed on.
+
+    Raises Invalid, NotPermitted, HTTPException.
+    """
+    addressed: tuple[Addressed, ...] = ()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == _WHOLE:
         raw = normalise_newlines(await request.body())
@@ -228,7 +282,11 @@ async def read_submission(
         if given.in_reply_to and not given.references:
             thread = await app.store.read(_thread, caller, given.in_reply_to)
             given = given.model_copy(update={"references": thread})
-        raw, recipients = await _off_loop(size, _composed, given, author)
+        wanted = _to_records(given)
+        people_of = await app.store.read(addressing.resolve, caller.org, wanted) if wanted else {}
+        addressed = tuple(Addressed(one.record, people_of[path].address) for path, one in wanted.items())
+        raw, recipients = await _off_loop(size, _composed, given, author, people_of)
+        records = (*records, *given.records)
         documents = given.documents
         job = _one_job(job, given.job)
         if given.schedule is not None and schedule is not None:
@@ -251,7 +309,19 @@ async def read_submission(
         documents=documents,
         job=_one_job(job, named),
         schedule=schedule,
+        addressed=addressed,
+        records=tuple(dict.fromkeys(records)),
     )
+
+
+def _to_records(given: GivenMessage) -> dict[str, ToRecord]:
+    """The recipients that are records, by where they stand."""
+    return {
+        f"{name}[{place}]": one
+        for name, everyone in (("to", given.to), ("cc", given.cc), ("bcc", given.bcc))
+        for place, one in enumerate(everyone)
+        if isinstance(one, ToRecord)
+    }
 
 
 def asked_for(at: str, zone: str, preset: Preset | None) -> Wish | None:
@@ -305,14 +375,22 @@ def _thread(tx: Tx, caller: Caller, answered: str) -> tuple[str, ...]:
     return references(found[0]) if found else (name,)
 
 
-def _composed(given: GivenMessage, author: User) -> tuple[bytes, tuple[Address, ...]]:
-    recipients = _once(person.address for person in (*given.to, *given.cc, *given.bcc))
+def _composed(given: GivenMessage, author: User, people_of: Mapping[str, Person]) -> tuple[bytes, tuple[Address, ...]]:
+    """`people_of` are the recipients that were named by a record, by where they stand."""
+
+    def persons(name: str, everyone: Sequence[Person | ToRecord]) -> tuple[Person, ...]:
+        return tuple(
+            people_of[f"{name}[{place}]"] if isinstance(one, ToRecord) else one for place, one in enumerate(everyone)
+        )
+
+    to, cc, bcc = persons("to", given.to), persons("cc", given.cc), persons("bcc", given.bcc)
+    recipients = _once(person.address for person in (*to, *cc, *bcc))
     if not recipients:
         raise Invalid("to", "a mail needs at least one recipient in to, cc or bcc")
     draft = Draft(
         from_=given.from_ or Person(author.name, author.primary),
-        to=given.to,
-        cc=given.cc,
+        to=to,
+        cc=cc,
         reply_to=given.reply_to,
         subject=given.subject,
         text=given.text,
