@@ -1,0 +1,279 @@
+"""The way of hits from the public door to the store: none is lost while the store is only slow, none is counted twice (O9, T14)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy import func, select
+
+from mailrelay import metrics
+from mailrelay.clock import Clock
+from mailrelay.ids import DeliveryId, IdFactory
+from mailrelay.model.hit import HitKind, Judged, RawHit
+from mailrelay.model.tracking import Mode
+from mailrelay.outbound import hits as service
+from mailrelay.outbound.hit_spool import Batch, Spool
+from mailrelay.outbound.hits import Hits
+from mailrelay.service import Stopping
+from mailrelay.store.sqlite import SqliteStore, driver
+from mailrelay.store.tables import aggregate_hit, hit
+from mailrelay.tracking import agent
+from tests.support import factory, tracked
+from tests.support.tracked import a_hit
+
+CLOCK = Clock()
+IDS = IdFactory(CLOCK.now)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async with factory.open_store(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def _quietly() -> Iterator[None]:
+    with structlog.testing.capture_logs():
+        yield
+
+
+def _spool(folder: Path, has_room: Callable[[int], bool] = lambda size: True) -> Spool:
+    return Spool(folder / "hits", new_id=IDS.hit, has_room=has_room)
+
+
+def _make(store: SqliteStore, spool: Spool, *, judge: Any = agent.judge, stopping: Stopping | None = None) -> Hits:
+    return Hits(store, spool, CLOCK, judge=judge, new_id=IDS.hit, stopping=stopping or Stopping())
+
+
+@asynccontextmanager
+async def _running(one: Hits, stopping: Stopping) -> AsyncIterator[None]:
+    task = asyncio.create_task(one.run())
+    try:
+        yield
+    finally:
+        stopping.set()
+        await task
+
+
+async def _until(condition: Callable[[], object], *, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 (what is waited for tells nobody)
+            await asyncio.sleep(0.01)
+
+
+@contextmanager
+def _locked(store: SqliteStore) -> Iterator[None]:
+    """Nobody can write into the store: another connection has its lock."""
+    with contextlib.closing(driver.connect(store.path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+async def _kept(store: SqliteStore) -> int:
+    return await store.read(lambda tx: tx.execute(select(func.count()).select_from(hit)).scalar_one())
+
+
+async def _counted(store: SqliteStore) -> int:
+    return await store.read(lambda tx: int(tx.execute(select(func.sum(aggregate_hit.c.hits))).scalar() or 0))
+
+
+async def _delivery(store: SqliteStore, mode: Mode = Mode.INDIVIDUAL) -> DeliveryId:
+    return (await tracked.sent(store, CLOCK, await tracked.house(store, CLOCK, tracking=mode)))[0]
+
+
+def _dropped(reason: str) -> float:
+    return float(metrics.hits_dropped.labels(reason)._value.get())
+
+
+async def test_hits_are_kept_soon_and_a_stop_keeps_the_last(store: SqliteStore, tmp_path: Path) -> None:
+    of, stopping = await _delivery(store), Stopping()
+    one = _make(store, _spool(tmp_path), stopping=stopping)
+    async with _running(one, stopping):
+        one.put(a_hit(CLOCK, of))
+        await _until(lambda: not one.waiting())
+        assert await _kept(store) == 1
+        for _ in range(20):
+            one.put(a_hit(CLOCK, of))
+    assert await _kept(store) == 21
+    assert list((tmp_path / "hits").iterdir()) == []
+    one.close()
+
+
+async def test_fault_t14_what_the_store_does_not_take_waits_on_the_disk(store: SqliteStore, tmp_path: Path) -> None:
+    of, stopping = await _delivery(store), Stopping()
+    one = _make(store, _spool(tmp_path), stopping=stopping)
+    async with _running(one, stopping):
+        with _locked(store):
+            for _ in range(30):
+                one.put(a_hit(CLOCK, of))
+                await asyncio.sleep(0.02)
+            await _until(lambda: not one._memory)
+            assert one.waiting() == 30
+            assert sum(path.read_bytes().count(b"\n") for path in (tmp_path / "hits").iterdir()) == 30
+        await _until(lambda: not one.waiting())
+    assert await _kept(store) == 30
+    assert list((tmp_path / "hits").iterdir()) == []
+    one.close()
+
+
+async def test_fault_t14_a_killed_process_has_its_hits_at_the_next_start_each_once(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    of, counted, stopping = await _delivery(store), await _delivery(store, Mode.AGGREGATE), Stopping()
+    first = _make(store, _spool(tmp_path), stopping=stopping)
+    task = asyncio.create_task(first.run())
+    with _locked(store):
+        for _ in range(20):
+            first.put(a_hit(CLOCK, of))
+            first.put(a_hit(CLOCK, counted))
+            await asyncio.sleep(0.02)
+        await _until(lambda: not first._memory)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    # What the first process had given to the store is taken by now, and it never heard of it.
+    await _until(lambda: store._jobs.empty())
+    await store.write(lambda tx: None)
+    assert 0 < await _kept(store) + await _counted(store) <= 40
+    second = _make(store, _spool(tmp_path), stopping=stopping)
+    async with _running(second, stopping):
+        await _until(lambda: second._found and not second.waiting())
+    assert (await _kept(store), await _counted(store)) == (20, 20)
+    assert list((tmp_path / "hits").iterdir()) == []
+    first.close()
+    second.close()
+
+
+async def test_a_line_that_was_cut_off_is_counted_and_the_others_are_kept(store: SqliteStore, tmp_path: Path) -> None:
+    of, stopping, before = await _delivery(store), Stopping(), _dropped("damaged")
+    left = _spool(tmp_path)
+    left.find()
+    left.append([a_hit(CLOCK, of) for _ in range(3)])
+    left.close()
+    (file,) = (tmp_path / "hits").iterdir()
+    file.write_bytes(file.read_bytes()[:-9])
+    (tmp_path / "hits" / "K0.hits").write_bytes(b"\x00" * 100 + b"\n{}\n")
+    one = _make(store, _spool(tmp_path), stopping=stopping)
+    async with _running(one, stopping):
+        await _until(lambda: one._found and not one.waiting())
+    assert await _kept(store) == 2
+    assert _dropped("damaged") - before == 3
+    one.close()
+
+
+async def test_fault_t14_without_any_room_hits_are_dropped_and_counted(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_MOST", 50)
+    of, stopping, before = await _delivery(store), Stopping(), _dropped("full")
+    one = _make(store, _spool(tmp_path, has_room=lambda size: False), stopping=stopping)
+    async with _running(one, stopping):
+        with _locked(store):
+            one.put(a_hit(CLOCK, of))
+            await _until(lambda: one._batch is not None)
+            for _ in range(60):
+                one.put(a_hit(CLOCK, of))
+            await asyncio.sleep(0.5)
+            assert one.waiting() == 51
+        await _until(lambda: not one.waiting())
+        assert await _kept(store) == 51
+    assert _dropped("full") - before == 10
+    one.close()
+
+
+async def test_one_hit_that_our_code_fails_on_is_set_aside_and_keeps_no_other(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    of, poisoned, stopping = await _delivery(store), await _delivery(store), Stopping()
+
+    def judge(some: Sequence[RawHit], sent_at: datetime | None) -> Sequence[Judged]:
+        if any(one.delivery == poisoned for one in some):
+            raise ZeroDivisionError
+        return agent.judge(some, sent_at)
+
+    before = _dropped("failed")
+    one = _make(store, _spool(tmp_path), judge=judge, stopping=stopping)
+    async with _running(one, stopping):
+        for number in range(10):
+            one.put(a_hit(CLOCK, poisoned if number == 4 else of))
+        await _until(lambda: not one.waiting())
+        one.put(a_hit(CLOCK, of, HitKind.CLICK))
+        await _until(lambda: not one.waiting())
+    assert await _kept(store) == 10
+    assert _dropped("failed") - before == 1
+    assert poisoned.encode() in (tmp_path / "hits" / "set-aside").read_bytes()
+    one.close()
+
+
+async def test_a_backlog_leaves_the_store_to_others(store: SqliteStore, tmp_path: Path) -> None:
+    """Ten thousand hits wait; another's transaction does not wait for them."""
+    many = [(await _delivery(store)) for _ in range(20)]
+    left = _spool(tmp_path)
+    left.find()
+    left.append([a_hit(CLOCK, many[number % 20]) for number in range(2_000)])
+    left.close()
+    stopping = Stopping()
+    one = _make(store, _spool(tmp_path), stopping=stopping)
+    async with _running(one, stopping):
+        for _ in range(10):
+            async with asyncio.timeout(5):
+                await store.write(lambda tx: None)
+            await asyncio.sleep(0.02)
+    # What was not taken by the stop is still there.
+    await _until(lambda: store._jobs.empty())
+    files = sum(path.read_bytes().count(b"\n") for path in (tmp_path / "hits").iterdir())
+    assert files + await _kept(store) == 2_000
+    one.close()
+
+
+async def test_what_comes_after_the_service_ended_is_on_the_disk_at_the_end(store: SqliteStore, tmp_path: Path) -> None:
+    of, stopping = await _delivery(store), Stopping()
+    one = _make(store, _spool(tmp_path), stopping=stopping)
+    async with _running(one, stopping):
+        pass
+    one.put(a_hit(CLOCK, of))
+    one.close()
+    again = _spool(tmp_path)
+    assert again.find() == 1
+
+
+def test_a_spool_is_read_in_its_order_and_forgets_what_is_done(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "hits", new_id=IDS.hit, has_room=lambda size: True, largest=2)
+    assert spool.find() == 0
+    of = IDS.delivery()
+    some = [a_hit(CLOCK, of) for _ in range(5)]
+    spool.append(some)
+    seen: list[RawHit] = []
+    while (read := spool.next()) is not None:
+        assert len(read.batch.hits) <= 2
+        assert spool.next() == read  # until it is done
+        seen.extend(read.batch.hits)
+        spool.done(read.batch.id)
+    assert seen == some
+    spool.keep(Batch(IDS.hit(), tuple(some)))
+    assert spool.next() is None  # whoever keeps it has it
+    assert Spool(tmp_path / "hits", new_id=IDS.hit, has_room=lambda size: True).find() == 5
+
+
+def test_what_does_not_fit_leaves_nothing_half(tmp_path: Path) -> None:
+    room = [True]
+    spool = Spool(tmp_path / "hits", new_id=IDS.hit, has_room=lambda size: room[0])
+    spool.find()
+    of = IDS.delivery()
+    spool.append([a_hit(CLOCK, of)])
+    room[0] = False
+    with pytest.raises(OSError, match="for mail"):
+        spool.append([a_hit(CLOCK, of)])
+    with pytest.raises(OSError, match="for mail"):
+        spool.keep(Batch(IDS.hit(), (a_hit(CLOCK, of),)))
+    read = spool.next()
+    assert read is not None
+    assert (len(read.batch.hits), read.damaged) == (1, 0)
