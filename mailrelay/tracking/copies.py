@@ -1,0 +1,133 @@
+"""A whole mail → the copy that one recipient gets, with its pixel and its links, before anything is signed (O9, T10, T15).
+
+Nothing is written anew: what is changed is spliced into the bytes of the mail. What cannot be tracked safely leaves as it is, and why
+is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from mailrelay.ids import DeliveryId
+from mailrelay.mail.structure import Part, find_parts
+from mailrelay.model.tracking import Tracked
+from mailrelay.tracking import encoded
+from mailrelay.tracking.links import LinkRules
+from mailrelay.tracking.rewrite import Splice, apply, rewrite
+from mailrelay.tracking.token import Keys, Kind, Maker, host_of
+
+_LARGEST = 2 * 1024 * 1024
+"""Bytes of an HTML part; a larger one is no letter, and is left alone."""
+# RFC 1847, RFC 8551, RFC 3156: a byte changed there, and the signature is broken or the content lost.
+_SEALED = re.compile(
+    r"multipart/(?:signed|encrypted|x-\w+-signed)|application/(?:x-)?(?:pkcs7|pgp)-(?:mime|signature|encrypted|keys)"
+)
+_SIGNED_FIELDS = frozenset(("dkim-signature", "domainkey-signature", "arc-seal", "arc-message-signature", "x-pgp-sig"))
+_INLINE_PGP = b"-----BEGIN PGP "
+_LIST_FIELDS = ("List-Unsubscribe", "List-Subscribe", "List-Help", "List-Owner", "List-Archive", "List-Post")
+_URI = re.compile(r"<\s*(https?:[^>]*?)\s*>", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracking:
+    """How the copy of one delivery is tracked."""
+
+    delivery: DeliveryId
+    base: str
+    """Where people reach our public endpoints, for this organisation: `https://links.acme.example`."""
+    rules: LinkRules
+    keys: Keys = field(repr=False)
+
+
+def tracked_copy(raw: bytes, tracking: Tracking) -> tuple[bytes, Tracked]:
+    """The mail with its pixel and links, and LINKS; else the mail as it is, and why. Never raises for what a mail holds.
+
+    Every HTML part that is shown as the letter is rewritten: not what is attached, forwarded, signed or encrypted. The pixel stands in
+    the first of them.
+    """
+    root, defects = find_parts(raw)
+    if any(name in root.headers for name in _SIGNED_FIELDS):
+        return raw, Tracked.SIGNED
+    if any(_SEALED.fullmatch(part.type) for part in root.walk()) or _has_inline_pgp(root):
+        return raw, Tracked.SIGNED
+    letters = [part for part in _shown(root) if part.type == "text/html"]
+    if not letters:
+        return raw, Tracked.PLAIN
+    if defects:
+        return raw, Tracked.UNSAFE
+    urls = _Urls(tracking)
+    rules = replace(tracking.rules, listed=frozenset(_listed(root)))
+    edits: list[Splice] = []
+    links = 0
+    for part in letters:
+        found = _edited(part, rules, urls, first=links + 1, with_pixel=not edits)
+        if found is None:
+            return raw, Tracked.UNSAFE
+        body, links = found
+        edits.append(Splice(part.start, part.end, body))
+    return apply(raw, edits), Tracked.LINKS
+
+
+class _Urls:
+    """See `rewrite.Urls`."""
+
+    def __init__(self, tracking: Tracking) -> None:
+        self._base = tracking.base
+        self._maker = Maker(tracking.keys, host_of(tracking.base), tracking.delivery)
+
+    def click(self, link: int, target: str) -> str:
+        return f"{self._base}/c/{self._maker.make(Kind.CLICK, link=link, target=target)}"
+
+    def pixel(self) -> str:
+        return f"{self._base}/o/{self._maker.make(Kind.OPEN)}.gif"
+
+    def decoy(self) -> str:
+        return f"{self._base}/c/{self._maker.make(Kind.DECOY)}"
+
+
+def _edited(part: Part, rules: LinkRules, urls: _Urls, *, first: int, with_pixel: bool) -> tuple[bytes, int] | None:
+    """The body of an HTML part as it leaves, and the number of its last link; None where it must stay as it is."""
+    single = ("Content-Transfer-Encoding", "Content-Type")
+    if any(len(part.headers.fields_named(name)) > 1 for name in single) or "Content-MD5" in part.headers:
+        return None
+    if part.end - part.start > _LARGEST:
+        return None
+    body = bytes(part.body)
+    html = encoded.decode(body, part.encoding)
+    if html is None:
+        return None
+    charset = part.parameters.get("charset", "")
+    found = rewrite(html, charset=charset, rules=rules, urls=urls, first=first, with_pixel=with_pixel)
+    if found is None:
+        return None
+    return encoded.splice(body, part.encoding, html, found.splices), found.links
+
+
+def _shown(part: Part) -> Iterator[Part]:
+    """The parts that are shown as the letter: not attachments, not what stands inside an attached mail."""
+    if part.is_multipart:
+        for child in _letters_of_related(part) if part.type == "multipart/related" else part.children:
+            yield from _shown(child)
+    elif part.disposition in ("", "inline") and not part.filename and not part.type.startswith("message/"):
+        yield part
+
+
+def _letters_of_related(part: Part) -> tuple[Part, ...]:
+    """RFC 2387 §3.2: one part is the letter, by name or because it is the first; the others are what it shows."""
+    start = part.parameters.get("start", "").strip().strip("<>")
+    named = tuple(child for child in part.children if start and child.content_id == start)
+    return named[:1] or part.children[:1]
+
+
+def _listed(root: Part) -> Iterator[str]:
+    for name in _LIST_FIELDS:
+        for value in root.headers.all(name):
+            yield from _URI.findall(value)
+
+
+def _has_inline_pgp(root: Part) -> bool:
+    """Whether a text of it is signed or encrypted in place, as older mail programs do it."""
+    texts = (part for part in _shown(root) if part.type.startswith("text/") and part.end - part.start <= _LARGEST)
+    return any(_INLINE_PGP in part.decoded() for part in texts)

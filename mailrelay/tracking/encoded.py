@@ -1,0 +1,83 @@
+"""Changes to decoded bytes made in their transfer encoding, so that what is not changed keeps its spelling too (RFC 2045 §6)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+from mailrelay.mail.compose import base64_lines
+from mailrelay.tracking.rewrite import Splice, apply
+
+_IDENTITY = frozenset(("", "7bit", "8bit", "binary"))
+_EQUALS, _LF = 0x3D, 0x0A
+_CHUNK = 75
+"""RFC 2045 §6.7 (5): lines of 76 characters, the `=` of a soft line break among them."""
+# What is no escape and no soft break is read differently by different readers, and so are blanks before a line's end.
+_ODD_QP = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n)|[ \t](?:\r\n|\Z)|(?<!\r)\n|\r(?!\n)")
+
+
+def decode(body: bytes, encoding: str) -> bytes | None:
+    """The bytes of a body; None where readers could disagree about them."""
+    if encoding in _IDENTITY:
+        return body
+    if encoding == "quoted-printable":
+        return None if _ODD_QP.search(body) else binascii.a2b_qp(body)
+    if encoding == "base64":
+        try:
+            return binascii.a2b_base64(body.translate(None, b"\r\n"), strict_mode=True)
+        except binascii.Error:
+            return None
+    return None
+
+
+def splice(body: bytes, encoding: str, decoded: bytes, splices: Sequence[Splice]) -> bytes:
+    """`body`, which `decode` made `decoded` of, with these changes in order, whose new bytes are visible ASCII and single blanks.
+
+    In quoted-printable each stands on lines of its own, between soft breaks; lines of base64 are broken anew.
+    """
+    if encoding in _IDENTITY:
+        return apply(body, splices)
+    if encoding == "base64":
+        lines = base64_lines(apply(decoded, splices)).rstrip(b"\r\n")
+        return lines + body[len(body.rstrip(b"\r\n")) :]
+    places = _Places(body)
+    return apply(body, [_quoted(body, places, one) for one in splices])
+
+
+class _Places:
+    """Where decoded bytes stand in quoted-printable: between escapes, which are three octets for one, or for none at a line's end."""
+
+    def __init__(self, body: bytes) -> None:
+        pieces = body.split(b"=")
+        ends = list(accumulate(map(len, pieces[:-1])))
+        soft = accumulate(piece.startswith(b"\r") for piece in pieces[1:])
+        self._decoded = [at - index + 1 - breaks for index, (at, breaks) in enumerate(zip(ends, soft, strict=True))]
+        self._encoded = [at + index + 3 for index, at in enumerate(ends)]
+
+    def begin(self, decoded: int) -> int:
+        """The place in the body of a decoded byte; what breaks the line before it stands before that."""
+        found = bisect_right(self._decoded, decoded) - 1
+        return decoded if found < 0 else self._encoded[found] + decoded - self._decoded[found]
+
+
+def _quoted(body: bytes, places: _Places, one: Splice) -> Splice:
+    start = end = places.begin(one.start)
+    if one.end > one.start:
+        last = places.begin(one.end - 1)
+        end = last + (3 if body[last] == _EQUALS else 1)
+    text = one.new.replace(b"=", b"=3D")
+    lines = []
+    while text:
+        cut = min(len(text), _CHUNK)
+        if cut < len(text) and (split := text.rfind(b"=", cut - 2, cut)) >= 0:
+            cut = split
+        lines.append(text[:cut])
+        text = text[cut:]
+    if start and body[start - 1] != _LF:
+        lines.insert(0, b"")
+    if end < len(body) and not body.startswith((b"\r\n", b"=\r\n"), end):
+        lines.append(b"")
+    return Splice(start, end, b"=\r\n".join(lines))
