@@ -189,14 +189,15 @@ class QuotaSpent(Refusal):
 
 
 class Suppressed(Refusal):
-    """The address must not be sent to (O10); says which, why and since when."""
+    """The address must not be sent to (O10); says which, why and since when, and whose it is where it was named by a record."""
 
     status = 422
     problem = "suppressed"
 
     def __init__(self, address: str, reason: str, since: datetime, *, whose: str = "") -> None:
+        who = f"{address}, the address of {whose}," if whose else address
         super().__init__(
-            f"{address}{f', the address of {whose},' if whose else ''} is suppressed ({reason.replace('_', ' ')}) since {since:%Y-%m-%d}; lift the suppression to send to it"
+            f"{who} is suppressed ({reason.replace('_', ' ')}) since {since:%Y-%m-%d}; lift the suppression to send to it"
         )
         self.address = address
         self.reason = reason

@@ -9,7 +9,6 @@ import click
 from mailrelay.cli.show import table, used, when
 from mailrelay.cli.talk import Talk, part, talks
 
-
 _MOST = 1000
 
 

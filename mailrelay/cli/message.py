@@ -331,7 +331,7 @@ def _fields(given: Mapping[str, Any]) -> bytes:
     fields: dict[str, Any] = {name: list(given[name]) for name in ("to", "cc", "bcc", "reply_to") if given[name]}
     for name in _RECIPIENTS:
         if given[f"{name}_record"]:
-            fields[name] = [*fields.get(name, ()), *(_record(one) for one in given[f"{name}_record"])]
+            fields[name] = [*fields.get(name, ()), *(_to_record(one) for one in given[f"{name}_record"])]
     if given["file_on"]:
         fields["records"] = list(given["file_on"])
     if given["from_"]:
@@ -352,7 +352,7 @@ def _fields(given: Mapping[str, Any]) -> bytes:
     return json.dumps(fields).encode()
 
 
-def _record(text: str) -> dict[str, str]:
+def _to_record(text: str) -> dict[str, str]:
     """`contact/17:secondary` as the API has it."""
     record, colon, field = text.rpartition(":")
     return {"record": record, "field": field} if colon else {"record": text}
