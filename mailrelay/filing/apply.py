@@ -181,6 +181,7 @@ def links_and_records(
                 type=EventType.MESSAGE_LINKED,
                 queue_id=arrival.id,
                 message=message,
+                record=str(proposal.record),
                 data={"record": str(proposal.record), "rule": proposal.rule, "by": BY_RULE},
             )
     return tuple(created), tuple(linked)

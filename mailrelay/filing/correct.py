@@ -279,4 +279,5 @@ def _message(tx: Tx, held: Unresolved, *, ids: IdFactory, at: datetime) -> Messa
 def _tell(
     tx: Tx, org: OrgId, message: MessageId, record: RecordRef, type_: EventType, *, by: str, at: datetime
 ) -> None:
-    events.append(tx, org=org, at=at, type=type_, message=message, data={"record": str(record), "by": by})
+    data = {"record": str(record), "by": by}
+    events.append(tx, org=org, at=at, type=type_, message=message, record=str(record), data=data)

@@ -313,6 +313,7 @@ def _write(tx: Tx, plan: _Plan, *, ids: IdFactory, at: datetime) -> None:
                 type=EventType.MESSAGE_UNLINKED,
                 queue_id=arrival.id,
                 message=message.id,
+                record=str(record),
                 data={"record": str(record), "by": BY_RULE},
             )
 
