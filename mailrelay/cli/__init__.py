@@ -21,6 +21,7 @@ _COMMANDS = {
     "exclusion": "Addresses and domains that are never matched.",
     "message": "Messages and where they were filed.",
     "module": "Kinds of record and their address fields.",
+    "notice": "What users hear of at once: who wrote, replied, opened, and what came back.",
     "organisation": "Organisations of this installation and their settings.",
     "organisation-address": "Shared addresses, such as support@.",
     "practice": "Try the daemon out: send it a mail by SMTP.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mailrelay.model.settings import OrganisationSettings, SenderCheck, Sharing
 from mailrelay.store import deliveries, events, people, tokens
 from mailrelay.store.base import Tx
 from tests.support import factory
+from tests.support.cli import Cli
 from tests.support.filing import Desk, mail, office
 from tests.support.http import Answered, Api, Client, serving
 
@@ -214,9 +216,7 @@ async def test_users_say_which_kinds_they_get(place: Place) -> None:
     )
     assert changed.json == {"kinds": ["opened"]}
     assert await place.notices(place.desk.anna) == []
-    again = await client.put(
-        f"{V1}/notices/settings", json={"kinds": []}, headers={"If-Match": before.headers["ETag"]}
-    )
+    again = await client.put(f"{V1}/notices/settings", json={"kinds": []}, headers={"If-Match": before.headers["ETag"]})
     assert again.status == 412
     assert (await client.put(f"{V1}/notices/settings", json={"kinds": ["wrote"]})).status == 200
     assert len(await place.notices(place.desk.anna)) == 1
@@ -377,7 +377,7 @@ async def test_streams_are_bounded_and_given_back(place: Place) -> None:
         refused = await place.api.web.bearing(secret).get(f"{V1}/notices/stream")
         assert refused.status == 503
     async with asyncio.timeout(5):
-        while place.api.application.waits.number:
+        while place.api.application.waits.number:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     async with follow(place.api, secret) as stream:
         await stream.block()
@@ -400,3 +400,35 @@ async def _send(place: Place) -> dict[str, Any]:
 
 def _revoke(tx: Tx, place: Place, token: Any) -> None:
     tokens.revoke(tx, place.desk.org.id, token, now=place.api.clock.now())
+
+
+# --- the command line ---
+
+
+async def test_the_command_line_lists_and_follows(place: Place) -> None:
+    await place.customer_writes(subject="first")
+    cli = Cli(place.api.server.unix_socket)
+    said = await cli("notice", "list", "--user", "anna@example.com")
+    assert said.status == 0, said
+    assert "wrote to you: “first”" in said.out
+    assert "no notice" in (await cli("notice", "list", "--user", (await place.desk.user("ben@example.com")).id)).out
+    assert (await cli("notice", "list", "--user", "nobody@example.com")).status != 0
+    for command in (
+        ("notice", "follow", "--user", "anna@example.com", "--after", "0"),
+        ("event", "list", "--follow", "--after", "0", "--type", "message.received"),
+    ):
+        running = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "mailrelay", *command, "--json", "--socket", str(place.api.server.unix_socket)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert running.stdout is not None
+            async with asyncio.timeout(20):
+                one = json.loads(await running.stdout.readline())
+                assert one["user"] == place.desk.anna.id
+                await place.customer_writes(subject="second")
+                assert json.loads(await running.stdout.readline())["seq"] > one["seq"]
+        finally:
+            running.kill()
+            await running.wait()

@@ -32,8 +32,7 @@ class Office:
     async def made(cls, api: Api) -> Office:
         org = await factory.org(api.store, api.clock)
         _, secret = await factory.api_token(api.store, api.clock, org, Right.ADMIN)
-        office = cls(api, org, api.web.bearing(secret))
-        return office
+        return cls(api, org, api.web.bearing(secret))
 
     async def happen(self, type: EventType = EventType.RECORD_CHANGED, **given: str) -> None:  # noqa: A002
         at = self.api.clock.now()
@@ -107,7 +106,10 @@ async def test_the_last_ones_say_where_to_read_on(api: Api) -> None:
     page = await office.ask("last=2")
     assert [one["seq"] for one in page["items"]] == [newest - 1, newest]
     assert page["next"] == newest
-    assert [one["seq"] for one in (await office.ask(f"last=2&before={newest - 1}"))["items"]] == [newest - 3, newest - 2]
+    assert [one["seq"] for one in (await office.ask(f"last=2&before={newest - 1}"))["items"]] == [
+        newest - 3,
+        newest - 2,
+    ]
 
 
 async def test_a_cursor_from_a_future_that_was_never_is_an_error(api: Api) -> None:
@@ -175,7 +177,7 @@ async def test_a_long_poll_ends_when_its_client_goes(api: Api) -> None:
     await _waits(api)
     asked.cancel()
     async with asyncio.timeout(5):
-        while api.application.waits.number:
+        while api.application.waits.number:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -208,5 +210,5 @@ async def test_who_sees_only_some_mail_sees_only_the_events_of_that(api: Api) ->
 
 async def _waits(api: Api, number: int = 1) -> None:
     async with asyncio.timeout(5):
-        while api.application.waits.number < number:
+        while api.application.waits.number < number:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
