@@ -9,11 +9,19 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from mailrelay.model.address import Address
 from mailrelay.model.record import RecordRef
@@ -85,6 +93,11 @@ MailAddress = Annotated[
 Ref = Annotated[
     RecordRef, PlainValidator(ref), _as_text, WithJsonSchema({"type": "string", "examples": ["contact/17"]})
 ]
+if TYPE_CHECKING:
+    QueryRef = RecordRef
+else:
+    # FastAPI takes what it knows as one value from a query only, so it is text until it was looked at.
+    QueryRef = Annotated[str, AfterValidator(ref), WithJsonSchema({"type": "string", "examples": ["contact/17"]})]
 Span = Annotated[
     timedelta,
     PlainValidator(span),

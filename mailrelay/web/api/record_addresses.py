@@ -20,7 +20,7 @@ from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Caller, Reader, Sender
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Page, Paged, Ref, Shown, Span, paged
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Page, Paged, QueryRef, Ref, Shown, Span, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["record addresses"])
@@ -72,7 +72,7 @@ OnceAnAddress = Annotated[Once, making("/record-addresses/{number}")]
 async def list_all(
     app: App,
     caller: Reader,
-    record: Annotated[Ref | None, Query(description="Only those of this record.")] = None,
+    record: Annotated[QueryRef | None, Query(description="Only those of this record.")] = None,
     after: After = "",
     limit: Limit = 100,
 ) -> Paged[ShownRecordAddress]:

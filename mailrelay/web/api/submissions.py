@@ -35,7 +35,7 @@ from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
 from mailrelay.web.application import App
 from mailrelay.web.identity import Caller, Sender
 from mailrelay.web.once import PREFIX, REPLAYED, IdempotencyKey, check_key
-from mailrelay.web.shape import Given, MailAddress, Ref, Shown, described, ref
+from mailrelay.web.shape import Given, MailAddress, QueryRef, Ref, Shown, described, ref
 from mailrelay.web.strict import StrictRoute, json_body, validated
 
 router = APIRouter(route_class=StrictRoute, tags=["messages"])
@@ -166,7 +166,7 @@ QueryAt = Annotated[str, Query(max_length=40, description=f"For a whole message.
 QueryZone = Annotated[str, Query(max_length=64, description="For a whole message: the time zone of `at` or `preset`.")]
 QueryPreset = Annotated[Preset | None, Query(description="For a whole message: a time by name, in place of `at`.")]
 QueryRecords = Annotated[
-    tuple[Ref, ...], Query(max_length=_MOST_RECORDS, description=f"{_RECORDS} May be given several times.")
+    tuple[QueryRef, ...], Query(max_length=_MOST_RECORDS, description=f"{_RECORDS} May be given several times.")
 ]
 A_MESSAGE: dict[str, Any] = {
     "requestBody": {
