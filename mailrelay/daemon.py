@@ -65,8 +65,10 @@ from mailrelay.outbound.tls_memory import TlsMemory
 from mailrelay.outbound.tls_report import TlsReporter
 from mailrelay.outbound.tls_tally import TlsTally
 from mailrelay.outbound.trace import Tracer
+from mailrelay.outbound.tracked import Door
 from mailrelay.outbound.trust import trusting
 from mailrelay.outbound.vault import Vault
+from mailrelay.report.facts import FactKeeper
 from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.store import dkim_keys
 from mailrelay.store.base import Store
@@ -145,7 +147,7 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         dispatcher = _dispatcher(parts, router)
         hits = _hits(parts)
         stack.callback(hits.close)  # also of requests that ended during the stop
-        workers = (Watched(_filing(parts)), Watched(dispatcher), Watched(hits))
+        workers = (Watched(_filing(parts)), Watched(dispatcher), Watched(hits), Watched(_deliverer(parts, poster)))
         ended = Stopping()
         http = _http(parts, application, listeners, workers, dispatcher, hits, ended)
         services: list[Service] = [
@@ -157,8 +159,8 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
             Operator(parts.store, parts.clock, parts.stops, brakes=config.brakes, stopping=parts.stopping),
             ended_addresses,
             Expander(parts.store, parts.clock, lifetime=config.webhooks.lifetime, stopping=parts.stopping),
-            _deliverer(parts, poster),
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
+            FactKeeper(parts.store, parts.clock, parts.stopping),
             _Announcement(parts, application, listeners, http, ready),
         ]
         stack.enter_context(_signals(parts.stopping, certificate))
@@ -444,6 +446,7 @@ def _dispatcher(parts: _Parts, router: Router) -> Dispatcher:
         domain=parts.signing_domain,
         bounce_domain=config.inbound.bounce_domain,
         secret=parts.secret,
+        door=Door(config.public.url, Keys.derive(parts.secret)),
         memory=parts.memory,
     )
     return Dispatcher(

@@ -339,6 +339,10 @@ class Delivery(Section):
     allow_private: bool = Field(
         False, description="Deliver to loopback and private addresses too; for tests and closed networks."
     )
+    smart_host_networks: tuple[Network, ...] = Field(
+        (),
+        description="Private networks in which smart hosts of users and domains, and their token endpoints, may stand all the same.",
+    )
     ca_file: Annotated[Path, ReadableFile] | None = Field(
         None, description="PEM file of extra certificate authorities to trust."
     )
@@ -511,7 +515,8 @@ class Http(Section):
     )
     max_body: Bytes = Field(64_000_000, description="Largest request body in bytes.")
     max_file: Bytes = Field(
-        1_000_000_000, description="Largest file of records or suppressions in bytes; it goes over the disk, not memory."
+        1_000_000_000,
+        description="Largest file of records or suppressions in bytes; it goes over the disk, not memory.",
     )
 
 

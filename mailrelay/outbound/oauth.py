@@ -9,16 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from mailrelay import log
 from mailrelay.clock import Clock
-from mailrelay.dns.pinned import PinnedResolver
+from mailrelay.dns.outgoing import NoAnswer, Outgoing
 from mailrelay.dns.resolver import Resolver
 from mailrelay.errors import Unavailable
 from mailrelay.ids import SmartHostId
-from mailrelay.model.network import is_public
+from mailrelay.model.reach import BadUrl, Reach
 from mailrelay.model.smart_host import Secrets, SmartHost
 from mailrelay.outbound.trust import trusting
 from mailrelay.smtp.escape import escape
@@ -67,17 +66,15 @@ class Tokens:
         resolver: Resolver,
         clock: Clock,
         *,
-        allow_private: bool,
+        reach: Reach,
         agent: str,
         keep: Keep,
         ca_file: Path | None = None,
     ) -> None:
-        """`allow_private`: token endpoints may be at private addresses, and in clear. `ca_file`: authorities to trust, too."""
-        self._resolver = PinnedResolver(resolver, lambda ip: allow_private or is_public(ip))
+        """`reach`: where token endpoints may be. `ca_file`: authorities to trust, too."""
+        self._outgoing = Outgoing(resolver, reach, trusting(ca_file), agent=agent)
         self._clock = clock
-        self._allow_private = allow_private
-        self._context = trusting(ca_file)
-        self._headers = {"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "identity"}
+        self._reach = reach
         self._keep = keep
         self._kept: OrderedDict[SmartHostId, _Kept] = OrderedDict()
         self._under_way: dict[SmartHostId, asyncio.Lock] = {}
@@ -123,17 +120,17 @@ class Tokens:
 
     async def _ask(self, host: SmartHost, secrets: Secrets) -> _Answer:
         where = urlsplit(host.token_url).hostname or ""
-        if (because := bad_endpoint(host.token_url, allow_private=self._allow_private)) is not None:
+        if (because := bad_endpoint(host.token_url, self._reach)) is not None:
             raise NoToken(f"the token endpoint {because}")
         try:
             status, body = await self._post(host, secrets)
             answer = msgspec.json.decode(body, type=_Answer)
-        except TimeoutError as error:
-            raise NoToken(f"{where} gave no token within {_TIMEOUT:g} s") from error
+        except NoAnswer as error:
+            raise NoToken(f"{where} gave no token: {_said(str(error))}") from error
         except msgspec.MsgspecError as error:
             raise NoToken(f"{where} answered what is no token") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoToken(f"{where} gave no token: {_said(str(error) or type(error).__name__)}") from error
+        except ValueError as error:
+            raise NoToken(f"{where} gave no token: {_said(str(error))}") from error
         if status != 200 or answer.error:
             why = " ".join(filter(None, (answer.error, answer.error_description))) or "no reason given"
             raise NoToken(f"{where} answered {status}: {_said(why)}")
@@ -147,49 +144,32 @@ class Tokens:
             form["client_secret"] = secrets.client_secret
         if host.token_scope:
             form["scope"] = host.token_scope
-        connector = aiohttp.TCPConnector(
-            resolver=self._resolver, ssl=self._context, use_dns_cache=False, limit=1, force_close=True
+        # A redirect would carry the refresh token to somebody else; none is followed.
+        answer = await self._outgoing.post(
+            host.token_url, form, {"Accept": "application/json"}, timeout=_TIMEOUT, most=_MAX_BYTES
         )
-        async with (
-            aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
-                headers=self._headers,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-            ) as session,
-            # A redirect would carry the refresh token to somebody else.
-            session.post(host.token_url, data=form, allow_redirects=False) as response,
-        ):
-            data = b""
-            async for chunk in response.content.iter_chunked(8192):
-                data += chunk
-                if len(data) > _MAX_BYTES:
-                    raise ValueError(f"the answer is larger than {_MAX_BYTES} bytes")
-            if response.status != 200 and not data.lstrip().startswith(b"{"):
-                raise ValueError(f"it answered {response.status}")
-            return response.status, data
+        if not answer.whole:
+            raise ValueError(f"the answer is larger than {_MAX_BYTES} bytes")
+        if answer.status != 200 and not answer.body.lstrip().startswith(b"{"):
+            raise ValueError(f"it answered {answer.status}")
+        return answer.status, answer.body
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._outgoing.close()
 
 
-def bad_endpoint(url: str, *, allow_private: bool) -> str | None:
+def bad_endpoint(url: str, reach: Reach) -> str | None:
     """What is wrong with the URL of a token endpoint, as the end of a sentence; None when nothing is."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "must be an https URL"
-    host = parts.hostname or ""
-    if parts.scheme != "https" and not (parts.scheme == "http" and allow_private):
-        return "must be an https URL"
-    if not host or parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable():
-        return "must be an https URL of a host, without a user name or a fragment"
-    if host.replace(".", "").isdigit() or ":" in host:
-        # No name was looked up, so nobody would judge the address.
-        return None if allow_private else "must be at a host name, not at an address"
-    if port not in (None, 443) and not allow_private:
-        return "must be at port 443"
-    return None
+        found = reach.url(url)
+    except BadUrl as error:
+        return str(error)
+    if reach.everywhere:
+        return None
+    if found.is_address:
+        return "must be at a host name, not at an address"
+    return None if found.port == 443 else "must be at port 443"
 
 
 def _said(text: str) -> str:

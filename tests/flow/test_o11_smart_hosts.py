@@ -243,6 +243,16 @@ async def test_fault_w03_a_smart_host_at_a_private_address_gets_nothing(tmp_path
     assert not annas.sessions
 
 
+async def test_fault_w03_a_smart_host_in_a_network_that_the_operator_allows_takes_mail(tmp_path: Path):
+    given = {"allow_private": False, "smart_host_networks": ("127.0.0.0/8",)}
+    async with host() as annas, relay(tmp_path, **settings(annas, **given)) as us:
+        await own(us, annas, HostScope.USER, us.anna.id)
+        submitted = await us.submit()
+        us.start()
+        await us.until(submitted, SENT)
+        assert len(annas.messages) == 1
+
+
 @pytest.mark.parametrize("ours", [{"own_addresses": frozenset({"127.0.0.1"})}, {"own_names": frozenset({"localhost"})}])
 async def test_fault_n06_a_smart_host_that_is_ourselves_gets_nothing(tmp_path: Path, ours: dict[str, Any]):
     async with host() as annas, relay(tmp_path, **settings(annas), kit=ours) as us:

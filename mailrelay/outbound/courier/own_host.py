@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from mailrelay import __version__, log, metrics
 from mailrelay.dns.resolver import ask
 from mailrelay.model.delivery import Accepted, Deferred, Interrupted, Outcome, Stage
-from mailrelay.model.network import is_public
 from mailrelay.model.reply import reply
 from mailrelay.model.smart_host import HostAuth, Secrets, SmartHost
 from mailrelay.model.way import Way
@@ -20,6 +19,7 @@ from mailrelay.outbound.exchange import Exchange, Renew, wants_other_credentials
 from mailrelay.outbound.oauth import NoToken, Tokens
 from mailrelay.outbound.policy import relay, route
 from mailrelay.outbound.pool import Pool
+from mailrelay.outbound.reach import of_users_hosts
 from mailrelay.outbound.vault import Unreadable, Vault
 from mailrelay.smtp.escape import escape
 from mailrelay.store import smart_hosts
@@ -44,6 +44,7 @@ class OwnHosts:
     def __init__(self, kit: Kit, store: Store, vault: Vault) -> None:
         settings = kit.settings
         self._kit = kit
+        self._reach = of_users_hosts(settings)
         self._store = store
         self._vault = vault
         self._dialler = Dialler(
@@ -54,7 +55,7 @@ class OwnHosts:
         self._tokens = Tokens(
             kit.resolver,
             kit.clock,
-            allow_private=settings.allow_private,
+            reach=self._reach,
             agent=f"mailrelay/{__version__}",
             keep=self._keep,
             ca_file=settings.ca_file,
@@ -111,6 +112,7 @@ class OwnHosts:
 
     async def close(self) -> None:
         """Close what is open."""
+        await self._tokens.close()
         await self._pool.close()
 
     async def _hops(self, host: SmartHost) -> Sequence[Hop] | Deferred:
@@ -134,7 +136,7 @@ class OwnHosts:
         if not elsewhere:
             return _unusable(f"The smart host {host.host} is this server itself; set one that passes mail on")
         # W03: judged at each connection too, since what a name stands for changes.
-        fit = [target for target in elsewhere if self._kit.settings.allow_private or is_public(target.ip)]
+        fit = [target for target in elsewhere if self._reach.allows(target.ip)]
         if not fit:
             return _unusable(f"The smart host {host.host} is at a private address, which is not allowed here")
         return [Hop(host=target.host, ip=target.ip, port=host.port, tls=TlsMode(host.tls)) for target in fit]

@@ -14,11 +14,12 @@ from mailrelay.dns.resolver import ask
 from mailrelay.errors import Invalid, NotPermitted, Unknown
 from mailrelay.ids import SmartHostId, UserId
 from mailrelay.model.event import EventType
-from mailrelay.model.network import is_public
 from mailrelay.model.organisation import Right
+from mailrelay.model.reach import Reach
 from mailrelay.model.smart_host import HostAuth, HostScope, HostTls, Secrets, SmartHost
 from mailrelay.outbound.oauth import bad_endpoint
 from mailrelay.outbound.policy import route
+from mailrelay.outbound.reach import of_users_hosts
 from mailrelay.smtp.address import BadAddress, parse_domain
 from mailrelay.store import events, organisations, people, smart_hosts
 from mailrelay.store.base import Tx
@@ -202,7 +203,7 @@ def _checked(app: Application, caller: Caller, given: GivenSmartHost, *, whose: 
         raise Invalid("host", str(error)) from None
     if given.port not in _PORTS and not private:
         raise Invalid("port", f"must be one at which mail is taken: {', '.join(map(str, _PORTS))}")
-    _check_credentials(given, private=private)
+    _check_credentials(given, reach=of_users_hosts(app.config.delivery))
     id_ = app.ids.smart_host()
     secrets = Secrets(password=given.password, client_secret=given.client_secret, refresh_token=given.refresh_token)
     return SmartHost(
@@ -236,7 +237,7 @@ _NEEDED = {
 }
 
 
-def _check_credentials(given: GivenSmartHost, *, private: bool) -> None:
+def _check_credentials(given: GivenSmartHost, *, reach: Reach) -> None:
     """Credentials are whole, and only for a verified host. Raises Invalid."""
     for name in _NEEDED[given.auth]:
         if not getattr(given, name):
@@ -246,7 +247,7 @@ def _check_credentials(given: GivenSmartHost, *, private: bool) -> None:
             raise Invalid(name, f"is not used by auth {given.auth}")
     if given.auth is not HostAuth.NONE and given.tls not in (HostTls.REQUIRED, HostTls.IMPLICIT):
         raise Invalid("tls", "must be required or implicit: credentials are never sent without verified TLS")
-    if given.token_url and (because := bad_endpoint(given.token_url, allow_private=private)) is not None:
+    if given.token_url and (because := bad_endpoint(given.token_url, reach)) is not None:
         raise Invalid("token_url", because)
 
 
@@ -255,5 +256,6 @@ async def _reachable(app: Application, host: str) -> None:
     found = await ask(route.to_host(host), app.resolver)
     if isinstance(found, route.NoRoute):
         raise Invalid("host", found.reply.text)
-    if not app.config.delivery.allow_private and not any(is_public(target.ip) for target in found):
+    reach = of_users_hosts(app.config.delivery)
+    if not any(reach.allows(target.ip) for target in found):
         raise Invalid("host", "is at a private address, which is not allowed here")
