@@ -184,6 +184,11 @@ sender_blamed = _counter(
     "Answers that blame the sender; permanent ones suspend its job or domain",
     kind=("permanent", "transient"),
 )
+copies = _counter(
+    "mailrelay_copies_total",
+    "Copies that a next hop took, by what became of their tracking: its pixel and links, or why it has none",
+    tracked=("off", "links", "plain", "signed", "unsafe", "failed"),
+)
 quota_units = _counter(
     "mailrelay_quota_units_total",
     "Recipients that were counted in a quota",
@@ -346,6 +351,12 @@ service_restarts = _counter(
         "tls-reports",
         "webhooks",
         "webhook-queue",
+        "facts",
     ),
+)
+fact_events = _counter("mailrelay_facts_events_total", "Events that what records are found by has taken into account")
+fact_lag = _looked_up("mailrelay_facts_behind_events", "Events that what records are found by does not tell of yet")
+fact_seconds = _histogram(
+    "mailrelay_facts_batch_duration_seconds", "Length of taking some events into account", _LATENCY
 )
 build_info = Gauge("mailrelay_build_info", "The running version", ("version",), registry=REGISTRY)

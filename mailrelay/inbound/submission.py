@@ -31,6 +31,7 @@ from mailrelay.model.schedule import Wish
 from mailrelay.outbound.job import take_job
 from mailrelay.outbound.policy import schedule, sender
 from mailrelay.outbound.submit import Submission, Submitted
+from mailrelay.outbound.tracked import take_tracking
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import BadAddress, parse_address
 from mailrelay.smtp.escape import shown
@@ -258,6 +259,7 @@ class _Sending:
         try:
             raw, key = take_key(raw)
             raw, job = take_job(raw)
+            raw, tracking = take_tracking(raw)
             submitted = await self._submitter.submit(
                 Submission(
                     org=self._user.org,
@@ -269,6 +271,7 @@ class _Sending:
                     raw=raw,
                     idempotency_key=key,
                     job=job,
+                    tracking=tracking,
                     schedule=self._wish,
                 )
             )

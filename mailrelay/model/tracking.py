@@ -29,6 +29,7 @@ class Tracked(StrEnum):
     PLAIN = "plain"  # it has no HTML part
     SIGNED = "signed"  # somebody signed or encrypted it: no byte may change
     UNSAFE = "unsafe"  # its HTML could not be rewritten without a risk to the rest, and left as it was
+    FAILED = "failed"  # our own code failed on it, and it left as it was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,6 +223,7 @@ class BatchRunner:
             faults=faults,
             trace=trace or held.trace,
             expires_at=None if expires_at == held.expires_at else expires_at,
+            tracked=self._letters.tracked_of(held.id),
             relayed=report.relayed,
         )
 

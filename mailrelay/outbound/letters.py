@@ -23,7 +23,8 @@ from mailrelay.memory import Memory
 from mailrelay.model.delivery import Deferred, Delivery, Refused, Stage
 from mailrelay.model.envelope import Channel
 from mailrelay.model.reply import reply
-from mailrelay.outbound import isolate
+from mailrelay.model.tracking import Tracked
+from mailrelay.outbound import isolate, tracked
 from mailrelay.outbound.bounded import within
 from mailrelay.outbound.courier.base import OUR_FAULT, Parcel
 from mailrelay.outbound.prepare import Leave, Prepared, Trace, author_domain, prepare
@@ -31,11 +32,13 @@ from mailrelay.outbound.transaction import Letter, Offers
 from mailrelay.store import dkim_keys, domains
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.together import Together, one_by_one
+from mailrelay.tracking.copies import Tracking
 
 _logger = log.get()
 _KEPT = 64
 _LARGEST_KEPT = 1_000_000
 _MOST_TRACES = 1_000
+_MOST_NOTED = 10_000
 _LARGE = 262_144
 _COPIES = 4
 """Of a mail: as it was kept, as it is prepared, signed, and with what one delivery has of its own."""
@@ -62,13 +65,15 @@ class LetterMaker:
         domain: str,
         bounce_domain: str,
         secret: bytes,
+        door: tracked.Door | None = None,
         make: Callable[..., Prepared | Refused] = prepare,
         bounds: isolate.Bounds = isolate.BOUNDS,
         memory: Memory | None = None,
     ) -> None:
         """`domain` is the installation's own, which mail of unproved domains leaves as; `secret` signs return paths.
 
-        `make` is a function of a module, which may be called in another process; `bounds` are what one call of it may take.
+        `door` is where pixels and links lead; None: nothing is tracked. `make` is a function of a module, which may be called in another
+        process; `bounds` are what one call of it may take.
         """
         self._bodies = bodies
         self._clock = clock
@@ -77,6 +82,8 @@ class LetterMaker:
         self._bounce_domain = bounce_domain
         self._secret = secret
         self._leaves = Together(store, one_by_one(self._leave))
+        self._trackings = Together(store, one_by_one(self._tracking))
+        self._door = door
         self._kept: OrderedDict[_Variant, Prepared | Refused] = OrderedDict()
         self._make = make
         self._bounds = bounds
@@ -86,6 +93,7 @@ class LetterMaker:
         self._turn = asyncio.Lock()
         """… and who is the next to be made."""
         self._traces: OrderedDict[DeliveryId, str] = OrderedDict()
+        self._tracked: OrderedDict[DeliveryId, Tracked] = OrderedDict()
 
     def parcel(self, delivery: Delivery) -> Parcel:
         """A delivery with its return path; the null reverse-path stays one, so that nothing is ever returned to a return (I10)."""
@@ -114,6 +122,10 @@ class LetterMaker:
     def trace_of(self, delivery: DeliveryId) -> str:
         """What our code said when it failed on this delivery, once; "" when it did not, or something else is to blame."""
         return self._traces.pop(delivery, "")
+
+    def tracked_of(self, delivery: DeliveryId) -> Tracked:
+        """What became of the tracking of the copy that was made last for this delivery, once; NOT_SENT when none was made."""
+        return self._tracked.pop(delivery, Tracked.NOT_SENT)
 
     def _remember(self, parcels: tuple[Parcel, ...], trace: str) -> None:
         self._traces.update((parcel.delivery.id, trace) for parcel in parcels)
@@ -162,9 +174,13 @@ class LetterMaker:
         first = parcels[0].delivery
         raw = await self._bodies.read(first.raw)
         leave = await self._leaves.ask((first.org, author_domain(raw), first.channel is Channel.NOTICE))
-        prepared = await self._prepared(first, raw, leave, offers)
+        # Several recipients share one letter only where nothing is to come back from any of them.
+        asked = tracked.asked(first) if self._door is not None and len(parcels) == 1 else None
+        tracking = None if asked is None else await self._trackings.ask(asked)
+        prepared = await self._prepared(first, raw, leave, offers, tracking)
         if isinstance(prepared, Refused):
             return prepared
+        self._note(parcels, prepared.tracked)
         mail_from, params, content = parcels[0].mail_from, first.params, prepared.content
         if mail_from is not None:
             # What comes back often has lost the return path, and shows the mail's header or its ENVID (RFC 3464 §2.2.1) instead.
@@ -179,6 +195,16 @@ class LetterMaker:
             content=content,
             utf8=prepared.utf8 or not all(parcel.delivery.address.local.isascii() for parcel in parcels),
         )
+
+    def _note(self, parcels: tuple[Parcel, ...], said: Tracked) -> None:
+        if said is Tracked.FAILED:
+            _logger.error("tracking.failed", deliveries=[parcel.delivery.id for parcel in parcels])
+        self._tracked.update((parcel.delivery.id, said) for parcel in parcels)
+        while len(self._tracked) > _MOST_NOTED:
+            self._tracked.popitem(last=False)
+
+    def _tracking(self, tx: Tx, asked: tracked.Asked) -> Tracking | None:
+        return None if self._door is None else tracked.tracking_of(tx, self._door, asked)
 
     def _leave(self, tx: Tx, sender: tuple[OrgId, str, bool]) -> Leave:
         """As whom a mail of an author at this domain leaves now (O2); the third says whether it is a notice of our own.
@@ -197,9 +223,11 @@ class LetterMaker:
                 return Leave(on_behalf_at="", keys=keys)
         return Leave(on_behalf_at=self._domain, keys=dkim_keys.active(tx, self._domain, now=now))
 
-    async def _prepared(self, first: Delivery, raw: bytes, leave: Leave, offers: Offers) -> Prepared | Refused:
+    async def _prepared(
+        self, first: Delivery, raw: bytes, leave: Leave, offers: Offers, tracking: Tracking | None
+    ) -> Prepared | Refused:
         variant = (first.queue_id, leave, "8bitmime" in offers, "smtputf8" in offers)
-        known = self._kept.get(variant)
+        known = self._kept.get(variant) if tracking is None else None
         if known is not None:
             self._kept.move_to_end(variant)
             return known
@@ -214,13 +242,15 @@ class LetterMaker:
             now=self._clock.now(),
             # What somebody hastened goes before its time, and is not of the future.
             date=first.scheduled_for and min(first.scheduled_for, self._clock.now()),
+            tracking=tracking,
         )
         # Q03: what failed once may be poison.
         if first.faults:
             prepared = await isolate.run(make, bounds=self._bounds)
         else:
             prepared = await within(self._bounds.seconds, make)
-        if isinstance(prepared, Refused) or len(prepared.content) <= _LARGEST_KEPT:
+        # A tracked copy is of one recipient, and of no use to another.
+        if tracking is None and (isinstance(prepared, Refused) or len(prepared.content) <= _LARGEST_KEPT):
             self._kept[variant] = prepared
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)

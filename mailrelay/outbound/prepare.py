@@ -1,7 +1,7 @@
 """What leaves: a stored mail made into the bytes that a next hop gets, at each attempt anew and not kept (architecture §6).
 
-The order matters. On behalf of the author where their domain has not proved itself, then to seven bits where the hop needs
-it, then the signatures (O8: after every change), then our Received field, which no signature covers.
+The order matters. On behalf of the author where their domain has not proved itself, then the recipient's own pixel and links (O9), then
+to seven bits where the hop needs it, then the signatures (O8: after every change), then our Received field, which no signature covers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from mailrelay.mail.submission import needs_smtputf8
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Refused, Stage
 from mailrelay.model.envelope import Channel
+from mailrelay.model.tracking import Tracked
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import MAX_LOCAL
 from mailrelay.smtp.data import MAX_LINE, normalise_newlines
+from mailrelay.tracking.copies import Tracking, tracked_copy
 
 _PROTOCOLS = {Channel.SUBMISSION: "ESMTPSA", Channel.API: "HTTP"}
 
@@ -47,10 +49,11 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The bytes, and whether their header needs SMTPUTF8."""
+    """The bytes, whether their header needs SMTPUTF8, and what became of their tracking."""
 
     content: bytes
     utf8: bool
+    tracked: Tracked = Tracked.OFF
 
 
 def author_domain(raw: bytes) -> str:
@@ -68,10 +71,11 @@ def prepare(
     smtputf8: bool,
     now: datetime,
     date: datetime | None = None,
+    tracking: Tracking | None = None,
 ) -> Prepared | Refused:
     """The mail as it leaves for a hop that knows 8BITMIME (`eight_bit`) and SMTPUTF8 or not; Refused when it cannot be made fit.
 
-    `date` is its Date where it has none, as scheduled mail, which may be moved (O5).
+    `date` is its Date where it has none, as scheduled mail, which may be moved (O5); `tracking` None: it is not tracked.
     Pure and heavy: signing takes milliseconds, more for large bodies. May raise dkim.CannotSign.
     """
     raw = normalise_newlines(raw)  # S02: an import may hold what no wire may
@@ -79,6 +83,7 @@ def prepare(
         raw = dated(raw, date)
     if leave.on_behalf_at:
         raw = on_behalf(raw, leave.on_behalf_at)
+    raw, said = _tracked(raw, tracking)
     utf8 = needs_smtputf8(raw)
     fits = raw.isascii() or (eight_bit and (smtputf8 or not utf8))
     if not fits or _has_long_line(raw):
@@ -89,7 +94,16 @@ def prepare(
         raw, utf8 = converted, False
     if leave.keys:
         raw = sign(raw, leave.keys, now=now)
-    return Prepared(received(trace) + raw, utf8)
+    return Prepared(received(trace) + raw, utf8, said)
+
+
+def _tracked(raw: bytes, tracking: Tracking | None) -> tuple[bytes, Tracked]:
+    if tracking is None:
+        return raw, Tracked.OFF
+    try:
+        return tracked_copy(raw, tracking)
+    except Exception:  # noqa: BLE001 (a mail matters more than its count: it leaves as it is, and says so)
+        return raw, Tracked.FAILED
 
 
 def dated(raw: bytes, date: datetime) -> bytes:

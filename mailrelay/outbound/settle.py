@@ -12,7 +12,15 @@ from mailrelay.clock import Clock
 from mailrelay.config.schema import BrakeLevels
 from mailrelay.errors import Fatal, Unavailable
 from mailrelay.ids import DeliveryId
-from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES, Accepted, Deferred, Interrupted, Outcome, Refused
+from mailrelay.model.delivery import (
+    IN_FLIGHT_DELIVERIES,
+    Accepted,
+    Deferred,
+    DeliveryState,
+    Interrupted,
+    Outcome,
+    Refused,
+)
 from mailrelay.outbound import consequences
 from mailrelay.store import queue
 from mailrelay.store.base import Store
@@ -165,6 +173,8 @@ def _tell(settlement: Settlement, *, lost: bool) -> None:
     waits = settlement.state in IN_FLIGHT_DELIVERIES
     if not waits:
         metrics.delivery_ends.labels(str(settlement.state)).inc()
+    if settlement.state is DeliveryState.SENT and settlement.tracked:
+        metrics.copies.labels(str(settlement.tracked)).inc()
     event, say = f"delivery.{settlement.state}", _logger.info
     if settlement.held_by in queue.WHY:
         metrics.set_aside.labels(settlement.held_by).inc()

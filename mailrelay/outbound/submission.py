@@ -9,6 +9,7 @@ from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams
 from mailrelay.model.record import RecordRef
 from mailrelay.model.schedule import Schedule, Wish
+from mailrelay.model.tracking import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Submission:
     """O19: the same key and the same request is the same message; the same key and another request is refused."""
     job: str = ""
     """What the author calls the mass of mail that it is part of: its rates are watched together (O18)."""
+    tracking: Mode | None = None
+    """What may be recorded of its opens and clicks, at most; None: what the organisation has (O9)."""
     documents: int = 0
     """Links to documents of cloud stores among the attachments (O4)."""
     schedule: Wish | None = None

@@ -253,6 +253,7 @@ class Submitter:
                 last_reply="",
                 lease=None,
                 job=submission.job,
+                tracking=submission.tracking,
                 author=submission.user,
                 scheduled_for=None if plan is None else due_at,
             )
@@ -288,6 +289,8 @@ def _sha256(submission: Submission) -> str:
         envelope.append(f"job {submission.job}")
     envelope += [f"to {one.record}" for one in submission.addressed]
     envelope += [f"on {record}" for record in submission.records]
+    if submission.tracking is not None:
+        envelope.append(f"tracking {submission.tracking}")
     if submission.schedule is not None:
         envelope.append(f"schedule {submission.schedule}")
     digest.update("\0".join(envelope).encode())

@@ -68,6 +68,14 @@ def get(tx: Tx, org: OrgId) -> Organisation:
     )
 
 
+def settings(tx: Tx, org: OrgId) -> OrganisationSettings:
+    """Its settings alone. Raises Unknown."""
+    found = tx.execute(select(organisation.c.settings).where(organisation.c.id == org)).scalar()
+    if found is None:
+        raise Unknown("There is no such organisation")
+    return rows.decode(OrganisationSettings, found)
+
+
 def list_organisations(tx: Tx, *, after: str = "", limit: int | None = None) -> tuple[Organisation, ...]:
     """The organisations of the installation, oldest first; those behind an id, and so many, or all."""
     wanted = select(organisation.c.id).where(organisation.c.id > after).order_by(organisation.c.id).limit(limit)

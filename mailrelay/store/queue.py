@@ -320,6 +320,8 @@ def settle(tx: Tx, settlements: Sequence[Settlement], *, at: datetime) -> list[D
             data["due_at"] = one.due_at.isoformat()
         if one.category is not None and one.fault is not None:
             data |= {"category": one.category, "class": "hard" if one.hard else "soft", "fault": one.fault}
+        if one.tracked not in (Tracked.NOT_SENT, Tracked.OFF):
+            data["tracked"] = one.tracked
         if one.held_by:
             data["held_by"] = one.held_by
         if one.held_by in WHY:

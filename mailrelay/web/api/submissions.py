@@ -22,10 +22,12 @@ from mailrelay.model.envelope import BodyType, Channel, EnvelopeRecipient, MailP
 from mailrelay.model.organisation import User
 from mailrelay.model.record import RecordRef
 from mailrelay.model.schedule import Preset, Wish
+from mailrelay.model.tracking import Mode
 from mailrelay.outbound import addressing
 from mailrelay.outbound.addressing import ToRecord
 from mailrelay.outbound.job import JOB_FIELD, LONGEST_JOB, checked_job, take_job
 from mailrelay.outbound.submission import Addressed, Submission, Submitted
+from mailrelay.outbound.tracked import take_tracking
 from mailrelay.smtp.address import parse_address
 from mailrelay.smtp.data import normalise_newlines
 from mailrelay.store import messages, people, visibility
@@ -157,6 +159,9 @@ class GivenMessage(Given):
     in_reply_to: Line | None = Field(None, description="A Message-ID without angle brackets.")
     references: tuple[Line, ...] = Field((), max_length=100)
     job: Job = Field("", description=_JOB)
+    tracking: Mode | None = Field(
+        None, description="What may be recorded of opens and clicks, at most (O9); null: as the organisation has it."
+    )
     documents: int = Field(0, ge=0, description="How many links to documents of cloud stores are in it (O4).")
     schedule: GivenSchedule | None = Field(None, description="When it is to go (O5); without it at once.")
     records: tuple[Ref, ...] = Field((), max_length=_MOST_RECORDS, description=_RECORDS)
@@ -273,7 +278,7 @@ async def read_submission(
         raw = normalise_newlines(await request.body())
         sender, recipients = await _off_loop(len(raw), _envelope, raw)
         author = await app.store.read(author_of, caller, user, sender)
-        documents = 0
+        documents, tracking = 0, None
     elif kind in ("application/json", ""):
         size = len(await request.body())
         given = await _off_loop(size, validated, GivenMessage, await json_body(request))
@@ -288,6 +293,7 @@ async def read_submission(
         raw, recipients = await _off_loop(size, _composed, given, author, people_of)
         records = (*records, *given.records)
         documents = given.documents
+        tracking = given.tracking
         job = _one_job(job, given.job)
         if given.schedule is not None and schedule is not None:
             raise Invalid("schedule", "is in the body and in the query; say it once")
@@ -295,6 +301,9 @@ async def read_submission(
     else:
         raise HTTPException(415, f"Send application/json or {_WHOLE}, not {kind}")
     raw, named = take_job(raw)
+    raw, said = take_tracking(raw)
+    if said is not None and tracking is not None and said is not tracking:
+        raise Invalid("tracking", f"is {tracking} in one place and {said} in another")
     return Submission(
         org=caller.org,
         user=author.id,
@@ -308,6 +317,7 @@ async def read_submission(
         ),
         documents=documents,
         job=_one_job(job, named),
+        tracking=tracking or said,
         schedule=schedule,
         addressed=addressed,
         records=tuple(dict.fromkeys(records)),
