@@ -214,7 +214,7 @@ class _Asked:
     def _shows(self, facts: FromClause) -> Iterator[ColumnElement[bool]]:
         """That the viewer may see the mail, and it shows on the record (I16)."""
         if not self._terms.viewer.all:
-            yield visibility.readable(self._terms.viewer, facts.c.message)
+            yield visibility.readable_delivery(self._terms.viewer, facts)
         if not self._terms.keep_former:
             has_it = select(_ONE).where(
                 record_address.c.org == self.org,
@@ -306,8 +306,9 @@ class _Asked:
                     record_field.c.record == id_,
                     record_field.c.field == one.name,
                 )
-                found = select(_ONE).select_from(record_field)
-                return _there_is(found.where(*mine, *_compared(one, record_field.c[_TEXT_OF[one.place]])))
+                found = select(_ONE).select_from(record_field).where(*mine)
+                found = found.with_hint(record_field, "INDEXED BY sqlite_autoindex_record_field_1", "sqlite")
+                return _there_is(found.where(*_compared(one, record_field.c[_TEXT_OF[one.place]])))
             case Place.ADDRESS:
                 of_record = and_(record_address.c.org == self.org, record_address.c.module == self.module)
                 found = select(_ONE).select_from(record_address).where(of_record, record_address.c.record == id_)

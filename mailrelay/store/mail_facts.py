@@ -351,6 +351,7 @@ def _of_delivery(one: Row[Any], accepted: int | None, tried: int | None) -> dict
         "scheduled_at": (one.scheduled_for or one.due_at) if state is DeliveryState.SCHEDULED else None,
         "replied_at": one.replied_at,
         "complained_at": one.complained_at,
+        "author": one.author,
     }
 
 
@@ -376,7 +377,7 @@ _DELIVERY = tuple(
             "hard",
             "replied_at",
         ),
-        *("complained_at", "scheduled_for"),
+        *("complained_at", "scheduled_for", "author"),
     )
 )
 

@@ -306,6 +306,7 @@ def _finding() -> None:
         *_times("first_opened_at", "last_opened_at"),
         sa.Column("clicks", sa.Integer(), nullable=False),
         *_times("first_clicked_at", "last_clicked_at", "replied_at", "complained_at", "unsubscribed_at"),
+        *_texts("author"),
         sa.PrimaryKeyConstraint("org", "module", "record", "message", "delivery", name=op.f("pk_mail_fact")),
     )
     op.create_index("ix_mail_fact_message", "mail_fact", ["message", "delivery"])
