@@ -1085,6 +1085,7 @@ mail_fact = (
         Column("replied_at", BigInteger),
         Column("complained_at", BigInteger),
         Column("unsubscribed_at", BigInteger),
+        Column("author", Text, nullable=False),  # the delivery's, whose it is to see
         PrimaryKeyConstraint("org", "module", "record", "message", "delivery"),
         Index("ix_mail_fact_message", "message", "delivery"),
         Index("ix_mail_fact_record", "org", "module", "record", "at", "flags"),
