@@ -42,6 +42,7 @@ _COMMANDS = {
     "suspension": "Mail that is held: of jobs and domains, to destinations, by sources.",
     "tls": "Encryption towards other mail servers.",
     "token": "Tokens of the HTTP API.",
+    "tracking": "What recipients did with mail, and their consent.",
     "unresolved": "Mail that could not be filed and waits for a person.",
     "user": "People, their addresses and submission passwords.",
     "webhook": "URLs that events are sent to.",

@@ -15,6 +15,7 @@ from mailrelay.cli.selection import IN_FLIGHT, selects
 from mailrelay.cli.show import pairs, plain, table, when
 from mailrelay.cli.talk import EX_DATAERR, Failed, Talk, part, talks
 
+_OTHERS = (("machine", "machines"), ("unknown", "nobody can tell whom"))
 _HELD = {
     "hand": "mailrelay queue release",
     "poison": "our own code failed on it again and again; mailrelay queue release tries it anew",
@@ -269,8 +270,7 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
             ("meaning", because),
             ("held by", _held(one["held_by"])),
             ("our faults", one["faults"] or ""),
-            ("opened", _since(one["opened_at"])),
-            ("clicked", _since(one["clicked_at"])),
+            *_engaged(one["engagement"]),
             ("replied", _since(one["replied_at"])),
             ("complaint", _since(one["complained_at"])),
         ],
@@ -286,6 +286,28 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
         yield from (plain(f"      {line}") for line in _reply(attempt["reply"]))
     for back in one["returned"]:
         yield plain(f"  came back  {when(back['at'])}  {back['message']}  {judgement(back)}{_belief(back)}")
+
+
+def _engaged(done: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """What persons did with it, and how much more machines did."""
+    if done is None:
+        return
+    for label, what in (("opened", "opens"), ("clicked", "clicks")):
+        said = []
+        if done[what]:
+            first, last = done[f"first_{label}_at"], done[f"last_{label}_at"]
+            said.append(
+                f"{_times(done[what])}, first {when(first)}" + (f", last {when(last)}" if last != first else "")
+            )
+        said += [f"{_times(done[f'{who}_{what}'])} by {words}" for who, words in _OTHERS if done[f"{who}_{what}"]]
+        if said:
+            yield label, "; ".join(said)
+    for link in done["links"]:
+        yield f"link {link['link']}", f"{_times(link['clicks'])}, first {when(link['first_at'])}: {link['url']}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _happened(one: Mapping[str, Any]) -> Iterator[str]:

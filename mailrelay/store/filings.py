@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Executable, select
 
 from mailrelay.clock import from_micros, to_micros
-from mailrelay.ids import MessageId, OrgId, QueueId
+from mailrelay.ids import DeliveryId, MessageId, OrgId, QueueId
 from mailrelay.model.decision import Decision, Disposition, Finding, Link
 from mailrelay.model.delivery import Attempt, Delivery
 from mailrelay.model.envelope import Arrival
 from mailrelay.model.event import Event
 from mailrelay.model.feedback import Feedback
+from mailrelay.model.hit import Engagement
 from mailrelay.model.message import Message
-from mailrelay.store import arrivals, deliveries, events, feedback, links, messages, rows, visibility
+from mailrelay.store import arrivals, deliveries, events, feedback, hits, links, messages, rows, visibility
 from mailrelay.store.base import InsertInto, Tx, for_both
+from mailrelay.store.hits import AggregateCount
 from mailrelay.store.messages import Source
 from mailrelay.store.tables import filing
 from mailrelay.store.visibility import Viewer
@@ -52,6 +55,10 @@ class Journey:
     """What it says itself of mail of ours, when it came back (I10)."""
     returned: tuple[Feedback, ...]
     """What came back about its deliveries."""
+    engagements: Mapping[DeliveryId, Engagement]
+    """What the opens and clicks of its deliveries come to (K1)."""
+    counted: tuple[AggregateCount, ...]
+    """What was counted of it, of nobody (O9)."""
     events: tuple[Event, ...]
 
 
@@ -129,5 +136,7 @@ def journey(tx: Tx, viewer: Viewer, id: MessageId) -> Journey:  # noqa: A002
         deliveries=tuple((delivery, deliveries.history(tx, delivery.id)) for delivery in sent),
         feedback=feedback.of_message(tx, org, id),
         returned=feedback.of_deliveries(tx, org, [delivery.id for delivery in sent]) if sent else (),
+        engagements={one: done for one, done in hits.engagements(tx, org, id).items() if one in seen} if sent else {},
+        counted=tuple(hits.counted(tx, org, id)) if sent else (),
         events=tuple(one for one in events.of_message(tx, org, id) if one.delivery in seen),
     )

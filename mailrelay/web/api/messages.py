@@ -24,6 +24,7 @@ from mailrelay.store.filings import Journey
 from mailrelay.store.messages import Place
 from mailrelay.store.visibility import Viewer
 from mailrelay.web.api.events import ShownEvent
+from mailrelay.web.api.hits import ShownAggregate
 from mailrelay.web.api.queue import DeliveryHistory, ShownFeedback
 from mailrelay.web.application import App
 from mailrelay.web.identity import Administrator, Caller, Reader
@@ -209,7 +210,8 @@ class ShownArrival(Shown):
 class ShownJourney(ShownMessage):
     """A message with its whole journey.
 
-    `reply` is the new text of a reply-mail, without quotes and signature; `feedback` what a mail that came back says.
+    `reply` is the new text of a reply-mail, without quotes and signature; `feedback` what a mail that came back says; `aggregate`
+    how often it was opened and clicked, where no person is recorded.
     """
 
     reply: str
@@ -219,6 +221,7 @@ class ShownJourney(ShownMessage):
     sources: tuple[ShownSource, ...]
     attached: tuple[str, ...]
     deliveries: tuple[DeliveryHistory, ...]
+    aggregate: tuple[ShownAggregate, ...]
     events: tuple[ShownEvent, ...]
 
     @classmethod
@@ -245,8 +248,10 @@ class ShownJourney(ShownMessage):
             reply=one.message.reply,
             feedback=tuple(ShownFeedback.model_validate(each) for each in one.feedback),
             deliveries=tuple(
-                DeliveryHistory.told(delivery, attempts, one.returned) for delivery, attempts in one.deliveries
+                DeliveryHistory.told(delivery, attempts, one.returned, one.engagements.get(delivery.id))
+                for delivery, attempts in one.deliveries
             ),
+            aggregate=tuple(ShownAggregate.of(count) for count in one.counted),
             events=tuple(ShownEvent.of(event) for event in one.events),
         )
 

@@ -24,13 +24,15 @@ from mailrelay.model.delivery import (
 from mailrelay.model.envelope import Channel
 from mailrelay.model.event import Event
 from mailrelay.model.feedback import Action, Category, Fault, Feedback, Tie
+from mailrelay.model.hit import Engagement
 from mailrelay.model.message import Kind
 from mailrelay.model.organisation import Right
 from mailrelay.model.reply import Reply
-from mailrelay.store import deliveries, events, feedback, selections
+from mailrelay.store import deliveries, events, feedback, hits, selections
 from mailrelay.store.base import Tx
 from mailrelay.store.visibility import Viewer
 from mailrelay.web.api.events import ShownEvent
+from mailrelay.web.api.hits import ShownEngagement
 from mailrelay.web.application import App
 from mailrelay.web.identity import Reader, the_operator
 from mailrelay.web.selection import Selected
@@ -203,18 +205,26 @@ class ShownFeedback(Shown):
 
 
 class DeliveryHistory(ShownDelivery):
-    """A delivery with every attempt, and what came back about it."""
+    """A delivery with every attempt, what came back about it, and what its recipient did with it, null for nothing that we know."""
 
     history: tuple[ShownAttempt, ...]
     returned: tuple[ShownFeedback, ...]
+    engagement: ShownEngagement | None
 
     @classmethod
-    def told(cls, one: Delivery, attempts: Sequence[Attempt], returned: Sequence[Feedback]) -> DeliveryHistory:
+    def told(
+        cls,
+        one: Delivery,
+        attempts: Sequence[Attempt],
+        returned: Sequence[Feedback],
+        engagement: Engagement | None,
+    ) -> DeliveryHistory:
         """The delivery as it is answered; `returned` may hold what is about others."""
         return cls(
             **ShownDelivery.of(one).model_dump(),
             history=tuple(ShownAttempt.of(attempt) for attempt in attempts),
             returned=tuple(ShownFeedback.model_validate(each) for each in returned if each.delivery == one.id),
+            engagement=None if engagement is None else ShownEngagement.of(engagement),
         )
 
 
@@ -295,9 +305,9 @@ async def counts(app: App) -> Sequence[deliveries.StatusCount]:
 @router.get("/queue/{delivery}")
 async def show(app: App, caller: Reader, delivery: str) -> DeliveryStory:
     """One delivery, with every attempt, what came back about it, and all that happened to it."""
-    one, attempts, returned, happened = await app.store.read(_story, caller.viewer, DeliveryId(delivery))
+    one, attempts, returned, done, happened = await app.store.read(_story, caller.viewer, DeliveryId(delivery))
     return DeliveryStory(
-        **DeliveryHistory.told(one, attempts, returned).model_dump(),
+        **DeliveryHistory.told(one, attempts, returned, done).model_dump(),
         events=tuple(ShownEvent.of(event) for event in happened),
         # Our code's own words are for those who run it.
         trace=one.trace if caller.may(Right.ADMIN) else "",
@@ -306,7 +316,8 @@ async def show(app: App, caller: Reader, delivery: str) -> DeliveryStory:
 
 def _story(
     tx: Tx, viewer: Viewer, delivery: DeliveryId
-) -> tuple[Delivery, Sequence[Attempt], Sequence[Feedback], Sequence[Event]]:
+) -> tuple[Delivery, Sequence[Attempt], Sequence[Feedback], Engagement | None, Sequence[Event]]:
     one = deliveries.get(tx, viewer.org, delivery, viewer=viewer)
     happened = events.of_delivery(tx, viewer.org, one.message, one.id)
-    return one, deliveries.history(tx, delivery), feedback.of_deliveries(tx, viewer.org, [delivery]), happened
+    done = hits.engagements(tx, viewer.org, one.message).get(one.id)
+    return one, deliveries.history(tx, delivery), feedback.of_deliveries(tx, viewer.org, [delivery]), done, happened
