@@ -88,6 +88,8 @@ class OrganisationSettings:
     """I16: of users for whom nothing else is set."""
     sharing_by_users: bool = False
     """I16: users may set their own sharing; else administrators do."""
+    delivered_after_days: int = 3
+    """K1: mail that was sent counts as delivered when no bounce came back within so many days."""
     keep_former_mail: bool = True
     """I16: mail of an address that a record has no longer stays on the record."""
 

@@ -43,8 +43,10 @@ from mailrelay.store.record_fields import START
 from mailrelay.store.tables import hit, link_hit, mail_fact, message, record, record_address, record_field
 from mailrelay.store.visibility import Viewer
 
-LOOKED_AT: Final = 4_000
+LOOKED_AT: Final = 2_000
 """Records that one question looks at."""
+LOOKED_AT_CLOSELY: Final = 400
+"""… where of each mail must be asked whether it may be seen."""
 FEW: Final = 10_000
 """Entries of an index that are read to find the records that are looked at."""
 _VERY_FEW = 300
@@ -105,14 +107,14 @@ def find(tx: Tx, question: Question, terms: Terms, *, after: str = "", limit: in
     if tx.dialect == "postgresql":
         page = page.order_by(candidates.c.id)  # SQLite keeps the order without being told, and would sort if it were
     ids = sorted(tx.execute(page).scalars())
-    end = ids[-1] if len(ids) == limit else _horizon(tx, candidates)
+    end = ids[-1] if len(ids) == limit else _horizon(tx, asked, candidates)
     return Found(_hits(tx, asked, question, ids), end, str(way))
 
 
-def _horizon(tx: Tx, candidates: FromClause) -> str | None:
+def _horizon(tx: Tx, asked: _Asked, candidates: FromClause) -> str | None:
     """The last candidate, where there may be more behind."""
     number, last = tx.execute(select(func.count(), func.max(candidates.c.id)).select_from(candidates)).one()
-    return last if number == LOOKED_AT else None
+    return last if number == asked.looks_at else None
 
 
 def _hits(tx: Tx, asked: _Asked, question: Question, ids: Sequence[str]) -> tuple[Hit, ...]:
@@ -164,8 +166,21 @@ def _within(column: ColumnElement[Any], span: Span) -> Iterator[ColumnElement[bo
 
 
 def _cheap_first(parts: Sequence[Meaning]) -> Sequence[Meaning]:
-    """A record has one value of a field, and any number of mails."""
-    return sorted(parts, key=lambda part: not isinstance(part, Field))
+    """The database looks in this order. A record has one value of a field, and any number of mails."""
+    return sorted(parts, key=_cost)
+
+
+def _cost(part: Meaning) -> int:
+    match part:
+        case Field():
+            return 0
+        case Mail(all=said, none=unsaid):
+            # What is true at all stands in the index of the record's mail; for when it was each mail is read.
+            return 1 if all(one.span == EVER and not one.link for one in (*said, *unsaid)) else 2
+        case Opposite(inner):
+            return _cost(inner)
+        case meaning.All(parts) | meaning.Any(parts):
+            return max(map(_cost, parts), default=0)
 
 
 class _Asked:
@@ -175,6 +190,7 @@ class _Asked:
         self.org = terms.viewer.org
         self.module = module
         self._terms = terms
+        self.looks_at = LOOKED_AT if terms.viewer.all else LOOKED_AT_CLOSELY
 
     def fits(self, node: Meaning, id_: ColumnElement[str]) -> ColumnElement[bool]:
         """That the record with this id is so."""
@@ -397,14 +413,14 @@ class _Way:
         """So many ids behind `after`, in their order."""
         if not self.sources:
             behind = (record.c.org == asked.org, record.c.module == asked.module, record.c.id > after)
-            return select(record.c.id).where(*behind).order_by(record.c.id).limit(LOOKED_AT).subquery("candidate")
+            return select(record.c.id).where(*behind).order_by(record.c.id).limit(asked.looks_at).subquery("candidate")
         if len(self.sources) == 1:
             only = self.sources[0]
             found = only.select(only.id.label("id")).where(only.id > after)
             found = found if only.in_order else found.distinct()
-            return found.order_by(only.id).limit(LOOKED_AT).subquery("candidate")
+            return found.order_by(only.id).limit(asked.looks_at).subquery("candidate")
         each = union_all(*(one.select(one.id.label("id")).where(one.id > after) for one in self.sources)).subquery()
-        return select(each.c.id).distinct().order_by(each.c.id).limit(LOOKED_AT).subquery("candidate")
+        return select(each.c.id).distinct().order_by(each.c.id).limit(asked.looks_at).subquery("candidate")
 
     def __str__(self) -> str:
         if not self.sources:

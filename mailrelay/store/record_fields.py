@@ -20,7 +20,8 @@ from mailrelay.store.tables import organisation, record, record_field
 
 START: Final = 64
 """Characters of a text that its index has."""
-_BATCH = 1_000
+BATCH: Final = 1_000
+"""Records of one transaction."""
 
 
 def zone_of(tx: Tx, org: OrgId) -> ZoneInfo:
@@ -60,7 +61,7 @@ def put(tx: Tx, org: OrgId, new: Sequence[Record], modules: Mapping[str, Module]
         )
 
 
-def made_again(tx: Tx, org: OrgId, module: Module, *, after: str = "", limit: int = _BATCH) -> str | None:
+def made_again(tx: Tx, org: OrgId, module: Module, *, after: str = "", limit: int = BATCH) -> str | None:
     """Make the values of some records anew, by id behind `after`; the last id, None at the end.
 
     What a record had before its field got a type, and is not of that type, is no value.

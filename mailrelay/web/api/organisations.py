@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId
@@ -53,6 +53,16 @@ def _link_pattern(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def _each(links: object) -> object:
+    return links.replace(",", " ").split() if isinstance(links, str) else links
+
+
+UntrackedLinks = Annotated[
+    tuple[Annotated[str, AfterValidator(_link_pattern)], ...], BeforeValidator(_each), Field(max_length=200)
+]
+"""Hosts and beginnings of links; on the command line one word with commas."""
+
+
 class GivenSettings(Given):
     """Settings to change; what is left out stays."""
 
@@ -72,12 +82,11 @@ class GivenSettings(Given):
     sharing: Sharing | None = None
     sharing_by_users: bool | None = None
     keep_former_mail: bool | None = None
+    delivered_after_days: Annotated[int, Field(ge=1, le=30)] | None = None
     tracking: Mode | None = None
     tracking_host: Annotated[str, AfterValidator(_host_name)] | None = None
     honour_dnt: bool | None = None
-    untracked_links: (
-        Annotated[tuple[Annotated[str, AfterValidator(_link_pattern)], ...], Field(max_length=200)] | None
-    ) = None
+    untracked_links: UntrackedLinks | None = None
 
     def applied(self, to: OrganisationSettings) -> OrganisationSettings:
         """The settings with what was given. Raises Invalid when they do not go together."""
