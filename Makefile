@@ -43,6 +43,7 @@ fuzz: dev ## feed the readers of mail whatever comes to mind, for FUZZ_SECONDS
 docs: dev ## write what is generated: config/mailrelay.yaml and pages under docs/
 	@$(BIN)/python -m mailrelay.config.document
 	@$(BIN)/python scripts/tables.py
+	@$(BIN)/python scripts/event_types.py
 
 bench: dev peers ## measure, beside Postfix in the same run
 	@$(BIN)/python -m bench

@@ -10,6 +10,7 @@ import click
 from mailrelay.cli.show import pairs, plain, table
 from mailrelay.cli.talk import Talk, part, talks
 
+_NOTICES = ("wrote", "replied", "opened", "clicked", "bounced")
 _ROLES = click.Choice(["administrator", "user", "guest"])
 
 
@@ -87,6 +88,12 @@ def add(talk: Talk, name: str, address: str, alternate: tuple[str, ...], role: s
 @click.option(
     "--unknown", type=click.Choice(["lead", "contact", "nothing"]), help="What an unknown correspondent becomes."
 )
+@click.option(
+    "--notice",
+    multiple=True,
+    type=click.Choice([*_NOTICES, "none"]),
+    help="What they hear of at once, in place of what they did; `none` for nothing.",
+)
 @talks
 def change(
     talk: Talk,
@@ -100,6 +107,7 @@ def change(
     time_zone: str | None,
     module: tuple[str, ...],
     unknown: str | None,
+    notice: tuple[str, ...],
 ) -> None:
     """Change what is given of a user; the rest stays.
 
@@ -109,7 +117,8 @@ def change(
     if alternate:
         given["alternates"] = [one for one in alternate if one != "none"]
     where = "" if time_zone == "none" else time_zone
-    settings = {"modules": module or None, "unknown": unknown, "time_zone": where}
+    notices = [one for one in notice if one != "none"] if notice else None
+    settings = {"modules": module or None, "unknown": unknown, "time_zone": where, "notices": notices}
     given["settings"] = {key: value for key, value in settings.items() if value is not None}
     changed = talk.patch(f"/users/{part(user)}", {key: value for key, value in given.items() if value is not None})
     talk.show(changed, lambda: _told(changed))
@@ -154,5 +163,6 @@ def _told(one: dict[str, Any]) -> str:
             ("alternates", ", ".join(one["alternates"])),
             ("modules", ", ".join(settings["modules"])),
             ("unknown people", f"become {settings['unknown']}"),
+            ("notices", ", ".join(settings["notices"]) or "none"),
         ]
     )

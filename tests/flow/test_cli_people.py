@@ -56,7 +56,7 @@ async def test_an_empty_installation_says_what_to_do_first(cli: Cli) -> None:
         (("queue", "list", "--all"), "mailrelay message send"),
         (("suppression", "list"), "No address is suppressed"),
         (("unresolved", "list"), "Nothing waits"),
-        (("event", "list"), "Nothing happened yet"),
+        (("event", "list", "--after", "1"), "Nothing happened after 1"),
     ):
         said = await cli(*command)
         assert said.status == 0, said
@@ -82,11 +82,16 @@ async def test_a_user_is_added_changed_and_shown(house: Cli) -> None:
     assert "Ünsal Öz" in (await house("user", "list")).out
     changed = await house.json(
         *("user", "change", "u@example.org", "--alternate", "none", "--unknown", "contact", "--inactive"),
-        *("--module", "account", "--module", "contact"),
+        *("--module", "account", "--module", "contact", "--notice", "wrote", "--notice", "replied"),
     )
     assert changed["alternates"] == []
     assert not changed["active"]
-    assert changed["settings"] == {"modules": ["account", "contact"], "unknown": "contact", "time_zone": ""}
+    assert changed["settings"] == {
+        "modules": ["account", "contact"],
+        "unknown": "contact",
+        "time_zone": "",
+        "notices": ["wrote", "replied"],
+    }
     assert "become contact" in (await house("user", "show", made["id"])).out
     wrong = await house("user", "add", "--name", "X", "--address", "nobody")
     assert wrong.status == 65

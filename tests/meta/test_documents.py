@@ -23,6 +23,11 @@ def test_the_tables_of_standards_and_faults_are_current() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_table_of_events_is_current() -> None:
+    done = run(tool("python"), "scripts/event_types.py", "--check")
+    assert done.returncode == 0, done.stdout
+
+
 def _heading_id(line: str) -> str:
     """The fragment that a heading gets on GitHub."""
     return re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-")
