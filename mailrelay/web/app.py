@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 import mailrelay
 from mailrelay.errors import MailrelayError
@@ -18,7 +19,10 @@ from mailrelay.web.application import Application
 from mailrelay.web.description import describe
 from mailrelay.web.once import PREFIX
 
-_PROBLEM = {"description": "What is wrong.", "content": {problem.MEDIA_TYPE: {"schema": problem.SCHEMA}}}
+_PROBLEM = {
+    "description": "What is wrong.",
+    "content": {problem.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 _ERRORS: dict[int | str, dict[str, Any]] = {422: _PROBLEM, "4XX": _PROBLEM, "5XX": _PROBLEM}
 """Also of operations to come; `description` adds which statuses each operation has."""
 
@@ -39,14 +43,16 @@ def build(application: Application) -> FastAPI:
         responses=_ERRORS,
     )
     app.state.application = application
+    routes: list[BaseRoute] = []
     for found in sorted(pkgutil.iter_modules(api.__path__), key=lambda one: one.name):
         module = importlib.import_module(f"{api.__name__}.{found.name}")
         if hasattr(module, "router"):
             app.include_router(module.router, prefix=PREFIX)
+            routes += module.router.routes
     app.add_exception_handler(MailrelayError, problem.on_mailrelay_error)
     app.add_exception_handler(once.Replayed, once.on_replayed)
     app.add_exception_handler(HTTPException, problem.on_http_error)
     app.add_exception_handler(Exception, problem.on_bug)
     app.add_exception_handler(RequestValidationError, problem.on_invalid_request)
-    app.openapi = functools.cache(lambda: describe(app))  # type: ignore[method-assign]  # FastAPI's own way to change it
+    app.openapi = functools.cache(lambda: describe(app, routes))  # type: ignore[method-assign]  # FastAPI's own way to change it
     return app

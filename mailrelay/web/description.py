@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
-from mailrelay.web import problem
+from mailrelay.web import problem, words
 from mailrelay.web.once import PREFIX, REPLAYED, Making
 
 _SOCKET = {
@@ -31,8 +32,8 @@ _IF_NONE_MATCH = {
 }
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The description of all its routes."""
+def describe(app: FastAPI, routes: Iterable[BaseRoute]) -> dict[str, Any]:
+    """The description of an application that has these routes below `/api/v1`."""
     described = get_openapi(
         title=app.title,
         version=app.version,
@@ -48,13 +49,16 @@ def describe(app: FastAPI) -> dict[str, Any]:
             if "security" not in operation:
                 _for_the_operator(operation)
             _tagged(method, operation)
+            for parameter in operation.get("parameters", ()):
+                words.without_foreign_default(parameter["schema"])
             for status in _errors(method, operation):
                 content = {problem.MEDIA_TYPE: {"schema": _PROBLEM}}
                 operation["responses"][str(status)] = {"description": problem.TITLES[status], "content": content}
-    for route in app.routes:
+    for route in routes:
         if isinstance(route, APIRoute) and (making := _making(route)) is not None:
             (method,) = route.methods or {"POST"}
-            _made(paths, paths[route.path_format][method.lower()], making)
+            _made(paths, paths[PREFIX + route.path_format][method.lower()], making)
+    words.explain(described)
     return described
 
 

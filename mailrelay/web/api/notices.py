@@ -116,6 +116,7 @@ async def list_all(
 @router.get(
     "/notices/stream",
     response_class=EventStream,
+    status_code=200,
     responses={
         200: {
             "description": "Server-sent events: `event` is the kind, `data` the notice as in the list, `id` its seq.",
