@@ -9,11 +9,15 @@ import click
 
 from mailrelay.cli.show import plain, table, when
 from mailrelay.cli.talk import EX_TEMPFAIL, Failed, Talk, part, talks
+from mailrelay.cli.tracking_consent import consent
 
 
 @click.group("tracking")
 def command() -> None:
     """Opens and clicks: what was done with a mail, by whom it seems and why."""
+
+
+command.add_command(consent)
 
 
 @command.command("show")

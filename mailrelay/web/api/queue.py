@@ -28,6 +28,7 @@ from mailrelay.model.hit import Engagement
 from mailrelay.model.message import Kind
 from mailrelay.model.organisation import Right
 from mailrelay.model.reply import Reply
+from mailrelay.model.tracking import Mode, Tracked
 from mailrelay.store import deliveries, events, feedback, hits, selections
 from mailrelay.store.base import Tx
 from mailrelay.store.visibility import Viewer
@@ -73,6 +74,10 @@ class ShownDelivery(Shown):
     ]
     scheduled_for: Annotated[datetime | None, Field(description="When its author wanted it to go.")]
     faults: Annotated[int, Field(description="Attempts that our own code failed in.")]
+    tracking: Annotated[
+        Mode | None, Field(description="What its author asked to be recorded; null: as the organisation has it.")
+    ]
+    tracked: Annotated[Tracked, Field(description="What became of its copy when it left; empty before that.")]
     opened_at: Annotated[datetime | None, Field(description="When a person opened it first.")]
     clicked_at: Annotated[datetime | None, Field(description="When a person followed one of its links first.")]
     replied_at: datetime | None
@@ -102,6 +107,8 @@ class ShownDelivery(Shown):
             held_by=one.held_by,
             scheduled_for=one.scheduled_for,
             faults=one.faults,
+            tracking=one.tracking,
+            tracked=one.tracked,
             opened_at=one.opened_at,
             clicked_at=one.clicked_at,
             replied_at=one.replied_at,
