@@ -17,6 +17,7 @@ from mailrelay.errors import MailrelayError
 from mailrelay.web import api, once, problem
 from mailrelay.web.application import Application
 from mailrelay.web.description import describe
+from mailrelay.web.docs import pages
 from mailrelay.web.once import PREFIX
 
 _PROBLEM = {
@@ -55,4 +56,5 @@ def build(application: Application) -> FastAPI:
     app.add_exception_handler(Exception, problem.on_bug)
     app.add_exception_handler(RequestValidationError, problem.on_invalid_request)
     app.openapi = functools.cache(lambda: describe(app, routes))  # type: ignore[method-assign]  # FastAPI's own way to change it
+    app.router.routes += pages.routes(app.openapi)
     return app
