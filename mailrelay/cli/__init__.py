@@ -19,6 +19,7 @@ _COMMANDS = {
     "dropbox": "Users' secret addresses.",
     "event": "The journal of everything that happened.",
     "exclusion": "Addresses and domains that are never matched.",
+    "find": "Records by what became of their mail, and by their fields.",
     "message": "Messages and where they were filed.",
     "module": "Kinds of record and their address fields.",
     "notice": "What users hear of at once: who wrote, replied, opened, and what came back.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Final
@@ -36,6 +36,8 @@ router = APIRouter(route_class=StrictRoute, tags=["find"])
 _PATIENCE: Final = 2.0
 """Seconds that a question waits for the facts to have come up to now."""
 _LOOK: Final = 0.05
+_ENOUGH: Final = 0.025
+"""Seconds after which a page that is not full yet is answered as it is."""
 _Q = Annotated[
     str,
     Query(
@@ -173,14 +175,25 @@ class _Answer:
 
 async def _find(app: Application, caller: Caller, asked: Asked) -> FoundPage:
     as_of = await _as_of(app, caller)
-    answer = await app.store.read(_answer, caller, asked, app.clock.now())
-    items = []
+    began = app.clock.monotonic()
+    items: list[FoundRecord] = []
+    after: str | None = asked.after
+    way = ""
+    while after is not None and len(items) < asked.limit:
+        left = asked.limit - len(items)
+        answer = await app.store.read(_answer, caller, asked, app.clock.now(), after=after, limit=left)
+        items += _shown_hits(answer)
+        after, way = answer.found.next, answer.found.way
+        if app.clock.monotonic() - began > _ENOUGH:
+            break
+    return FoundPage(items=tuple(items), next=after, as_of=as_of, explained=way if asked.explain else None)
+
+
+def _shown_hits(answer: _Answer) -> Iterator[FoundRecord]:
     for hit in answer.found.hits:
         one = answer.named.get(hit.record)
         if one is not None:
-            items.append(FoundRecord(record=hit.record, name=one.name, owner=one.owner, message=hit.message, at=hit.at))
-    said = answer.found.way if asked.explain else None
-    return FoundPage(items=tuple(items), next=answer.found.next, as_of=as_of, explained=said)
+            yield FoundRecord(record=hit.record, name=one.name, owner=one.owner, message=hit.message, at=hit.at)
 
 
 async def _as_of(app: Application, caller: Caller) -> datetime:
@@ -193,7 +206,7 @@ async def _as_of(app: Application, caller: Caller) -> datetime:
         await asyncio.sleep(_LOOK)
 
 
-def _answer(tx: Tx, caller: Caller, asked: Asked, now: datetime) -> _Answer:
+def _answer(tx: Tx, caller: Caller, asked: Asked, now: datetime, *, after: str, limit: int) -> _Answer:
     org = organisations.get(tx, caller.org)
 
     def user(said: str) -> str | None:
@@ -218,7 +231,7 @@ def _answer(tx: Tx, caller: Caller, asked: Asked, now: datetime) -> _Answer:
         delivered_after=timedelta(days=org.settings.delivered_after_days),
         keep_former=org.settings.keep_former_mail,
     )
-    found = compiled.find(tx, question, terms, after=asked.after, limit=asked.limit)
+    found = compiled.find(tx, question, terms, after=after, limit=limit)
     named = records.get_many(tx, caller.org, [hit.record for hit in found.hits])
     return _Answer(found=found, named={one.ref: one for one in named})
 

@@ -1,0 +1,384 @@
+"""What is found is what the question means, on both databases: compared with looking at everything, one by one (K2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench import find as bench
+from mailrelay.clock import to_micros
+from mailrelay.ids import OrgId
+from mailrelay.model.organisation import Organisation
+from mailrelay.query import meaning
+from mailrelay.query.check import Known, check
+from mailrelay.query.grammar import parse
+from mailrelay.query.meaning import NAME, Fact, Field, Mail, Match, Meaning, Opposite, Place, Question
+from mailrelay.query.tree import Word
+from mailrelay.query.when import Here, Span
+from mailrelay.store import compile as compiled
+from mailrelay.store import modules
+from mailrelay.store.base import Tx
+from mailrelay.store.compile import Terms
+from mailrelay.store.mail_facts import _TIMES, Flag
+from mailrelay.store.tables import hit, link_hit, mail_fact, message, record, record_field
+from mailrelay.store.visibility import Viewer
+from tests.store.explain import AnyStore, watched
+from tests.support import factory
+from tests.support.clock import FakeClock
+
+ORG, NOW, ZONE = OrgId("O"), datetime(2026, 11, 22, 11, 0, tzinfo=UTC), ZoneInfo("Europe/Berlin")
+AFTER = timedelta(days=3)
+TERMS = Terms(viewer=Viewer(org=ORG, all=True), now=NOW, delivered_after=AFTER, keep_former=True)
+_TIMED = {word: f"{word}_at" for word in Word} | {Word.OPENED: "last_opened_at", Word.CLICKED: "last_clicked_at"}
+
+
+@dataclass
+class World:
+    """A few records and their mail."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    links: list[dict[str, Any]] = field(default_factory=list)
+    hits: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _at(day: int | None) -> int | None:
+    return None if day is None else to_micros(NOW - timedelta(days=day, minutes=1))
+
+
+_DAYS = st.none() | st.integers(0, 9)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    world = World()
+    for number in range(draw(st.integers(1, 5))):
+        world.records.append(
+            {
+                "id": f"r{number}",
+                "owner": draw(st.sampled_from([None, "U1", "U2"])),
+                "name": draw(st.sampled_from(["acme ltd", "bluebird", "100% _wool"])),
+                "amount": draw(st.none() | st.integers(0, 3)),
+                "closing_date": draw(st.none() | st.integers(-3, 3)),
+            }
+        )
+    for number in range(draw(st.integers(0, 10))):
+        row: dict[str, Any] = {name: None for name in (*_TIMES, "first_opened_at", "first_clicked_at")}
+        ours = draw(st.booleans())
+        for name in draw(st.sets(st.sampled_from(sorted(_TIMES)), max_size=4)):
+            row[name] = _at(draw(st.integers(0, 9)))
+        row["opens"], row["clicks"] = 0, 0
+        for word in ("opened", "clicked"):
+            if row[f"last_{word}_at"] is not None:
+                row[f"first_{word}_at"] = row[f"last_{word}_at"] - draw(st.integers(0, 5)) * 86_400_000_000
+                row["opens" if word == "opened" else "clicks"] = draw(st.integers(1, 4))
+        flags = Flag.OURS if ours else Flag(0)
+        for name, flag in _TIMES.items():
+            flags |= flag if row[name] is not None else Flag(0)
+        if row["bounced_at"] is not None and draw(st.booleans()):
+            flags |= Flag.HARD
+        place = {"record": draw(st.sampled_from(world.records))["id"], "message": f"M{number}"}
+        world.facts.append(
+            {
+                **row,
+                **place,
+                "delivery": f"D{number}" if ours else "",
+                "flags": int(flags),
+                "at": _at(number),
+                "key": "",
+                "author": "",
+            }
+        )
+        if ours and draw(st.booleans()):
+            url = draw(st.sampled_from(["https://A.test/Pricing", "https://a.test/other"]))
+            first = draw(st.integers(3, 9))
+            last = draw(st.integers(0, first))
+            world.links.append({"delivery": f"D{number}", "url": url, "first_at": _at(first), "last_at": _at(last)})
+            world.hits += [
+                {
+                    "delivery": f"D{number}",
+                    "kind": kind,
+                    "url": url,
+                    "at": _at(day),
+                    "by": draw(st.sampled_from(["person", "machine"])),
+                }
+                for kind, day in draw(
+                    st.lists(st.tuples(st.sampled_from(["open", "click"]), st.integers(0, 9)), max_size=3)
+                )
+            ]
+    return world
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> Span:
+    days = draw(st.tuples(_DAYS, _DAYS))
+    start, end = (None if day is None else NOW - timedelta(days=day) for day in days)
+    return Span(start, end)
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> Fact:
+    word = draw(st.sampled_from(list(Word)))
+    hard = draw(st.none() | st.booleans()) if word is Word.BOUNCED else None
+    if word in (Word.OPENED, Word.CLICKED) and draw(st.booleans()):
+        return Fact(word=word, least=draw(st.integers(1, 3)), most=draw(st.none() | st.integers(1, 3)))
+    link = draw(st.sampled_from(["", "pricing"])) if word is Word.CLICKED else ""
+    return Fact(word=word, span=draw(spans()), hard=hard, link=link)
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> Field:
+    match draw(st.integers(0, 4)):
+        case 0:
+            text = draw(st.sampled_from(["acme ltd", "ltd", "%", "_"]))
+            return Field(
+                place=Place.TEXT,
+                name=NAME,
+                match=draw(st.sampled_from([Match.ONE_OF, Match.CONTAINS, Match.STARTS])),
+                texts=(text,),
+            )
+        case 1:
+            match = draw(
+                st.sampled_from([Match.ONE_OF, Match.MORE, Match.AT_LEAST, Match.LESS, Match.AT_MOST, Match.FILLED])
+            )
+            return Field(place=Place.NUMBER, name="amount", match=match, numbers=(float(draw(st.integers(0, 3))),))
+        case 2:
+            return Field(place=Place.TIME, name="closing_date", match=Match.WITHIN, span=draw(spans()))
+        case 3:
+            match = draw(st.sampled_from([Match.ONE_OF, Match.FILLED]))
+            return Field(
+                place=Place.OWNER,
+                name="owner",
+                match=match,
+                texts=tuple(draw(st.sets(st.sampled_from(["U1", "U2"]), min_size=1))),
+            )
+        case _:
+            return Field(place=Place.ID, name="id", match=Match.ONE_OF, texts=("r1", "r9"))
+
+
+def _some(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(inner, min_size=1, max_size=3).map(tuple)
+
+
+meanings: st.SearchStrategy[Meaning] = st.recursive(
+    st.builds(Mail, all=_some(facts()), none=st.lists(facts(), max_size=2).map(tuple)) | fields(),
+    lambda inner: (
+        st.builds(meaning.All, _some(inner)) | st.builds(meaning.Any, _some(inner)) | st.builds(Opposite, inner)
+    ),
+    max_leaves=5,
+)
+
+
+# --- the same, one by one ---
+
+
+def _in(at: int | None, span: Span) -> bool:
+    if at is None:
+        return False
+    return (span.start is None or at >= to_micros(span.start)) and (span.end is None or at < to_micros(span.end))
+
+
+def _happened(world: World, one: Fact, row: dict[str, Any]) -> bool:
+    if one.word is Word.DELIVERED:
+        quiet = (
+            bool(row["flags"] & Flag.OURS)
+            and row["sent_at"] is not None
+            and row["bounced_at"] is None
+            and row["failed_at"] is None
+            and row["sent_at"] <= to_micros(NOW - AFTER)
+        )
+        after = AFTER // timedelta(microseconds=1)
+        at = row["delivered_at"] if row["delivered_at"] is not None else (row["sent_at"] or 0) + after
+        return (row["delivered_at"] is not None or quiet) and _in(at, one.span)
+    if row[_TIMED[one.word]] is None:
+        return False
+    if one.word in (Word.OPENED, Word.CLICKED):
+        number = row["opens" if one.word is Word.OPENED else "clicks"]
+        if number < one.least or (one.most is not None and number > one.most):
+            return False
+        kind = "open" if one.word is Word.OPENED else "click"
+        times = [
+            each["at"]
+            for each in world.hits
+            if each["delivery"] == row["delivery"]
+            and each["kind"] == kind
+            and each["by"] == "person"
+            and one.link in each["url"].lower()
+        ]
+        if one.link:
+            ours = [
+                each for each in world.links if each["delivery"] == row["delivery"] and one.link in each["url"].lower()
+            ]
+            return any(_ever(each["first_at"], each["last_at"], times, one.span) for each in ours)
+        return _ever(row[f"first_{one.word}_at"], row[f"last_{one.word}_at"], times, one.span)
+    if one.hard is not None and bool(row["flags"] & Flag.HARD) != one.hard:
+        return False
+    return _in(row[_TIMED[one.word]], one.span)
+
+
+def _ever(first: int, last: int, between: Sequence[int], span: Span) -> bool:
+    """Of several times the first and the last are known for sure; an open end needs only one of them."""
+    if span.start is None or span.end is None:
+        return _in(last if span.end is None else first, span)
+    if _in(first, span) or _in(last, span):
+        return True
+    return first < to_micros(span.start) and last >= to_micros(span.end) and any(_in(at, span) for at in between)
+
+
+def _mail(world: World, node: Mail, id_: str) -> list[dict[str, Any]]:
+    return [
+        row
+        for row in world.facts
+        if row["record"] == id_
+        and all(_happened(world, one, row) for one in node.all)
+        and not any(_happened(world, one, row) for one in node.none)
+    ]
+
+
+def fits(world: World, node: Meaning, row: dict[str, Any]) -> bool:
+    match node:
+        case meaning.All(parts):
+            return all(fits(world, part, row) for part in parts)
+        case meaning.Any(parts):
+            return any(fits(world, part, row) for part in parts)
+        case Opposite(part):
+            return not fits(world, part, row)
+        case Mail():
+            return bool(_mail(world, node, row["id"]))
+        case Field():
+            return _field_fits(node, row)
+
+
+def _field_fits(node: Field, row: dict[str, Any]) -> bool:
+    value = row[{NAME: "name"}.get(node.name, node.name)]
+    if value is None:
+        return False
+    match node.match:
+        case Match.FILLED:
+            return True
+        case Match.ONE_OF:
+            return value in (node.numbers if node.place is Place.NUMBER else node.texts)
+        case Match.CONTAINS:
+            return node.texts[0] in value
+        case Match.STARTS:
+            return bool(value.startswith(node.texts[0]))
+        case Match.WITHIN:
+            return _in(to_micros(NOW.replace(hour=0) + timedelta(days=value)), node.span)
+        case _:
+            number = node.numbers[0]
+            return bool(
+                {">": value > number, ">=": value >= number, "<": value < number, "<=": value <= number}[node.match]
+            )
+
+
+# --- in the database ---
+
+
+def _put(tx: Tx, world: World) -> None:
+    for table in (record, record_field, mail_fact, message, link_hit, hit):
+        tx.execute(table.delete())
+    at = to_micros(NOW)
+    base = {"org": ORG, "module": "deal"}
+    for row in world.records:
+        tx.execute(
+            record.insert().values(
+                **base,
+                id=row["id"],
+                name=row["name"],
+                owner=row["owner"],
+                fields={},
+                source="api",
+                created_at=at,
+                updated_at=at,
+            )
+        )
+        values: list[tuple[str, dict[str, Any]]] = [(NAME, {"text": row["name"], "start": row["name"]})]
+        if row["amount"] is not None:
+            values.append(("amount", {"number": row["amount"]}))
+        if row["closing_date"] is not None:
+            values.append(
+                ("closing_date", {"time": to_micros(NOW.replace(hour=0) + timedelta(days=row["closing_date"]))})
+            )
+        for name, kept in values:
+            tx.execute(record_field.insert().values(**base, record=row["id"], field=name, **kept))
+    for row in world.facts:
+        tx.execute(mail_fact.insert().values(**base, **row))
+        tx.execute(
+            message.insert().values(
+                id=row["message"], org=ORG, direction="out", queue_id="Q", message_id=row["message"], digest=row["message"],
+                raw_digest="", raw_size=1, subject="", received_at=row["at"], parents=[], part=0, automatic="", attachments=[],
+            )
+        )  # fmt: skip
+    for number, row in enumerate(world.links):
+        tx.execute(link_hit.insert().values(**row, link=number, org=ORG, message="M", clicks=1))
+    for number, row in enumerate(world.hits):
+        more = {"id": str(number), "org": ORG, "message": "M", "link": 0, "ip": "", "agent": "", "method": "GET"}
+        tx.execute(hit.insert().values(**row, **more, headers={}, reasons=[], rules=1))
+
+
+def _all_pages(tx: Tx, question: Question) -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = []
+    after: str | None = ""
+    while after is not None:
+        page = compiled.find(tx, question, TERMS, after=after, limit=2)
+        assert page.next is None or page.next > after
+        found += [(one.record.id, one.message) for one in page.hits]
+        after = page.next
+    return found
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_what_is_found_is_what_a_look_at_everything_finds(
+    store: AnyStore, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    monkeypatch.setattr(compiled, "_SMALL", data.draw(st.sampled_from([0, 300])))
+    monkeypatch.setattr(compiled, "LOOKED_AT", data.draw(st.sampled_from([1, 3, 2000])))
+    monkeypatch.setattr(compiled, "FEW", data.draw(st.sampled_from([0, 2, 10_000])))
+    world, where = data.draw(worlds()), data.draw(meanings)
+    await store.write(_put, world)
+    found = await store.read(_all_pages, Question(module="deal", where=where))
+    assert [one for one, _ in found] == [row["id"] for row in world.records if fits(world, where, row)]
+    asked = list(compiled._mails(where))
+    for id_, mail in found:
+        fitting = [row for one in asked for row in _mail(world, one, id_)]
+        newest = max(fitting, key=lambda row: (row["at"], row["message"]), default=None)
+        assert mail == (None if newest is None else newest["message"])
+
+
+QUESTIONS = (
+    *bench.QUESTIONS,
+    'contacts where address contains "x"',
+    "contacts where created this week",
+    "deals where stage in (a, b)",
+)
+
+
+async def test_no_question_reads_a_large_table_from_end_to_end(
+    store: AnyStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org = await factory.org(store, clock)
+    await factory.record(store, clock, org, "contact/1", addresses=("bob@customer.test",))
+    await factory.record(store, clock, org, "deal/1")
+    monkeypatch.setattr(compiled, "_SMALL", 0)
+    for few in (0, 10_000):
+        monkeypatch.setattr(compiled, "FEW", few)
+        for viewer in (Viewer(org=org.id, all=True), Viewer(org=org.id)):
+            terms = Terms(viewer=viewer, now=NOW, delivered_after=AFTER, keep_former=False)
+            for asked in QUESTIONS:
+                question = await store.read(_meant, org, asked)
+                async with watched(store) as watch:
+                    await store.read(compiled.find, question, terms)
+                watch.check()
+
+
+def _meant(tx: Tx, org: Organisation, asked: str) -> Question:
+    known = Known(modules=modules.list_modules(tx, org.id), here=Here(NOW, ZONE), me="U1", user=lambda said: "U1")
+    return check(parse(asked), known)
