@@ -333,7 +333,7 @@ webhook_seconds = _histogram("mailrelay_webhook_duration_seconds", "Length of a 
 webhooks_disabled = _counter(
     "mailrelay_webhook_disabled_total",
     "Webhooks that were disabled by themselves: their receiver is gone for good, or took nothing for days",
-    because=("gone", "failing"),
+    reason=("gone", "failing"),
 )
 webhook_waiting = _gauge("mailrelay_webhook_waiting", "Events that wait to be taken by webhooks that are active")
 webhook_oldest = _gauge(

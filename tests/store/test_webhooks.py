@@ -216,7 +216,7 @@ async def test_a_webhook_that_is_slow_takes_nothing_from_another(desk: Desk):
     assert other.event.type is E.DELIVERY_SENT
 
 
-async def test_only_so_many_wait_outside_the_journal(desk: Desk):
+async def test_fault_q09_only_so_many_wait_outside_the_journal(desk: Desk):
     hook = await desk.hook()
     for number in range(12):
         await desk.happen(f"M{number}")
