@@ -20,8 +20,8 @@ async def test_a_mail_with_a_contact_shows_at_its_account_and_only_open_deal(tmp
         await desk.record("deal/1", links={"contact": "contact/1"}, fields={"stage": "Closed Won"})
         await desk.record("deal/2", links={"contact": "contact/1"}, fields={"stage": "Negotiation"})
         assert await desk.links(await desk.post(mail())) == {"contact/1", "account/1", "deal/2"}
-        await desk.record("deal/3", links={"contact": "contact/1"})
-        assert await desk.links(await desk.post(mail())) == {"contact/1", "account/1"}
+        await desk.record("deal/3", links={"contact": "contact/1"}, fields={"stage": "lost"})
+        assert await desk.links(await desk.post(mail())) == {"contact/1", "account/1", "deal/2"}
 
 
 async def test_what_a_person_unlinked_is_not_linked_again_by_another_copy(tmp_path: Path) -> None:
