@@ -15,8 +15,8 @@ _IDENTITY = frozenset(("", "7bit", "8bit", "binary"))
 _EQUALS, _LF = 0x3D, 0x0A
 _CHUNK = 75
 """RFC 2045 §6.7 (5): lines of 76 characters, the `=` of a soft line break among them."""
-# What is no escape and no soft break is read differently by different readers, and so are blanks before a line's end.
-_ODD_QP = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n)|[ \t](?:\r\n|\Z)|(?<!\r)\n|\r(?!\n)")
+_ODD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n)")
+_BLANKS_AT_END = (b" \r\n", b"\t\r\n")
 
 
 def decode(body: bytes, encoding: str) -> bytes | None:
@@ -24,13 +24,25 @@ def decode(body: bytes, encoding: str) -> bytes | None:
     if encoding in _IDENTITY:
         return body
     if encoding == "quoted-printable":
-        return None if _ODD_QP.search(body) else binascii.a2b_qp(body)
+        return None if _is_odd(body) else binascii.a2b_qp(body)
     if encoding == "base64":
         try:
             return binascii.a2b_base64(body.translate(None, b"\r\n"), strict_mode=True)
         except binascii.Error:
             return None
     return None
+
+
+def _is_odd(body: bytes) -> bool:
+    """Whether quoted-printable has what is no escape and no soft break, or blanks before a line's end: readers disagree about these."""
+    lines = body.count(b"\r\n")
+    return (
+        body.count(b"\r") != lines
+        or body.count(b"\n") != lines
+        or any(blanks in body for blanks in _BLANKS_AT_END)
+        or body.endswith((b" ", b"\t"))
+        or _ODD_ESCAPE.search(body) is not None
+    )
 
 
 def splice(body: bytes, encoding: str, decoded: bytes, splices: Sequence[Splice]) -> bytes:

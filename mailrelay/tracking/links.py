@@ -45,6 +45,7 @@ _SAYS_URL = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_TEXT = 2_000
+_AFTER_AUTHORITY = re.compile(r"[/?#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,8 @@ class LinkPattern:
         """Whether it names this link of a host."""
         if host != self.host:
             return False
-        path = url.partition("://")[2]
-        path = path[re.search(r"[/?#]|\Z", path).start() :]  # type: ignore[union-attr]
-        return self.path == "/" or path.startswith(self.path)
+        found = _AFTER_AUTHORITY.search(url, url.index("://") + 3)
+        return self.path == "/" or (found is not None and url.startswith(self.path, found.start()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +94,7 @@ class LinkRules:
         """Whether a link to a safe `url` on `host` may be rewritten, by where it leads."""
         if host == self.host or host in self.own_hosts or url in self.listed:
             return False
-        after = url[url.index("://") + 3 :]
-        if host.partition(".")[0] in _HOST_LABELS or _WORDS.search(after, len(host)):
+        if host.partition(".")[0] in _HOST_LABELS or _is_personal(url):
             return False
         return not any(pattern.fits(host, url) for pattern in self.patterns)
 
@@ -107,10 +106,26 @@ class LinkRules:
         """
         if len(text) > _LONGEST_TEXT:
             return True
-        if _SAYS_UNSUBSCRIBE.search(text):
-            return False
-        said = _SAYS_URL.match(text)
-        return said is None or _domain(said[1].rpartition(":")[0] or said[1]) == _domain(self.host)
+        said = _said(text)
+        return said is not None and (not said or said == _domain(self.host))
+
+
+# The same links come for every recipient of a mail.
+@lru_cache(maxsize=2048)
+def _is_personal(url: str) -> bool:
+    """Whether a link's path, query or fragment says that it unsubscribes, signs in, or holds a secret."""
+    authority = url.index("://") + 3
+    found = _AFTER_AUTHORITY.search(url, authority)
+    return found is not None and _WORDS.search(url, found.start()) is not None
+
+
+@lru_cache(maxsize=2048)
+def _said(text: str) -> str | None:
+    """Of which owner's host a text is a URL, "" when it is none; None for one that offers to unsubscribe."""
+    if _SAYS_UNSUBSCRIBE.search(text):
+        return None
+    said = _SAYS_URL.match(text)
+    return "" if said is None else _domain(said[1].rpartition(":")[0] or said[1])
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ expression passes over all that is no link, in linear time; where it gets stuck 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html.entities import html5
 
 _WS = rb"[ \t\n\f\r]"
@@ -157,7 +157,9 @@ class _Reader:
         """The open link, if any, shows what stands before `until`."""
         if self._open is not None:
             link = self._links[self._open]
-            self._links[self._open] = replace(link, inside=(link.inside[0], until))
+            self._links[self._open] = Link(
+                link.start, link.end, link.value, link.rel, link.untracked, (link.inside[0], until)
+            )
             self._open = None
 
 
