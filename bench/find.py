@@ -130,7 +130,7 @@ def fill(tx: Tx, *, messages: int, records: int) -> None:
         people,
     )
     at = (
-        f"(:now - (CAST(i AS bigint) * 15485863) % 31536000 * 1000000)"
+        "(:now - (CAST(i AS bigint) * 15485863) % 31536000 * 1000000)"
         if pg
         else "(:now - (i * 15485863) % 31536000 * 1000000)"
     )

@@ -47,6 +47,7 @@ _OWN = {
     "address": Place.ADDRESS,
 }
 """Fields that every record has."""
+OWN_FIELDS = tuple(_OWN)
 _ORDERED = {
     Comparison.MORE: Match.MORE,
     Comparison.AT_LEAST: Match.AT_LEAST,

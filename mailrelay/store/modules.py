@@ -9,7 +9,7 @@ from sqlalchemy import Row, delete, select, update
 from mailrelay.errors import Conflict, NotPermitted, Unknown
 from mailrelay.ids import OrgId
 from mailrelay.model.record import STANDARD_MODULES, AddressField, AddressKind, Field, FieldType, Module
-from mailrelay.store import rows
+from mailrelay.store import record_fields, rows
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import link, module, record, record_address
 
@@ -53,8 +53,10 @@ def seed(tx: Tx, org: OrgId) -> None:
 def put(tx: Tx, new: Module) -> None:
     """Keep a module, new or changed; addresses of its records follow the new kind and `matched` of their field.
 
-    Raises Conflict when a field that is left out still holds addresses of records.
+    Where its fields are others, the values of all its records are read again. Raises Conflict when a field that is left out still
+    holds addresses of records.
     """
+    before = tx.execute(select(module).where(module.c.org == new.org, module.c.name == new.name)).one_or_none()
     row = tx.insert(module).values(
         org=new.org,
         name=new.name,
@@ -77,6 +79,8 @@ def put(tx: Tx, new: Module) -> None:
             .where(mine, record_address.c.field == field.name)
             .values(kind=field.kind, matched=field.matched)
         )
+    if before is not None and _module(before).fields != new.fields:
+        record_fields.all_made_again(tx, new.org, new)
 
 
 def remove(tx: Tx, org: OrgId, name: str) -> None:

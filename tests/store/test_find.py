@@ -70,7 +70,7 @@ def worlds(draw: st.DrawFn) -> World:
             }
         )
     for number in range(draw(st.integers(0, 10))):
-        row: dict[str, Any] = {name: None for name in (*_TIMES, "first_opened_at", "first_clicked_at")}
+        row: dict[str, Any] = dict.fromkeys((*_TIMES, "first_opened_at", "first_clicked_at"))
         ours = draw(st.booleans())
         for name in draw(st.sets(st.sampled_from(sorted(_TIMES)), max_size=4)):
             row[name] = _at(draw(st.integers(0, 9)))

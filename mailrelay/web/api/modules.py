@@ -1,4 +1,4 @@
-"""Modules: the kinds of record, and which of their fields hold addresses (I4)."""
+"""Modules: the kinds of record, which of their fields hold addresses (I4), and by which they are found (K2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mailrelay.errors import Invalid, Unknown
 from mailrelay.model.event import EventType
-from mailrelay.model.record import AddressField, AddressKind, Module
+from mailrelay.model.record import AddressField, AddressKind, FieldType, Module
+from mailrelay.model.record import Field as TypedField
+from mailrelay.query.check import OWN_FIELDS
 from mailrelay.store import events, modules
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application
@@ -32,17 +34,30 @@ class GivenField(Given):
     matched: bool = True
 
 
+class GivenTyped(Given):
+    """A field that records are found by; `aliases` are other words for it in a query."""
+
+    name: Word
+    type: FieldType = FieldType.TEXT
+    aliases: Annotated[tuple[Word, ...], Field(max_length=10)] = ()
+
+
 class GivenModule(Given):
-    """A module, new or changed."""
+    """A module, new or changed; without `fields` it keeps those that it has."""
 
     label: Name
     address_fields: tuple[GivenField, ...] = Field((), max_length=20)
+    fields: Annotated[tuple[GivenTyped, ...], Field(max_length=100)] | None = None
 
     @model_validator(mode="after")
     def _once(self) -> GivenModule:
         names = [field.name for field in self.address_fields]
         if len(set(names)) != len(names):
             raise ValueError("address_fields names a field twice")
+        said = [*OWN_FIELDS, *names, *(word for field in self.fields or () for word in (field.name, *field.aliases))]
+        twice = next((word for word in said if said.count(word) > 1), None)
+        if twice is not None:
+            raise ValueError(f"fields: {twice} is said twice, or is a field that every record has")
         return self
 
 
@@ -54,6 +69,14 @@ class ShownField(Shown):
     matched: bool
 
 
+class ShownTyped(Shown):
+    """A field that records are found by."""
+
+    name: str
+    type: FieldType
+    aliases: tuple[str, ...]
+
+
 class ShownModule(Shown):
     """A module; `custom` unless every organisation has it."""
 
@@ -61,6 +84,7 @@ class ShownModule(Shown):
     label: str
     custom: bool
     address_fields: tuple[ShownField, ...]
+    fields: tuple[ShownTyped, ...]
 
 
 @router.get("/modules", response_model=Page[ShownModule])
@@ -78,7 +102,10 @@ async def show(app: App, caller: Reader, name: str) -> Module:
 
 @router.put("/modules/{name}", response_model=ShownModule)
 async def put(app: App, caller: Administrator, name: ModuleName, given: GivenModule, seen: IfMatchOrNew) -> Module:
-    """Make a custom module, or change any module's label and address fields."""
+    """Make a custom module, or change any module's label, address fields, and fields that its records are found by.
+
+    Where these change its records are read again at once; a value that is not of its field's type is none until the record changes.
+    """
     return await app.store.write(_put, app, caller, name, given, seen)
 
 
@@ -103,10 +130,14 @@ def _tell(tx: Tx, app: Application, caller: Caller, name: str, change: str) -> N
 def _put(tx: Tx, app: Application, caller: Caller, name: str, given: GivenModule, seen: Seen) -> Module:
     org = caller.org
     seen.check(tx, lambda: ShownModule.model_validate(modules.get(tx, org, name)))
+    fields: tuple[TypedField, ...] = ()
     try:
-        custom = modules.get(tx, org, name).custom
+        old = modules.get(tx, org, name)
+        custom, fields = old.custom, old.fields
     except Unknown:
         custom = True
+    if given.fields is not None:
+        fields = tuple(TypedField(name=one.name, type=one.type, aliases=one.aliases) for one in given.fields)
     if custom and any(field.kind is not AddressKind.CUSTOM for field in given.address_fields):
         raise Invalid("address_fields", "the fields of a custom module are of kind custom")
     new = Module(
@@ -117,6 +148,7 @@ def _put(tx: Tx, app: Application, caller: Caller, name: str, given: GivenModule
         address_fields=tuple(
             AddressField(name=field.name, kind=field.kind, matched=field.matched) for field in given.address_fields
         ),
+        fields=fields,
     )
     modules.put(tx, new)
     _tell(tx, app, caller, name, "put")
