@@ -19,6 +19,7 @@ from yarl import URL
 from mailrelay.dns.pinned import PinnedResolver
 from mailrelay.dns.resolver import Resolver
 from mailrelay.model.reach import BadUrl, Reach, Url
+from mailrelay.smtp.escape import escape
 
 _HEADERS = 64
 _LINE = 4096
@@ -119,7 +120,8 @@ class Outgoing:
                     ssl=self._context,
                     use_dns_cache=False,
                     limit=self._connections,
-                    keepalive_timeout=15,
+                    # Servers close idle connections after a few seconds: one that is used at that moment gets no answer.
+                    keepalive_timeout=2,
                 ),
                 headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -159,4 +161,4 @@ def _sentence(error: Exception) -> str:
         said = "the connection was closed without an answer"
     else:
         said = str(error) or type(error).__name__
-    return " ".join(said.split())[:200]
+    return escape(" ".join(said.split()))[:200]

@@ -14,7 +14,10 @@ from mailrelay.store.base import Bell, Store
 
 _POLL = 1.0
 _BREATH = 0.05
-"""Seconds between two looks: the events of a burst are queued together."""
+"""Seconds between two looks at least: the events of a burst are queued together."""
+_SHARE = 0.1
+"""Of the time, that looking may take: with many webhooks, a look is longer."""
+_MEASURE_EVERY = 5.0
 _TIDY_EVERY = 600.0
 _logger = log.get(service="webhook-queue")
 
@@ -42,18 +45,21 @@ class Expander:
         self._stopping = stopping
         self._poll = poll
         self._window = window
+        self._measured: float | None = None
         self._tidied: float | None = None
 
     async def run(self) -> None:
         """Follow until stopping is set. Raises what the store raises for good."""
         with self._store.bells.listening(Bell.EVENTS) as bell:
             while not self._stopping.is_set():
+                began = self._clock.monotonic()
                 try:
                     await self.look()
                     await self._tidy()
                 except Unavailable as error:
                     _logger.warning("claim.failed", reason=str(error))
-                await self._stopping.wait(_BREATH)
+                took = self._clock.monotonic() - began
+                await self._stopping.wait(max(_BREATH, min(self._poll, took / _SHARE)))
                 await bell.heard(timeout=self._poll)
 
     async def look(self) -> int:
@@ -68,11 +74,13 @@ class Expander:
         return looked
 
     async def _tidy(self) -> None:
-        waiting, since = await self._store.read(webhook_calls.oldest)
-        metrics.webhook_waiting.set(waiting)
-        age = 0.0 if since is None else (self._clock.now() - since).total_seconds()
-        metrics.webhook_oldest.set(max(0.0, age))
         now = self._clock.monotonic()
+        if self._measured is None or now - self._measured >= _MEASURE_EVERY:
+            waiting, since = await self._store.read(webhook_calls.oldest)
+            metrics.webhook_waiting.set(waiting)
+            age = 0.0 if since is None else (self._clock.now() - since).total_seconds()
+            metrics.webhook_oldest.set(max(0.0, age))
+            self._measured = now
         if self._tidied is None or now - self._tidied >= _TIDY_EVERY:
             while await self._store.write(webhook_calls.prune, now=self._clock.now()):
                 pass
