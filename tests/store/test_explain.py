@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from mailrelay.ids import DeliveryId, DropboxId, OrgId, TokenId, UserId
+from mailrelay.model.event import EventType
+from mailrelay.model.notice import NoticeKind
 from mailrelay.model.organisation import Exclusion, ExclusionKind
 from mailrelay.model.sending import EVERYBODY, Scope, Sending
 from mailrelay.model.sts import KeptPolicy, Mode, Policy
@@ -21,6 +23,7 @@ from mailrelay.store import (
     dkim_keys,
     dropboxes,
     events,
+    followers,
     matches,
     modules,
     organisations,
@@ -32,9 +35,12 @@ from mailrelay.store import (
     tallies,
     tls_memory,
     tokens,
+    user_notices,
     warnings,
 )
+from mailrelay.store.events import Wanted
 from mailrelay.store.tables import event
+from mailrelay.store.visibility import Viewer
 from tests.store.explain import AnyStore, watched
 from tests.support import factory
 from tests.support.clock import START, FakeClock
@@ -42,6 +48,15 @@ from tests.support.clock import START, FakeClock
 JOB, DOMAIN = Sending(Scope.JOB, "spring"), Sending(Scope.DOMAIN, "a.test")
 DESTINATION, SOURCE = Sending(Scope.DESTINATION, "b.test"), Sending(Scope.SOURCE, "one")
 ORG, USER, KEYS = OrgId("O"), UserId("U"), ["a@x.test", "b@x.test"]
+ANNA = Viewer(org=ORG, user=USER)
+VIEWERS = (Viewer(org=ORG, all=True), ANNA, Viewer(org=ORG))
+WANTED = (
+    Wanted(),
+    Wanted(types=frozenset({EventType.STORAGE_FULL})),
+    Wanted(message="M"),
+    Wanted(record="contact/1"),
+    Wanted(user="U"),
+)
 HOST_TLS = HostTls(
     host="mx.b.test",
     ip="192.0.2.1",
@@ -113,6 +128,13 @@ READS: tuple[Statement, ...] = (
     call(dkim_keys.active, "a.example", now=START),
     call(events.of_message, ORG, "M"),
     call(events.after, ORG, 0, limit=10),
+    call(events.newest, ORG),
+    *(call(events.stretch, one, 0, limit=10, wanted=wanted) for one in VIEWERS for wanted in WANTED),
+    *(call(events.latest, one, 10, wanted=wanted) for one in VIEWERS for wanted in WANTED),
+    call(followers.position, "w", ORG),
+    call(followers.behind, "w", limit=10),
+    call(user_notices.page, ANNA, USER, kinds=tuple(NoticeKind), before=9, unread=True, limit=10),
+    call(user_notices.behind, ANNA, USER, 0, kinds=tuple(NoticeKind), limit=10),
     call(sts_policies.get, "b.test"),
     call(tls_memory.get, "mx.b.test", "192.0.2.1", 25),
     call(tls_memory.of_hosts, ["mx.b.test"]),
@@ -121,6 +143,9 @@ READS: tuple[Statement, ...] = (
 """What runs for a message, a login or a page; whoever adds a store function adds it here or watches it in their own test."""
 
 WRITES: tuple[Statement, ...] = (
+    call(followers.claim, "w", ORG),
+    call(followers.advance, "w", ORG, 3),
+    call(user_notices.mark_all_read, ANNA, USER, 0),
     call(organisations.exclude, ORG, Exclusion(kind=ExclusionKind.DOMAIN, value="x.test")),
     call(organisations.readmit, ORG, Exclusion(kind=ExclusionKind.DOMAIN, value="x.test")),
     call(dropboxes.disable, ORG, USER, now=START),
