@@ -185,7 +185,7 @@ sender_blamed = _counter(
     kind=("permanent", "transient"),
 )
 copies = _counter(
-    "mailrelay_copies_total",
+    "mailrelay_delivery_copies_total",
     "Copies that a next hop took, by what became of their tracking: its pixel and links, or why it has none",
     tracked=("off", "links", "plain", "signed", "unsafe", "failed"),
 )
