@@ -60,6 +60,13 @@ class Face:
             if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 await problem.response(400, "The address has a NUL character")(scope, receive, answer)
                 return
+            if _packed(scope):
+                because = "The body has a Content-Encoding; send it as it is, nothing is unpacked here"
+                await problem.response(415, because)(scope, receive, answer)
+                return
+            if scope["method"] == "HEAD":
+                # RFC 9110 §9.3.2: as GET; uvicorn, which has the scope that came, leaves the content out.
+                scope = {**scope, "method": "GET"}
             if not is_file and _LARGE <= body.announced <= limit and not self._memory.fits(body.announced * _COPIES):
                 await problem.of_error(MemoryShort(_SHORT))(scope, receive, answer)
                 return
@@ -72,6 +79,12 @@ class Face:
             body.give_back()
             metrics.http_requests.labels(f"{status // 100 if 200 <= status < 600 else 5}xx").inc()
             metrics.http_seconds.observe(time.perf_counter() - began)
+
+
+def _packed(scope: Scope) -> bool:
+    """Whether the body would have to be unpacked: who sends a kilobyte must not get a gigabyte of our memory (W08)."""
+    named = [value.strip().lower() for name, value in scope["headers"] if name == b"content-encoding"]
+    return any(value not in (b"", b"identity") for value in named)
 
 
 class _Body:
