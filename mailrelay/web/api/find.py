@@ -33,9 +33,9 @@ from mailrelay.web.shape import After, Given, Limit, Ref, Shown, lines_of
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["find"])
-_PATIENCE: Final = 2.0
-"""Seconds that a question waits for the facts to have come up to now."""
 _LOOK: Final = 0.05
+_LOOKS: Final = 40
+"""A question waits so often, for two seconds, for the facts to have come up to now."""
 _ENOUGH: Final = 0.025
 """Seconds after which a page that is not full yet is answered as it is."""
 _Q = Annotated[
@@ -198,12 +198,12 @@ def _shown_hits(answer: _Answer) -> Iterator[FoundRecord]:
 
 async def _as_of(app: Application, caller: Caller) -> datetime:
     """Until when the facts tell; they are waited for a moment if they do not tell of everything yet."""
-    deadline = app.clock.monotonic() + _PATIENCE
-    while True:
+    for _ in range(_LOOKS):
         current, at = await app.store.read(mail_facts.as_of, caller.org, now=app.clock.now())
-        if current or app.clock.monotonic() >= deadline:
-            return at
+        if current:
+            break
         await asyncio.sleep(_LOOK)
+    return at
 
 
 def _answer(tx: Tx, caller: Caller, asked: Asked, now: datetime, *, after: str, limit: int) -> _Answer:
