@@ -28,6 +28,8 @@ from mailrelay.store.visibility import Viewer
 
 _LONGEST_STRETCH = 20_000
 """So many events are looked through at once for what is rare among them."""
+_FARTHEST = 200_000
+"""… and so many at most to find the newest of them."""
 
 
 def append(
@@ -175,9 +177,12 @@ def stretch(tx: Tx, viewer: Viewer, seq: int, *, limit: int, wanted: Wanted = AL
 
 
 def latest(tx: Tx, viewer: Viewer, number: int, *, before: int | None = None, wanted: Wanted = ALL) -> Stretch:
-    """The newest that the viewer may see, or the newest before one, oldest first."""
+    """The newest that the viewer may see, or the newest before one, oldest first; of what is rare, as far back as `_FARTHEST`."""
     end = newest(tx, viewer.org)
-    found = _asked(viewer, wanted).where(event.c.seq < (end + 1 if before is None else before))
+    top = end + 1 if before is None else min(before, end + 1)
+    found = _asked(viewer, wanted).where(event.c.seq < top)
+    if wanted.is_sparse or not viewer.all:
+        found = found.where(event.c.seq >= top - _FARTHEST)
     rows = tx.execute(found.order_by(event.c.seq.desc()).limit(number)).all()
     upto = end if before is None else max(0, min(end, before - 1))
     return Stretch(events=_shown(tx, viewer, rows[::-1]), upto=upto, newest=end)

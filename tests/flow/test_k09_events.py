@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
@@ -12,6 +13,8 @@ import pytest
 from mailrelay.model.event import EventType
 from mailrelay.model.organisation import Organisation, Right
 from mailrelay.store import events
+from mailrelay.store.base import Tx
+from mailrelay.web import server
 from tests.support import factory
 from tests.support.http import Api, Client, serving
 
@@ -212,3 +215,77 @@ async def _waits(api: Api, number: int = 1) -> None:
     async with asyncio.timeout(5):
         while api.application.waits.number < number:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_what_is_changed_by_the_api_is_in_the_journal(api: Api) -> None:
+    office = await Office.made(api)
+    client, v1 = office.client, "/api/v1"
+    user = (await client.post(f"{v1}/users", json={"name": "Ann", "primary": "ann@x.test"})).json
+    of_user = f"{v1}/users/{user['id']}"
+    token = {"name": "t", "rights": ["read"]}
+    for answered in (
+        await client.patch(of_user, json={"name": "Anna", "settings": {"unknown": "contact"}}),
+        await client.patch(of_user, json={"name": "Anna"}),  # changes nothing, and is not told
+        await client.put(f"{of_user}/password", json={"password": "twelve letters"}),
+        await client.post(f"{of_user}/dropboxes"),
+        await client.delete(f"{of_user}/dropboxes"),
+        await client.patch(f"{v1}/organisation", json={"settings": {"soft_bounces": 9}}),
+        await client.put(f"{v1}/modules/boat", json={"label": "Boat", "address_fields": []}),
+        await client.put(f"{v1}/exclusions/b.test"),
+        await client.put(f"{v1}/exclusions/b.test"),
+        await client.delete(f"{v1}/exclusions/b.test"),
+        made := await client.post(f"{v1}/tokens", json=token),
+        await client.delete(f"{v1}/tokens/{made.json['id']}"),
+        await client.put(f"{v1}/records/contact/1", json={"name": "Bob"}),
+        await client.put(f"{v1}/records/contact/1", json={"name": "Bob", "fields": {"size": "9"}}),
+        await client.put(f"{v1}/records/contact/1", json={"name": "Bob", "fields": {"size": "9"}}),
+        await client.delete(f"{v1}/records/contact/1"),
+    ):
+        assert answered.status < 300, answered.body
+    page = await office.ask("limit=1000")
+    assert [one["seq"] for one in page["items"]] == list(range(1, len(page["items"]) + 1))
+    told = [(one["type"], one["data"].get("changed", "")) for one in page["items"]]
+    assert told == [
+        ("user.created", ""),
+        ("user.changed", "name settings.unknown"),
+        ("user.changed", "password"),
+        ("dropbox.created", ""),
+        ("dropbox.revoked", ""),
+        ("organisation.changed", "settings.soft_bounces"),
+        ("module.changed", ""),
+        ("exclusion.added", ""),
+        ("exclusion.removed", ""),
+        ("token.created", ""),
+        ("token.revoked", ""),
+        ("record.created", ""),
+        ("record.changed", "fields.size"),
+        ("record.removed", ""),
+    ]
+    assert "twelve" not in str(page)
+    assert [one["seq"] for one in (await office.ask("record=contact/1"))["items"]] == [12, 13, 14]
+
+
+async def test_a_client_that_takes_nothing_is_cut(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_SLOWEST_READER", 0.3)
+    office = await Office.made(api)
+    at = api.clock.now()
+
+    def much(tx: Tx) -> None:
+        for _ in range(1000):
+            data = {"text": "x" * 16_000}
+            events.append(tx, org=office.org.id, at=at, type=EventType.NOTE_ADDED, data=data)
+
+    await api.store.write(much)
+    _, secret = await factory.api_token(api.store, api.clock, office.org, Right.ADMIN)
+    reader, writer = await asyncio.open_connection(*api.server.address, limit=1024)
+    writer.write(
+        f"GET /api/v1/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.sleep(1)
+    taken = 0
+    with suppress(ConnectionResetError):
+        while piece := await reader.read(65_536):
+            taken += len(piece)
+    writer.close()
+    assert taken < 1000 * 16_000
