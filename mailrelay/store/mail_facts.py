@@ -81,6 +81,7 @@ _TIMES = {
 _NOTHING: Mapping[str, Any] = dict.fromkeys((*_TIMES, "first_opened_at", "first_clicked_at")) | {
     "opens": 0,
     "clicks": 0,
+    "author": "",
 }
 _FAILED = frozenset({DeliveryState.FAILED, DeliveryState.EXPIRED, DeliveryState.SUPPRESSED})
 _FROM = frozenset(
