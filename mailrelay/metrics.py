@@ -187,7 +187,7 @@ sender_blamed = _counter(
 copies = _counter(
     "mailrelay_delivery_copies_total",
     "Copies that a next hop took, by what became of their tracking: its pixel and links, or why it has none",
-    tracked=("off", "links", "plain", "signed", "unsafe", "failed"),
+    outcome=("off", "links", "plain", "signed", "unsafe", "failed"),
 )
 quota_units = _counter(
     "mailrelay_quota_units_total",

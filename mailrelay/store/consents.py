@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Row, and_, func, select
+from sqlalchemy import Executable, Row, and_, func, select
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import OrgId
@@ -24,11 +24,9 @@ def record(tx: Tx, said: Consent) -> Consent:
         select(func.max(consent.c.at)).where(consent.c.org == said.org, consent.c.key == said.key)
     ).scalar()
     at = said.at if last is None else max(said.at, from_micros(last) + _MOMENT)
-    tx.execute(
-        consent.insert().values(
-            org=said.org, key=said.key, at=to_micros(at), given=said.given, by=said.by, evidence=said.evidence
-        )
-    )
+    row = {"org": said.org, "key": said.key, "given": said.given, "by": said.by, "evidence": said.evidence}
+    while tx.execute(_insert(tx, row | {"at": to_micros(at)})).first() is None:
+        at += _MOMENT  # somebody else was first
     data = {"address": said.key, "given": str(said.given).lower(), "by": said.by, "evidence": said.evidence}
     events.append(tx, org=said.org, at=at, type=EventType.CONSENT_CHANGED, data=data)
     return Consent(org=said.org, key=said.key, given=said.given, at=at, by=said.by, evidence=said.evidence)
@@ -75,6 +73,10 @@ def list_consents(
 def forget(tx: Tx, org: OrgId, key: str) -> int:
     """Leave out all that an address (by key) said, when its person is erased (R5); how many."""
     return int(tx.execute(consent.delete().where(consent.c.org == org, consent.c.key == key)).rowcount)
+
+
+def _insert(tx: Tx, row: Mapping[str, object]) -> Executable:
+    return tx.insert(consent).values(**row).on_conflict_do_nothing().returning(consent.c.at)
 
 
 def _consent(row: Row[tuple[object, ...]]) -> Consent:
