@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import bounces, control, load, queue
+from bench import bounces, control, load, queue, track
 from tests.support.daemon import Daemon, daemon, until
 from tests.support.peers import need
 from tests.support.postfix import Postfix, free_port, postfix
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="*",
-        choices=["accept", "submit", "bounces", "control", "queue", []],
+        choices=["accept", "submit", "bounces", "control", "queue", "track", []],
         help="the first three when not said",
     )
     parser.add_argument("--pairs", type=int, default=5)
@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--size", type=int, default=2000)
     parser.add_argument("--rows", type=int, default=1_000_000, help="control, queue: deliveries in the queue")
+    parser.add_argument("--seconds", type=float, default=5.0, help="track: of each run")
     parser.add_argument("--corpus", type=Path, help="bounces: the mails in this folder, in place of our own")
     options = parser.parse_args()
     if "bounces" in options.what or not options.what:
@@ -199,6 +200,8 @@ def main() -> None:
             _keep("bounces.ndjson", measured)
     if "control" in options.what:
         control.run(options, lambda record: _keep("control.ndjson", record))
+    if "track" in options.what:
+        track.run(options, lambda record: _keep("track.ndjson", record))
     if "queue" in options.what:
         for record in queue.run(options):
             print(record)

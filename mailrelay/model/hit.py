@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mailrelay.ids import DeliveryId, HitId, MessageId
+
+WINDOW = timedelta(minutes=15)
+"""Hits of a delivery that are further apart say nothing of each other."""
 
 
 class HitKind(StrEnum):
@@ -56,7 +59,10 @@ class Judged:
 
 
 JudgeAll = Callable[[Sequence[RawHit], datetime | None], Sequence[Judged]]
-"""Judges all hits of one delivery, oldest first, which was sent at the given time: a verdict for each, in their order."""
+"""Judges hits of one delivery, oldest first, which was sent at the given time: a verdict for each, in their order.
+
+It is given at least all that are within WINDOW of one that is new.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,8 +34,8 @@ _SOON = 0.05
 """Seconds in which hits gather to a batch."""
 _SLOW = 0.2
 """Seconds after which what waits in memory goes to the disk."""
-_SHARE = 4
-"""After a batch its time is left to others so many times over."""
+_SHARE, _LESS = 4, 24
+"""After a batch its time is left to others so many times over; the more where hits come faster than they could be taken anyway."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LAST_TRY = 2.0
 _QUIET = 60.0
@@ -65,6 +65,8 @@ class Hits:
         self._memory: deque[RawHit] = deque()
         self._moving: list[RawHit] = []
         """On their way from memory to the disk."""
+        self._number = 0
+        """How many came."""
         self._came = asyncio.Event()
         self._since = 0.0
         """When the oldest in memory came there, on the monotonic clock."""
@@ -86,6 +88,7 @@ class Hits:
     def put(self, hit: RawHit) -> None:
         """Take a hit. Never waits, never raises; where there is no room at all it is dropped and counted."""
         memory = self._memory
+        self._number += 1
         if len(memory) >= _MOST:
             self._drop(1, "full")
             return
@@ -165,7 +168,7 @@ class Hits:
                     await self._came.wait()
             await self._stopping.wait(_SOON)
             return _FIRST_PAUSE
-        began = self._clock.monotonic()
+        began, before = self._clock.monotonic(), self._number
         try:
             await self._give()
         except Unavailable as error:
@@ -173,7 +176,9 @@ class Hits:
             await self._stopping.wait(pause)
             return min(2 * pause, _LONGEST_PAUSE)
         # The door and the mail go first: however many hits come, the store is theirs for most of the time.
-        await self._stopping.wait(min(_SHARE * (self._clock.monotonic() - began), _LONGEST_PAUSE))
+        took = self._clock.monotonic() - began
+        falls_behind = (self._number - before) * (1 + _SHARE) > _LARGEST
+        await self._stopping.wait(min((_LESS if falls_behind else _SHARE) * took, _LONGEST_PAUSE))
         return _FIRST_PAUSE
 
     async def _next(self) -> bool:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, RowMapping, bindparam, delete, select, update
+from sqlalchemy import Row, RowMapping, bindparam, delete, func, select, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import DeliveryId, HitId, MessageId, OrgId
 from mailrelay.model.delivery import DeliveryState
 from mailrelay.model.event import EventType
 from mailrelay.model.hit import (
+    WINDOW,
     By,
     Engagement,
     Hit,
@@ -44,8 +45,10 @@ from mailrelay.store.tables import (
     organisation,
 )
 
-MOST_KEPT: Final = 500
-"""Hits of one delivery; what comes beyond is nobody who reads it, and not kept."""
+MOST_KEPT: Final = 5_000
+"""Hits of one delivery; what comes beyond is nobody who reads it, and not kept …"""
+MOST_AT_ONCE: Final = 100
+"""… nor what comes beyond this within `WINDOW`."""
 REFUSALS: Final = (("dnt", "1"), ("sec-gpc", "1"))
 """Header fields by which a reader refuses to be tracked (T12)."""
 _DAY = timedelta(days=1)
@@ -122,7 +125,7 @@ def take(
     kept: Counter[tuple[HitKind, By]] = Counter()
     _count(tx, [of for of in found.values() if of.mode is Mode.AGGREGATE and of.new], judge, kept)
     persons = [of for of in found.values() if of.mode is Mode.INDIVIDUAL and of.new]
-    _settle(tx, persons, judge, now=now, kept=kept, left=left)
+    _keep(tx, persons, judge, now=now, kept=kept, left=left)
     return Taken(kept, left)
 
 
@@ -130,8 +133,28 @@ def judge_again(
     tx: Tx, org: OrgId, some: Collection[DeliveryId], *, judge: JudgeAll, now: datetime, apply: bool
 ) -> list[Change]:
     """Judge the kept hits of these deliveries again: what changes, and with `apply` it is changed."""
-    found = [of for of in _deliveries(tx, some).values() if of.row.org == org]
-    return _settle(tx, found, judge, now=now, apply=apply)
+    found = {id_: of for id_, of in _deliveries(tx, some).items() if of.row.org == org}
+    changes: list[Change] = []
+    again: list[tuple[HitId, Judged]] = []
+    figures: list[_Figures] = []
+    for id_, kept in _kept(tx, sorted(found)).items():
+        raw, of = [one.raw for one in kept], found[id_]
+        judged = judge(raw, of.sent_at)
+        again += [(one.raw.id, now_) for one, now_ in zip(kept, judged, strict=True) if now_ != one.judged]
+        otherwise = sum(now_.by is not one.judged.by for one, now_ in zip(kept, judged, strict=True))
+        if not otherwise:
+            continue
+        was, is_now = engagement_of(raw, [one.judged for one in kept]), engagement_of(raw, judged)
+        figures.append(_Figures(of, was, is_now, raw[-1].at))
+        changes.append(
+            Change(delivery=DeliveryId(id_), message=MessageId(of.row.message), hits=otherwise, was=was, now=is_now)
+        )
+        if apply:
+            _tell_judged(tx, of, was=was, is_now=is_now, hits=otherwise, now=now)
+    if apply:
+        _write_verdicts(tx, again)
+        _write_figures(tx, figures)
+    return changes
 
 
 def tracked(tx: Tx, org: OrgId, *, since: datetime, after: DeliveryId | None, limit: int) -> list[DeliveryId]:
@@ -218,6 +241,7 @@ def _deliveries(tx: Tx, some: Collection[DeliveryId]) -> dict[str, _Read]:
             delivery.c.message,
             delivery.c.queue_id,
             delivery.c.author,
+            delivery.c.job,
             delivery.c.recipient_key,
             delivery.c.tracking,
             delivery.c.state,
@@ -295,94 +319,163 @@ def _count(tx: Tx, some: Sequence[_Read], judge: JudgeAll, kept: Counter[tuple[H
         tx.execute(_COUNT[tx.dialect], new)
 
 
-def _settle(
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What a delivery's hits came to, and come to now; `last` is the time of the last of them."""
+
+    of: _Read
+    was: Engagement
+    now: Engagement
+    last: datetime
+
+
+def _keep(
     tx: Tx,
     some: Sequence[_Read],
     judge: JudgeAll,
     *,
     now: datetime,
-    apply: bool = True,
-    kept: Counter[tuple[HitKind, By]] | None = None,
-    left: Counter[str] | None = None,
-) -> list[Change]:
-    """Judge what is new and what there is of each delivery together, and write down what they come to."""
-    kept, left = Counter() if kept is None else kept, Counter() if left is None else left
-    before = _kept(tx, [of.row.id for of in some])
-    work = _Work(now)
+    kept: Counter[tuple[HitKind, By]],
+    left: Counter[str],
+) -> None:
+    """Write new hits down, judged together with those of their delivery that came about the same time."""
+    if not some:
+        return
+    times = [one.at for of in some for one in of.new]
+    ids = [of.row.id for of in some]
+    standing = _standing(tx, ids)
+    near = _kept(tx, ids, since=min(times) - WINDOW, until=max(times) + WINDOW)
+    rows_: list[dict[str, Any]] = []
+    again: list[tuple[HitId, Judged]] = []
+    touched: list[tuple[_Read, list[RawHit], dict[HitId, Judged], int]] = []
     for of in some:
-        old = {one.raw.id: one for one in before[of.row.id]}
-        new = [one for one in of.new if one.id not in old]
-        room = max(0, MOST_KEPT - len(old))
+        old = {one.raw.id: one for one in near[of.row.id]}
+        new = sorted((one for one in of.new if one.id not in old), key=_order)
+        room = max(0, min(MOST_AT_ONCE - len(old), MOST_KEPT - _total(standing[of.row.id])))
         if len(new) > room:
             left["too many"] += len(new) - room
-        new = sorted(new, key=_order)[:room]
-        both = sorted([*(one.raw for one in old.values()), *new], key=_order)
-        if not both:
+            new = new[:room]
+        if not new:
             continue
+        both = sorted([*(one.raw for one in old.values()), *new], key=_order)
         judged = dict(zip((one.id for one in both), judge(both, of.sent_at), strict=True))
-        work.of_delivery(tx if apply else None, of, old, new, both, judged)
-        for one in new:
-            kept[one.kind, judged[one.id].by] += 1
-    if apply:
-        work.write(tx)
-    return work.changes
-
-
-class _Work:
-    """Rows to write, for all deliveries of a transaction at once."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-        self._new: list[dict[str, Any]] = []
-        self._changed: list[dict[str, Any]] = []
-        self._engagements: list[dict[str, Any]] = []
-        self._links: list[dict[str, Any]] = []
-        self._deliveries: list[dict[str, Any]] = []
-        self.changes: list[Change] = []
-
-    def of_delivery(
-        self,
-        tx: Tx | None,
-        of: _Read,
-        old: Mapping[HitId, Hit],
-        new: Sequence[RawHit],
-        both: Sequence[RawHit],
-        judged: Mapping[HitId, Judged],
-    ) -> None:
-        """Prepare what is to be written of one delivery; its events go to `tx`, if there is one."""
-        row = of.row
-        was = engagement_of([one.raw for one in old.values()], [one.judged for one in old.values()])
-        is_now = engagement_of(both, [judged[one.id] for one in both])
-        again = [one for one in old.values() if judged[one.raw.id] != one.judged]
-        otherwise = sum(judged[one.raw.id].by is not one.judged.by for one in again)
-        self._new += [_row(row, one, judged[one.id]) for one in new]
-        self._changed += [{"b_id": one.raw.id, **_verdict(judged[one.raw.id])} for one in again]
-        if was != is_now or new:
-            self._engagements.append(_engagement_row(row, is_now, last=both[-1].at))
-            self._links += [_link_row(row, one) for one in is_now.links]
-        firsts = (_micros(is_now.first_opened_at), _micros(is_now.first_clicked_at))
-        if firsts != (row.opened_at, row.clicked_at):
-            self._deliveries.append({"b_id": row.id, "opened_at": firsts[0], "clicked_at": firsts[1]})
+        rows_ += [_row(of.row, one, judged[one.id]) for one in new]
+        again += [(one.raw.id, judged[one.raw.id]) for one in old.values() if judged[one.raw.id] != one.judged]
+        otherwise = sum(judged[one.raw.id].by is not one.judged.by for one in old.values())
+        touched.append((of, new, judged, otherwise))
+        kept.update((one.kind, judged[one.id].by) for one in new)
+    if rows_:
+        tx.execute(tx.insert(hit).on_conflict_do_nothing(), rows_)
+    _write_verdicts(tx, again)
+    figures = _counted_again(tx, [of for of, *_ in touched], standing)
+    _write_figures(tx, figures.values())
+    for of, new, judged, otherwise in touched:
+        was, is_now = standing[of.row.id], figures[of.row.id].now
         if otherwise:
-            self.changes.append(
-                Change(delivery=DeliveryId(row.id), message=MessageId(row.message), hits=otherwise, was=was, now=is_now)
-            )
-        if tx is not None:
-            _tell(tx, of, new, judged, was=was, is_now=is_now, otherwise=otherwise, now=self._now)
+            _tell_judged(tx, of, was=was, is_now=is_now, hits=otherwise, now=now)
+        _tell(tx, of, new, judged, was=was)
 
-    def write(self, tx: Tx) -> None:
-        """Write it all."""
-        if self._new:
-            tx.execute(tx.insert(hit).on_conflict_do_nothing(), self._new)
-        if self._changed:
-            tx.execute(update(hit).where(hit.c.id == bindparam("b_id")), self._changed)
-        if self._engagements:
-            tx.execute(delete(link_hit).where(link_hit.c.delivery.in_([one["delivery"] for one in self._engagements])))
-            tx.execute(_PUT[tx.dialect], self._engagements)
-        if self._links:
-            tx.execute(link_hit.insert(), self._links)
-        if self._deliveries:
-            tx.execute(update(delivery).where(delivery.c.id == bindparam("b_id")), self._deliveries)
+
+def _standing(tx: Tx, some: Sequence[str]) -> defaultdict[str, Engagement]:
+    """What the hits of these deliveries came to until now, without their links."""
+    found = tx.execute(select(engagement).where(engagement.c.delivery.in_(some)))
+    standing: defaultdict[str, Engagement] = defaultdict(Engagement)
+    standing.update({row.delivery: _engagement(row._mapping, ()) for row in found})
+    return standing
+
+
+def _total(one: Engagement) -> int:
+    machines, unknown = one.machine_opens + one.machine_clicks, one.unknown_opens + one.unknown_clicks
+    return one.opens + one.clicks + machines + unknown
+
+
+def _counted_again(tx: Tx, some: Sequence[_Read], standing: Mapping[str, Engagement]) -> dict[str, _Figures]:
+    """What the kept hits of these deliveries come to, as the database counts them."""
+    if not some:
+        return {}
+    groups: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    by = (hit.c.delivery, hit.c.kind, hit.c.by, hit.c.link)
+    number, first, last = (
+        func.count().label("number"),
+        func.min(hit.c.at).label("first"),
+        func.max(hit.c.at).label("last"),
+    )
+    counting = select(*by, number, first, last, func.min(hit.c.url).label("url")).group_by(*by)
+    for row in tx.execute(counting.where(hit.c.delivery.in_([of.row.id for of in some]))):
+        groups[row.delivery].append(row)
+    return {
+        of.row.id: _Figures(
+            of,
+            standing[of.row.id],
+            _summed(groups[of.row.id]),
+            from_micros(max(row.last for row in groups[of.row.id])),
+        )
+        for of in some
+    }
+
+
+def _summed(groups: Sequence[Row[Any]]) -> Engagement:
+    """`engagement_of`, from numbers by kind, by whom and link."""
+
+    def these(kind: HitKind, by: By) -> list[Row[Any]]:
+        return sorted((row for row in groups if (row.kind, row.by) == (kind, by)), key=lambda row: int(row.link))
+
+    def number(kind: HitKind, by: By) -> int:
+        return sum(row.number for row in these(kind, by))
+
+    opens, clicks = these(HitKind.OPEN, By.PERSON), these(HitKind.CLICK, By.PERSON)
+    return Engagement(
+        opens=number(HitKind.OPEN, By.PERSON),
+        first_opened_at=from_micros(min(row.first for row in opens)) if opens else None,
+        last_opened_at=from_micros(max(row.last for row in opens)) if opens else None,
+        clicks=number(HitKind.CLICK, By.PERSON),
+        first_clicked_at=from_micros(min(row.first for row in clicks)) if clicks else None,
+        last_clicked_at=from_micros(max(row.last for row in clicks)) if clicks else None,
+        machine_opens=number(HitKind.OPEN, By.MACHINE),
+        machine_clicks=number(HitKind.CLICK, By.MACHINE),
+        unknown_opens=number(HitKind.OPEN, By.UNKNOWN),
+        unknown_clicks=number(HitKind.CLICK, By.UNKNOWN),
+        links=tuple(
+            LinkClicks(
+                link=row.link,
+                url=row.url,
+                clicks=row.number,
+                first_at=from_micros(row.first),
+                last_at=from_micros(row.last),
+            )
+            for row in clicks
+        ),
+    )
+
+
+def _write_verdicts(tx: Tx, again: Sequence[tuple[HitId, Judged]]) -> None:
+    if again:
+        changed = [{"b_id": id_, **_verdict(one)} for id_, one in again]
+        tx.execute(update(hit).where(hit.c.id == bindparam("b_id")), changed)
+
+
+def _write_figures(tx: Tx, figures: Iterable[_Figures]) -> None:
+    """Write down what the hits of deliveries come to."""
+    all_ = list(figures)
+    if not all_:
+        return
+    tx.execute(delete(link_hit).where(link_hit.c.delivery.in_([one.of.row.id for one in all_])))
+    tx.execute(_PUT[tx.dialect], [_engagement_row(one.of.row, one.now, last=one.last) for one in all_])
+    links = [_link_row(one.of.row, each) for one in all_ for each in one.now.links]
+    if links:
+        tx.execute(link_hit.insert(), links)
+    firsts = [
+        {
+            "b_id": one.of.row.id,
+            "opened_at": _micros(one.now.first_opened_at),
+            "clicked_at": _micros(one.now.first_clicked_at),
+        }
+        for one in all_
+        if (_micros(one.now.first_opened_at), _micros(one.now.first_clicked_at))
+        != (one.of.row.opened_at, one.of.row.clicked_at)
+    ]
+    if firsts:
+        tx.execute(update(delivery).where(delivery.c.id == bindparam("b_id")), firsts)
 
 
 _FIGURES = (
@@ -397,39 +490,43 @@ _PUT = for_both(
 )
 
 
-def _tell(
-    tx: Tx,
-    of: _Read,
-    new: Iterable[RawHit],
-    judged: Mapping[HitId, Judged],
-    *,
-    was: Engagement,
-    is_now: Engagement,
-    otherwise: int,
-    now: datetime,
-) -> None:
-    """The events of new hits, in their order, and that others are judged otherwise."""
-    row = of.row
-    about = {"org": row.org, "queue_id": row.queue_id, "message": row.message, "delivery": row.id, "user": row.author}
+_TOLD = {HitKind.OPEN: EventType.DELIVERY_OPENED, HitKind.CLICK: EventType.DELIVERY_CLICKED}
+
+
+def _tell(tx: Tx, of: _Read, new: Iterable[RawHit], judged: Mapping[HitId, Judged], *, was: Engagement) -> None:
+    """The events of new hits, in their order."""
     first = {HitKind.OPEN: was.first_opened_at is None, HitKind.CLICK: was.first_clicked_at is None}
-    types = {HitKind.OPEN: EventType.DELIVERY_OPENED, HitKind.CLICK: EventType.DELIVERY_CLICKED}
-    if otherwise:
-        data = {
-            "hits": str(otherwise),
-            **{name: str(getattr(is_now, name)) for name in ("opens", "clicks", "machine_opens", "machine_clicks")},
-            "opens_before": str(was.opens),
-            "clicks_before": str(was.clicks),
-        }
-        events.append(tx, at=now, type=EventType.DELIVERY_JUDGED, data=data, **about)
     for one in new:
-        if one.kind not in types:
+        if one.kind not in _TOLD:
             continue
         person = judged[one.id].by is By.PERSON
         data = {"by": str(judged[one.id].by), "first": "true" if person and first[one.kind] else "false"}
         if one.kind is HitKind.CLICK:
             data |= {"link": str(one.link), "url": one.url}
-        events.append(tx, at=one.at, type=types[one.kind], data=data, **about)
+        _append(tx, of, _TOLD[one.kind], data, at=one.at)
         first[one.kind] &= not person
+
+
+def _tell_judged(tx: Tx, of: _Read, *, was: Engagement, is_now: Engagement, hits: int, now: datetime) -> None:
+    """The event that some hits are something else now."""
+    figures = {name: str(getattr(is_now, name)) for name in ("opens", "clicks", "machine_opens", "machine_clicks")}
+    before = {"opens_before": str(was.opens), "clicks_before": str(was.clicks)}
+    _append(tx, of, EventType.DELIVERY_JUDGED, {"hits": str(hits), **figures, **before}, at=now)
+
+
+def _append(tx: Tx, of: _Read, type_: EventType, data: Mapping[str, str], *, at: datetime) -> None:
+    row = of.row
+    events.append(
+        tx,
+        org=row.org,
+        at=at,
+        type=type_,
+        queue_id=row.queue_id,
+        message=row.message,
+        delivery=row.id,
+        data=data,
+        user=events.hearer(type_, row.author, row.job, data),
+    )
 
 
 # --- rows ---
@@ -439,10 +536,16 @@ def _order(one: RawHit) -> tuple[datetime, str]:
     return one.at, one.id
 
 
-def _kept(tx: Tx, some: Sequence[str]) -> defaultdict[str, list[Hit]]:
-    """What is kept of these deliveries, oldest first."""
+def _kept(
+    tx: Tx, some: Sequence[str], *, since: datetime | None = None, until: datetime | None = None
+) -> defaultdict[str, list[Hit]]:
+    """What is kept of these deliveries, or of it what came between two times; oldest first."""
     found: defaultdict[str, list[Hit]] = defaultdict(list)
     kept = select(hit).where(hit.c.delivery.in_(some)).order_by(hit.c.delivery, hit.c.at, hit.c.id)
+    if since is not None:
+        kept = kept.where(hit.c.at >= to_micros(since))
+    if until is not None:
+        kept = kept.where(hit.c.at <= to_micros(until))
     for row in tx.execute(kept) if some else ():
         found[row.delivery].append(_hit(row._mapping))
     return found

@@ -11,9 +11,10 @@ import binascii
 import hashlib
 import hmac
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -34,12 +35,17 @@ _KEY_BYTES, _ID_BYTES = 32, 2
 _MAC_BYTES = 16
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _DIGIT = {char: value for value, char in enumerate(_ALPHABET)}
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(90, -1, -10)
+"""Two of the 20 digits of an id at a time: it is read at every hit."""
 _DELIVERY_CHARS, _DELIVERY_BYTES = 20, 13
 _HEAD = _ID_BYTES + 1 + _DELIVERY_BYTES + 2 + 1
 _DEFLATED = 0x80
 _WORTH_DEFLATING = 120
 """Bytes of a target from which on deflate, which costs more than the signature, mostly makes it shorter."""
 _NO_KEY = bytes(_KEY_BYTES)
+_USUAL_HOST = 100
+"""Characters up to which a host is remembered: most hits are of a few."""
 
 
 class Kind(IntEnum):
@@ -78,6 +84,12 @@ class Keys:
 
     current: Key
     others: tuple[Key, ...] = ()
+    secrets: Mapping[bytes, bytes] = field(init=False, repr=False, compare=False)
+    """By the id that tokens name."""
+
+    def __post_init__(self) -> None:
+        by_id = {key.id: key.secret for key in (*reversed(self.others), self.current)}
+        object.__setattr__(self, "secrets", by_id)
 
     @classmethod
     def derive(cls, secret: bytes, former: Sequence[bytes] = ()) -> Keys:
@@ -136,8 +148,7 @@ def read(text: str, keys: Keys, host: str) -> Token | None:
     Whatever is wrong, one signature is made and compared in constant time (T03). The target of a click is checked again (T02).
     """
     raw = _decoded(text)
-    keys_by_id = {key.id: key.secret for key in (*reversed(keys.others), keys.current)}
-    secret = keys_by_id.get(raw[:_ID_BYTES])
+    secret = keys.secrets.get(raw[:_ID_BYTES])
     signed, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
     expected = hmac.digest(_NO_KEY if secret is None else secret, _over(host) + signed, hashlib.sha256)[:_MAC_BYTES]
     same = hmac.compare_digest(mac, expected)
@@ -156,8 +167,15 @@ def host_of(url: str) -> str:
 
 
 def _over(host: str) -> bytes:
+    return _known_over(host) if len(host) <= _USUAL_HOST else _any_over(host)
+
+
+def _any_over(host: str) -> bytes:
     name = host_of(host).encode("utf-8", "replace")
     return _PURPOSE + len(name).to_bytes(4) + name
+
+
+_known_over = lru_cache(maxsize=1024)(_any_over)
 
 
 def _decoded(text: str) -> bytes:
@@ -203,5 +221,4 @@ def _packed(delivery: DeliveryId) -> bytes:
 
 def _unpacked(octets: bytes) -> DeliveryId:
     number = int.from_bytes(octets)
-    chars = (_ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(_DELIVERY_CHARS)))
-    return DeliveryId("D" + "".join(chars))
+    return DeliveryId("D" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS]))

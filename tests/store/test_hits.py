@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import func, select
 
 from mailrelay.ids import DeliveryId, HitId, IdFactory, MessageId
 from mailrelay.model.event import Event, EventType
-from mailrelay.model.hit import By, HitKind, RawHit
+from mailrelay.model.hit import WINDOW, By, HitKind, RawHit, engagement_of
 from mailrelay.model.tracking import Mode
 from mailrelay.store import deliveries, events, hits
 from mailrelay.store.base import Store, Tx
@@ -200,10 +201,11 @@ async def test_later_hits_make_machine_s_of_earlier_ones(store: Store, clock: Fa
     assert held.clicked_at is None
 
 
+@pytest.mark.parametrize("bound", ["MOST_KEPT", "MOST_AT_ONCE"])
 async def test_hits_of_one_delivery_have_an_end(
-    store: Store, clock: FakeClock, whose: House, monkeypatch: pytest.MonkeyPatch
+    store: Store, clock: FakeClock, whose: House, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(hits, "MOST_KEPT", 5)
+    monkeypatch.setattr(hits, bound, 5)
     (of,) = await tracked.sent(store, clock, whose)
     first = await _take(store, clock, *(a_hit(clock, of) for _ in range(4)))
     then = await _take(store, clock, *(a_hit(clock, of) for _ in range(4)))
@@ -264,3 +266,37 @@ async def test_a_token_for_a_delivery_that_is_gone_changes_nothing(
 ) -> None:
     gone = factory.ids(clock).delivery()
     assert (await _take(store, clock, a_hit(clock, gone))).left == {"unknown": 1}
+
+
+async def test_what_the_database_counts_is_what_the_hits_come_to(store: Store, clock: FakeClock, whose: House) -> None:
+    """Figures are counted by the database; judging again counts all hits itself, and finds nothing to change."""
+    many, chance = await tracked.sent(store, clock, whose, number=4), random.Random(7)
+    for _ in range(30):
+        clock.advance(timedelta(minutes=chance.randrange(1, 30)))
+        some = [
+            a_hit(
+                clock,
+                chance.choice(many),
+                chance.choice([*HitKind]),
+                link=chance.randrange(1, 4),
+                agent=chance.choice([tracked.BROWSER, "Mozilla/5.0", "curl/8", "something"]),
+                method=chance.choice(["GET", "GET", "GET", "HEAD"]),
+            )
+            for _ in range(chance.randrange(1, 5))
+        ]
+        await _take(store, clock, *some)
+    message = await _message(store, many[0])
+    kept = await store.read(hits.of_message, whose.org.id, message, limit=1000)
+    found = await store.read(hits.engagements, whose.org.id, message)
+    for of in many:
+        theirs = [one for one in kept if one.raw.delivery == of]
+        assert found[of] == engagement_of([one.raw for one in theirs], [one.judged for one in theirs])
+        held = await store.read(deliveries.by_id, of)
+        assert held is not None
+        assert (held.opened_at, held.clicked_at) == (found[of].first_opened_at, found[of].first_clicked_at)
+    again = await store.write(hits.judge_again, whose.org.id, many, judge=agent.judge, now=clock.now(), apply=False)
+    assert again == []
+
+
+def test_hits_that_are_judged_by_each_other_are_seen_together() -> None:
+    assert max(agent.BESIDE, agent.AT_ONCE, agent.A_MOMENT) <= WINDOW

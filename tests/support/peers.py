@@ -27,6 +27,7 @@ PACKAGES = {
     "smtp-source": "postfix",
     "swaks": "swaks",
     "unbound": "unbound",
+    "wrk": "wrk",
 }
 """Tool → the Debian package that brings it."""
 

@@ -6,12 +6,14 @@ it, if anything, is decided when it is written down. So the answer takes the sam
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from mailrelay import metrics
+from mailrelay.ids import HitId
 from mailrelay.model.hit import HitKind, RawHit
 from mailrelay.tracking.target import location, target_host
 from mailrelay.tracking.token import Kind, Token
@@ -20,7 +22,7 @@ from mailrelay.web.public.door import Door, Path
 
 GIF: Final = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 """One transparent dot, 43 octets."""
-_GIF: Final = ((b"content-type", b"image/gif"), (b"cross-origin-resource-policy", b"cross-origin"))
+_GIF: Final = ((b"content-type", b"image/gif"),)
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _ALLOW: Final = ((b"allow", b"GET, HEAD, OPTIONS"),)
 _AGENT: Final = b"user-agent"
@@ -47,7 +49,9 @@ class _Track:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._now = door.application.clock.now
-        self._new_id = door.application.ids.hit
+        self._ids = itertools.count()
+        self._name = door.application.ids.hit()
+        """What no other start has; a hit is the start's so many-th."""
         self._received = {kind: metrics.hits_received.labels(kind) for kind in HitKind}
 
     async def pixel(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +92,7 @@ class _Track:
                 telling.append((name.decode("ascii"), value[:_LONGEST].decode("latin-1")))
         self._door.hits.put(
             RawHit(
-                id=self._new_id(),
+                id=HitId(f"{self._name}{next(self._ids):010x}"),
                 kind=kind,
                 delivery=token.delivery,
                 link=token.link,
