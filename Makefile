@@ -8,7 +8,7 @@ QUICK := $(wildcard tests/unit tests/store tests/flow tests/config tests/meta)
 FUZZ_SECONDS ?= 60
 CODE := mailrelay tests scripts $(wildcard bench)
 
-.PHONY: help run test test-faults check lint types layers fuzz docs bench lock clean dev peers
+.PHONY: help run test test-faults check lint types layers fuzz fuzz-api docs bench lock clean dev peers
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
@@ -39,6 +39,9 @@ layers: dev ## the import contracts
 
 fuzz: dev ## feed the readers of mail whatever comes to mind, for FUZZ_SECONDS
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+fuzz-api: dev ## let schemathesis think of requests to the API for half an hour (MAILRELAY_FUZZ_API_SECONDS)
+	@MAILRELAY_FUZZ_API_SECONDS=$${MAILRELAY_FUZZ_API_SECONDS:-1800} $(BIN)/pytest -q -s tests/fuzz/test_api.py
 
 docs: dev ## write what is generated: config/mailrelay.yaml and pages under docs/
 	@$(BIN)/python -m mailrelay.config.document

@@ -80,7 +80,7 @@ def domains(talk: Talk) -> None:
 
     Example: mailrelay sharing domains
     """
-    found = talk.get("/sharing/domains")
+    found = talk.all("/sharing/domains")
     empty = "No domain is kept back. Keep one back with `mailrelay sharing keep-back DOMAIN`."
     talk.show(found, lambda: table(((one["domain"],) for one in found), "DOMAIN") or empty)
 

@@ -54,7 +54,7 @@ async def list_all(
     after: After = "",
     limit: Limit = 100,
 ) -> Paged[Consent]:
-    """What holds now, by address; who never said anything is not listed."""
+    """The consents that hold now, by address; who never said anything is not listed."""
     found = await app.store.read(consents.list_consents, caller.org, given=given, after=after, limit=limit)
     return paged(found, limit=limit, cursor=lambda one: one.key)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -22,7 +21,7 @@ from mailrelay.web.api.records import ModuleName, RecordId
 from mailrelay.web.application import App
 from mailrelay.web.etag import IfMatch
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import After, Given, Limit, MailDomain, Page, Paged, Ref, Shown, paged, ref
+from mailrelay.web.shape import After, Given, Limit, MailDomain, Page, Paged, Ref, Shown, page_of, paged, ref
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["sharing"])
@@ -115,10 +114,11 @@ async def leave(app: App, caller: Reader, who: str, module: ModuleName, id: Reco
     await app.store.write(change)
 
 
-@router.get("/sharing/domains", response_model=tuple[ShownDomain, ...])
-async def domains(app: App, caller: Reader) -> Sequence[ShownDomain]:
-    """The domains whose mail nobody of the organisation shares."""
-    return [ShownDomain(domain=one) for one in await app.store.read(sharing.unshared, caller.org)]
+@router.get("/sharing/domains", response_model=Page[ShownDomain])
+async def domains(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[ShownDomain]:
+    """The domains whose mail nobody of the organisation shares, by name."""
+    found = [ShownDomain(domain=one) for one in await app.store.read(sharing.unshared, caller.org)]
+    return page_of(found, after=after, limit=limit, cursor=lambda one: one.domain)
 
 
 @router.put("/sharing/domains/{domain}", response_model=ShownDomain)

@@ -223,6 +223,14 @@ class Queued(Shown):
     "/messages",
     status_code=202,
     openapi_extra=A_MESSAGE,
+    responses={
+        202: {
+            "headers": {
+                "Location": {"description": "Where the mail is.", "schema": {"type": "string"}},
+                REPLAYED: {"description": "`true` when this key had queued it before.", "schema": {"type": "string"}},
+            }
+        }
+    },
 )
 async def send(
     app: App,
