@@ -68,12 +68,7 @@ def about(
     at: datetime,
     data: Mapping[str, str] | None = None,
 ) -> None:
-    """Write down what happened to a delivery. Where that is a notice it is its author's (I19): of mass mail only an answer is,
-    and of opens and clicks a person's first.
-    """
-    heard = type is EventType.MESSAGE_REPLIED or (type in _NOTICES and not one.job)
-    if heard and data is not None and type in _BY_PERSONS:
-        heard = data.get("by") == "person" and data.get("first") == "true"
+    """Write down what happened to a delivery. Where that is a notice it is its author's (I19)."""
     append(
         tx,
         org=one.org,
@@ -83,8 +78,22 @@ def about(
         message=one.message,
         delivery=one.id,
         data=data,
-        user=one.author or "" if heard else "",
+        user=hearer(type, one.author or "", one.job, data or {}),
     )
+
+
+def hearer(type: EventType, author: str, job: str, data: Mapping[str, str]) -> str:  # noqa: A002
+    """Whose notice it is that something happened to a delivery: its author's, or nobody's, "".
+
+    Of mass mail only an answer is one, and of opens and clicks a person's first.
+    """
+    if type is EventType.MESSAGE_REPLIED:
+        return author
+    if job or type not in _NOTICES:
+        return ""
+    if type in _BY_PERSONS and not (data.get("by") == "person" and data.get("first") == "true"):
+        return ""
+    return author
 
 
 _NOTICES = types_of(tuple(NoticeKind))
