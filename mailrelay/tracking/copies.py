@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from mailrelay.ids import DeliveryId
 from mailrelay.mail.structure import Part, find_parts
 from mailrelay.model.tracking import Tracked
 from mailrelay.tracking import encoded
 from mailrelay.tracking.links import LinkRules
-from mailrelay.tracking.rewrite import Splice, apply, rewrite
+from mailrelay.tracking.rewrite import Plan, Splice, apply, plan
 from mailrelay.tracking.token import Keys, Kind, Maker, host_of
 
+_LARGEST_KEPT = 256 * 1024
+"""Bytes of a mail that is remembered for its other recipients."""
 _LARGEST = 2 * 1024 * 1024
 """Bytes of an HTML part; a larger one is no letter, and is left alone."""
 # RFC 1847, RFC 8551, RFC 3156: a byte changed there, and the signature is broken or the content lost.
@@ -47,27 +50,53 @@ def tracked_copy(raw: bytes, tracking: Tracking) -> tuple[bytes, Tracked]:
     Every HTML part that is shown as the letter is rewritten: not what is attached, forwarded, signed or encrypted. The pixel stands in
     the first of them.
     """
+    # A mail to many is read once; a large one goes to few, and is not kept.
+    planned = (_kept if len(raw) <= _LARGEST_KEPT else _planned)(raw, tracking.rules)
+    if isinstance(planned, Tracked):
+        return raw, planned
+    urls = _Urls(tracking)
+    return apply(
+        raw, [Splice(one.start, one.end, one.body.spliced(one.plan.splices(urls))) for one in planned]
+    ), Tracked.LINKS
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """An HTML part, where its body stands in the mail, and what is to be changed in it."""
+
+    start: int
+    end: int
+    body: encoded.Body
+    plan: Plan
+
+
+def _planned(raw: bytes, rules: LinkRules) -> tuple[_Letter, ...] | Tracked:
+    """What is to be changed in a mail, for whomever; or why nothing may be."""
     root, defects = find_parts(raw)
     if any(name in root.headers for name in _SIGNED_FIELDS):
-        return raw, Tracked.SIGNED
+        return Tracked.SIGNED
     if any(_SEALED.fullmatch(part.type) for part in root.walk()) or _has_inline_pgp(root):
-        return raw, Tracked.SIGNED
-    letters = [part for part in _shown(root) if part.type == "text/html"]
-    if not letters:
-        return raw, Tracked.PLAIN
-    if defects:
-        return raw, Tracked.UNSAFE
-    urls = _Urls(tracking)
-    rules = replace(tracking.rules, listed=frozenset(_listed(root)))
-    edits: list[Splice] = []
-    links = 0
-    for part in letters:
-        found = _edited(part, rules, urls, first=links + 1, with_pixel=not edits)
-        if found is None:
-            return raw, Tracked.UNSAFE
-        body, links = found
-        edits.append(Splice(part.start, part.end, body))
-    return apply(raw, edits), Tracked.LINKS
+        return Tracked.SIGNED
+    parts = [part for part in _shown(root) if part.type == "text/html"]
+    if not parts:
+        return Tracked.PLAIN
+    rules = replace(rules, listed=frozenset(_listed(root)))
+    letters: list[_Letter] = []
+    for part in parts:
+        first = letters[-1].plan.links + 1 if letters else 1
+        letter = None if defects else _letter(part, rules, first=first, with_pixel=not letters)
+        if letter is None:
+            return Tracked.UNSAFE
+        letters.append(letter)
+    return tuple(letters)
+
+
+_kept = lru_cache(maxsize=8)(_planned)
+
+
+def forget() -> None:
+    """Read the next mail anew."""
+    _kept.cache_clear()
 
 
 class _Urls:
@@ -87,22 +116,19 @@ class _Urls:
         return f"{self._base}/c/{self._maker.make(Kind.DECOY)}"
 
 
-def _edited(part: Part, rules: LinkRules, urls: _Urls, *, first: int, with_pixel: bool) -> tuple[bytes, int] | None:
-    """The body of an HTML part as it leaves, and the number of its last link; None where it must stay as it is."""
+def _letter(part: Part, rules: LinkRules, *, first: int, with_pixel: bool) -> _Letter | None:
+    """What is to be changed in an HTML part; None where it must stay as it is."""
     single = ("Content-Transfer-Encoding", "Content-Type")
     if any(len(part.headers.fields_named(name)) > 1 for name in single) or "Content-MD5" in part.headers:
         return None
     if part.end - part.start > _LARGEST:
         return None
-    body = bytes(part.body)
-    html = encoded.decode(body, part.encoding)
-    if html is None:
+    body = encoded.read(bytes(part.body), part.encoding)
+    if body is None:
         return None
     charset = part.parameters.get("charset", "")
-    found = rewrite(html, charset=charset, rules=rules, urls=urls, first=first, with_pixel=with_pixel)
-    if found is None:
-        return None
-    return encoded.splice(body, part.encoding, html, found.splices), found.links
+    found = plan(body.decoded, charset=charset, rules=rules, first=first, with_pixel=with_pixel)
+    return None if found is None else _Letter(part.start, part.end, body, found)
 
 
 def _shown(part: Part) -> Iterator[Part]:

@@ -19,15 +19,40 @@ _ODD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n)")
 _BLANKS_AT_END = (b" \r\n", b"\t\r\n")
 
 
-def decode(body: bytes, encoding: str) -> bytes | None:
-    """The bytes of a body; None where readers could disagree about them."""
+class Body:
+    """A body in its transfer encoding, and what it decodes to."""
+
+    __slots__ = ("_body", "_encoding", "_places", "decoded")
+
+    def __init__(self, body: bytes, encoding: str, decoded: bytes) -> None:
+        self._body = body
+        self._encoding = encoding
+        self._places: _Places | None = None
+        self.decoded = decoded
+
+    def spliced(self, splices: Sequence[Splice]) -> bytes:
+        """The body with these changes to what it decodes to, in order; their new bytes are visible ASCII and single blanks.
+
+        In quoted-printable each stands on lines of its own, between soft breaks; lines of base64 are broken anew.
+        """
+        if self._encoding in _IDENTITY:
+            return apply(self._body, splices)
+        if self._encoding == "base64":
+            lines = base64_lines(apply(self.decoded, splices)).rstrip(b"\r\n")
+            return lines + self._body[len(self._body.rstrip(b"\r\n")) :]
+        places = self._places = self._places or _Places(self._body)
+        return apply(self._body, [_quoted(self._body, places, one) for one in splices])
+
+
+def read(body: bytes, encoding: str) -> Body | None:
+    """A body with its encoding; None where readers could disagree about what it says."""
     if encoding in _IDENTITY:
-        return body
+        return Body(body, encoding, body)
     if encoding == "quoted-printable":
-        return None if _is_odd(body) else binascii.a2b_qp(body)
+        return None if _is_odd(body) else Body(body, encoding, binascii.a2b_qp(body))
     if encoding == "base64":
         try:
-            return binascii.a2b_base64(body.translate(None, b"\r\n"), strict_mode=True)
+            return Body(body, encoding, binascii.a2b_base64(body.translate(None, b"\r\n"), strict_mode=True))
         except binascii.Error:
             return None
     return None
@@ -43,20 +68,6 @@ def _is_odd(body: bytes) -> bool:
         or body.endswith((b" ", b"\t"))
         or _ODD_ESCAPE.search(body) is not None
     )
-
-
-def splice(body: bytes, encoding: str, decoded: bytes, splices: Sequence[Splice]) -> bytes:
-    """`body`, which `decode` made `decoded` of, with these changes in order, whose new bytes are visible ASCII and single blanks.
-
-    In quoted-printable each stands on lines of its own, between soft breaks; lines of base64 are broken anew.
-    """
-    if encoding in _IDENTITY:
-        return apply(body, splices)
-    if encoding == "base64":
-        lines = base64_lines(apply(decoded, splices)).rstrip(b"\r\n")
-        return lines + body[len(body.rstrip(b"\r\n")) :]
-    places = _Places(body)
-    return apply(body, [_quoted(body, places, one) for one in splices])
 
 
 class _Places:

@@ -53,26 +53,46 @@ class Splice:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
+class Spot:
+    """Where something is put in a document: the URL of a link, or at its end the pixel."""
+
+    start: int
+    end: int
+    link: int
+    """The link's number; 0 for the end of the document."""
+    target: str
+    decoy: bool = False
+    """At the end: the link that nobody sees may stand there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
     """What to change, in order, and how many links with http and https have been met, changed or not."""
 
-    splices: tuple[Splice, ...]
+    spots: tuple[Spot, ...]
     links: int
 
+    def splices(self, urls: Urls) -> list[Splice]:
+        """The changes for one delivery."""
+        return [
+            Splice(
+                one.start, one.end, urls.click(one.link, one.target).encode("ascii") if one.link else _end(urls, one)
+            )
+            for one in self.spots
+        ]
 
-def rewrite(
-    html: bytes, *, charset: str, rules: LinkRules, urls: Urls, first: int = 1, with_pixel: bool = True
-) -> Rewritten | None:
-    """How a document is tracked; None where that cannot be done without a risk to the rest of it. Never raises.
+
+def plan(html: bytes, *, charset: str, rules: LinkRules, first: int = 1, with_pixel: bool = True) -> Plan | None:
+    """How a document is tracked, for whomever; None where that cannot be done without a risk to the rest of it. Never raises.
 
     `charset` is what its part declares, "" nothing. Links are numbered from `first` in the order of the document, those that stay
     counted too, so that a number means the same link in every copy.
     """
-    name = _safe_charset(html, charset)
+    name = safe_charset(html, charset)
     page = markup.find(html) if name else None
     if page is None:
         return None
-    splices: list[Splice] = []
+    spots: list[Spot] = []
     number = first - 1
     for link in page.links:
         target = _target(link.value, name)
@@ -84,10 +104,11 @@ def rewrite(
             continue
         shown = _text(html[slice(*link.inside)], name)
         if rules.may_change(target, host) and rules.may_change_by_text(shown):
-            splices.append(Splice(link.start, link.end, urls.click(number, target).encode("ascii")))
+            spots.append(Spot(link.start, link.end, number, target))
     if with_pixel:
-        splices.append(Splice(page.end, page.end, _end(urls, decoy=page.closed)))
-    return Rewritten(_in_order(splices), number)
+        spots.append(Spot(page.end, page.end, 0, "", decoy=page.closed))
+    # What follows the last `</body>` still counts, and may hold links.
+    return Plan(tuple(sorted(spots, key=lambda one: (one.start, one.end))), number)
 
 
 def apply(data: bytes, splices: Sequence[Splice]) -> bytes:
@@ -100,12 +121,7 @@ def apply(data: bytes, splices: Sequence[Splice]) -> bytes:
     return b"".join((*out, data[at:]))
 
 
-def _in_order(splices: list[Splice]) -> tuple[Splice, ...]:
-    # What follows the last `</body>` still counts, and may hold links.
-    return tuple(sorted(splices, key=lambda one: (one.start, one.end)))
-
-
-def _safe_charset(html: bytes, declared: str) -> str:
+def safe_charset(html: bytes, declared: str) -> str:
     """The codec of a document in which tags and ASCII stand for themselves; "" where they may not."""
     named = declared or declared_charset(html)
     name = charsets.codec(named) if named else ""
@@ -138,8 +154,10 @@ def _text(inside: bytes, charset: str) -> str:
     return _BLANKS.sub(" ", text).strip()
 
 
-def _end(urls: Urls, *, decoy: bool) -> bytes:
+def _end(urls: Urls, spot: Spot) -> bytes:
     """The pixel, and the link that no person sees and no screen reader reads."""
     pixel = f'<img src="{urls.pixel()}" width="1" height="1" border="0" alt="">'
+    if not spot.decoy:
+        return pixel.encode("ascii")
     hidden = f'<a href="{urls.decoy()}" style="display:none" tabindex="-1" aria-hidden="true" rel="nofollow"></a>'
-    return (pixel + hidden if decoy else pixel).encode("ascii")
+    return (pixel + hidden).encode("ascii")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from selectolax.lexbor import LexborNode
 from mailrelay.ids import DeliveryId
 from mailrelay.tracking import markup
 from mailrelay.tracking.links import LinkPattern, LinkRules
-from mailrelay.tracking.rewrite import Rewritten, Splice, apply, rewrite
+from mailrelay.tracking.rewrite import Splice, apply, plan
 from mailrelay.tracking.token import Keys, Kind, Maker, read
 from tests.support.html_tree import hrefs, tree
 
@@ -46,8 +47,15 @@ class Urls:
         return f"{BASE}/c/{self._maker.make(Kind.DECOY)}"
 
 
+@dataclass(frozen=True)
+class Rewritten:
+    splices: list[Splice]
+    links: int
+
+
 def go(html: bytes, *, charset: str = "utf-8", rules: LinkRules = RULES) -> Rewritten | None:
-    return rewrite(html, charset=charset, rules=rules, urls=Urls())
+    found = plan(html, charset=charset, rules=rules)
+    return None if found is None else Rewritten(found.splices(Urls()), found.links)
 
 
 def done(html: bytes, **more) -> bytes:
