@@ -18,8 +18,8 @@ from sqlalchemy import Row, and_, bindparam, case, delete, func, or_, select, tu
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Conflict, Invalid, Unknown
 from mailrelay.ids import EventSeq, NodeId, OrgId, WebhookId
-from mailrelay.model.event import EventType
-from mailrelay.model.webhook import Call, CallState, Claimed, Webhook, chain
+from mailrelay.model.event import Event, EventType
+from mailrelay.model.webhook import LEFT, Call, CallState, Claimed, Webhook, chain
 from mailrelay.store import events, webhooks
 from mailrelay.store.base import Bell, Tx
 from mailrelay.store.tables import (
@@ -27,6 +27,7 @@ from mailrelay.store.tables import (
     CALLS_UNDER_WAY,
     CALLS_WAITING,
     WEBHOOKS_AWAKE,
+    event,
     event_counter,
     webhook,
     webhook_call,
@@ -75,10 +76,10 @@ def _expand_one(tx: Tx, one: Webhook, *, now: datetime, lifetime: timedelta, ste
     rows = [
         {
             "webhook": one.id,
-            "seq": event.seq,
+            "seq": each.seq,
             "org": one.org,
-            "type": event.type,
-            "chain": chain(event),
+            "type": each.type,
+            "chain": chain(each),
             "state": CallState.BEHIND,
             "queued_at": at,
             "due_at": at,
@@ -89,7 +90,7 @@ def _expand_one(tx: Tx, one: Webhook, *, now: datetime, lifetime: timedelta, ste
             "said": "",
             "fence": 0,
         }
-        for event in new.events
+        for each in new.events
     ]
     queued = 0
     if rows:
@@ -105,7 +106,7 @@ def _expand_one(tx: Tx, one: Webhook, *, now: datetime, lifetime: timedelta, ste
                 ).returning(webhook_call.c.seq)
             ).all()
         )
-        _order(tx, one.id, {chain(event) for event in new.events})
+        _order(tx, one.id, {chain(each) for each in new.events})
     moved = {"seq": new.upto, "waiting": webhook.c.waiting + queued}
     tx.execute(update(webhook).where(webhook.c.id == one.id).values(moved))
     if queued:
@@ -182,36 +183,65 @@ def _take(tx: Tx, one: Webhook, *, node: NodeId, at: int, until: int, limit: int
         )
         .returning(*webhook_call.c)
     ).all()
+    read = _events(tx, one, numbers)
     ours: list[Claimed] = []
     for row in sorted(taken, key=lambda row: int(row.seq)):
-        call, read = _call(row), events.stretch(tx, _viewer(one), row.seq - 1, limit=1).events
-        if read and read[0].seq == call.seq:
-            ours.append(Claimed(call=call, webhook=one, event=read[0], node=node, fence=row.fence))
+        call = _call(row)
+        if call.seq in read:
+            ours.append(Claimed(call=call, webhook=one, event=read[call.seq], node=node, fence=row.fence))
         else:
             end(tx, call, CallState.DEAD, at=from_micros(at), status=0, failure=_HIDDEN)
     return ours
 
 
+def _events(tx: Tx, one: Webhook, numbers: Collection[EventSeq]) -> dict[EventSeq, Event]:
+    """Those of these events that it may be sent now."""
+    if one.user is None:
+        rows = tx.execute(select(event).where(event.c.org == one.org, event.c.seq.in_(numbers)))
+        return {found.seq: found for found in (events.of_row(row._mapping) for row in rows)}
+    stretches = (events.stretch(tx, _viewer(one), number - 1, limit=1).events for number in numbers)
+    return {found.seq: found for stretch in stretches for found in stretch if found.seq in numbers}
+
+
 def held(tx: Tx, claimed: Claimed) -> Webhook | None:
     """The webhook of a claimed call, locked; None when the claim was lost to somebody else, or the webhook removed."""
-    row = tx.execute(select(webhook).where(webhook.c.id == claimed.webhook.id).with_for_update()).one()
-    mine = select(webhook_call.c.fence).where(
-        webhook_call.c.webhook == claimed.webhook.id,
-        webhook_call.c.seq == claimed.call.seq,
-        webhook_call.c.state == CallState.CALLING,
-        webhook_call.c.fence == claimed.fence,
-    )
-    if row.removed_at is not None or tx.execute(mine).first() is None:
+    row = tx.execute(_LOCKED, {"b_id": claimed.webhook.id}).one()
+    mine = {"b_webhook": claimed.webhook.id, "b_seq": claimed.call.seq, "b_fence": claimed.fence}
+    if row.removed_at is not None or tx.execute(_MINE, mine).first() is None:
         return None
     return webhooks.from_row(row)
 
 
+_LOCKED = select(webhook).where(webhook.c.id == bindparam("b_id")).with_for_update()
+_MINE = select(webhook_call.c.fence).where(
+    webhook_call.c.webhook == bindparam("b_webhook"),
+    webhook_call.c.seq == bindparam("b_seq"),
+    webhook_call.c.state == CallState.CALLING,
+    webhook_call.c.fence == bindparam("b_fence"),
+)
+
+
 def end(tx: Tx, call: Call, state: CallState, *, at: datetime, status: int, failure: str = "", said: str = "") -> None:
-    """A call of a locked webhook has ended; the next of its chain may go."""
+    """A claimed call of a locked webhook has ended; the next of its chain may go. `went` is to follow."""
     ended = {"state": state, "ended_at": to_micros(at), "status": status, "failure": failure, "said": said}
-    chains = _change(tx, call, ended | _FREE)
-    tx.execute(update(webhook).where(webhook.c.id == call.webhook).values(waiting=webhook.c.waiting - 1))
-    _order(tx, call.webhook, chains)
+    mine = {"b_webhook": call.webhook, "b_seq": call.seq}
+    name = tx.execute(_END, mine | ended | _FREE).scalar_one()
+    tx.execute(_ONE_LESS, {"b_id": call.webhook})
+    tx.execute(_NEXT, {"b_webhook": call.webhook, "b_chain": name})
+
+
+_END = (
+    update(webhook_call)
+    .where(webhook_call.c.webhook == bindparam("b_webhook"), webhook_call.c.seq == bindparam("b_seq"))
+    .values(
+        {
+            name: bindparam(name)
+            for name in ("state", "ended_at", "status", "failure", "said", "lease_node", "lease_until")
+        }
+    )
+    .returning(webhook_call.c.chain)
+)
+_ONE_LESS = update(webhook).where(webhook.c.id == bindparam("b_id")).values(waiting=webhook.c.waiting - 1)
 
 
 def again(tx: Tx, call: Call, *, due_at: datetime, status: int, failure: str, said: str = "") -> None:
@@ -419,28 +449,49 @@ def _order(tx: Tx, id_: str, chains: Collection[str]) -> None:
         return
     these = and_(webhook_call.c.webhook == id_, webhook_call.c.chain.in_(sorted(chains)), CALLS_LEFT)
     tx.execute(update(webhook_call).where(these, webhook_call.c.state == CallState.WAITING).values(state="behind"))
-    others = webhook_call.alias("others")
-    same = and_(others.c.webhook == id_, others.c.chain == webhook_call.c.chain, _left(others.c.state))
-    first = select(func.min(others.c.seq)).where(same).scalar_subquery()
-    under_way = select(others.c.seq).where(same, others.c.state == CallState.CALLING).exists()
-    tx.execute(
-        update(webhook_call)
-        .where(these, webhook_call.c.state == CallState.BEHIND, webhook_call.c.seq == first, ~under_way)
-        .values(state=CallState.WAITING)
+    tx.execute(update(webhook_call).where(these, _FIRST).values(state=CallState.WAITING))
+
+
+_others = webhook_call.alias("others")
+_same = and_(
+    _others.c.webhook == webhook_call.c.webhook,
+    _others.c.chain == webhook_call.c.chain,
+    _others.c.state.in_(LEFT),
+)
+_FIRST = and_(
+    webhook_call.c.state == CallState.BEHIND,
+    webhook_call.c.seq == select(func.min(_others.c.seq)).where(_same).scalar_subquery(),
+    ~select(_others.c.seq).where(_same, _others.c.state == CallState.CALLING).exists(),
+)
+_NEXT = (
+    update(webhook_call)
+    .where(
+        webhook_call.c.webhook == bindparam("b_webhook"),
+        webhook_call.c.chain == bindparam("b_chain"),
+        CALLS_LEFT,
+        _FIRST,
     )
-
-
-def _left(state: Any) -> Any:
-    return state.in_((CallState.BEHIND, CallState.WAITING, CallState.CALLING))
+    .values(state=CallState.WAITING)
+)
+"""Of one chain of which a call has just ended: none of it waits, so that the first of it may."""
 
 
 def _wake(tx: Tx, id_: str) -> None:
     """Have a locked webhook looked at when its next call is due, and not before its pause is over."""
-    due = select(func.min(webhook_call.c.due_at)).where(webhook_call.c.webhook == webhook.c.id, CALLS_WAITING)
-    next_due = due.scalar_subquery()
-    later = case((next_due < webhook.c.paused_until, webhook.c.paused_until), else_=next_due)
-    tx.execute(update(webhook).where(webhook.c.id == id_).values(wake_at=later))
+    tx.execute(_WAKE, {"b_id": id_})
     tx.ring(Bell.WEBHOOKS)
+
+
+_next_due = (
+    select(func.min(webhook_call.c.due_at))
+    .where(webhook_call.c.webhook == webhook.c.id, CALLS_WAITING)
+    .scalar_subquery()
+)
+_WAKE = (
+    update(webhook)
+    .where(webhook.c.id == bindparam("b_id"))
+    .values(wake_at=case((_next_due < webhook.c.paused_until, webhook.c.paused_until), else_=_next_due))
+)
 
 
 def _call(row: Row[Any]) -> Call:
