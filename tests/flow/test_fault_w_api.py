@@ -234,3 +234,22 @@ async def test_fault_w08_bytes_that_only_look_like_base64_are_refused(api: Api, 
     for content, status in ((base64.b64encode(b"x").decode(), 202), ("x*", 422), ("====", 422)):
         body = json.dumps({**mail, "attachments": [{"name": "a", "content": content}]})
         assert (await api.local.post(f"{V1}/messages", data=body, headers=JSON)).status == status
+
+
+async def test_fault_w14_the_metrics_do_not_grow_with_domains_tokens_or_paths(api: Api, org: Organisation) -> None:
+    await factory.user(api.store, api.clock, org, "anna@example.org")
+
+    async def series() -> set[bytes]:
+        text = (await api.ops.get("/metrics")).body
+        return {line.rpartition(b" ")[0] for line in text.splitlines() if not line.startswith(b"#")}
+
+    mail = {"from": "anna@example.org", "text": "x"}
+    assert (await api.local.post(f"{V1}/messages", json={**mail, "to": ["bob@b.test"]})).status == 202
+    before = await series()
+    for number in range(5):
+        to = [f"bob@d{number}-{n}.test" for n in range(50)]
+        assert (await api.local.post(f"{V1}/messages", json={**mail, "to": to})).status == 202
+        assert (await api.local.put(f"{V1}/domains/d{number}.example")).status == 200
+        assert (await api.web.bearing(f"mr_{number}").get(f"{V1}/nothing/{number}")).status == 404
+    assert await series() == before
+    assert api.server.ops_address[0] == "127.0.0.1"
