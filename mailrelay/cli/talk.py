@@ -63,7 +63,7 @@ class Talk:
         self, *, socket: Path | None, config: Path | None, organisation: str, as_json: bool, on_behalf_of: str = ""
     ) -> None:
         self.config = config
-        self._on_behalf_of = on_behalf_of
+        self.on_behalf_of = on_behalf_of
         self.as_json = as_json
         self._socket = socket
         self._organisation = organisation
@@ -131,8 +131,8 @@ class Talk:
             sent["Content-Type"] = content_type
         if self._organisation:
             sent[_ORGANISATION] = self._organisation
-        if self._on_behalf_of:
-            sent[_USER] = self._on_behalf_of
+        if self.on_behalf_of:
+            sent[_USER] = self.on_behalf_of
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", ())}
         target = prefix + path + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
         connection = _UnixConnection(str(self.path), patience)

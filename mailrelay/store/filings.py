@@ -118,10 +118,14 @@ def is_filed(tx: Tx, org: OrgId, message: MessageId) -> bool:
 
 
 def journey(tx: Tx, viewer: Viewer, id: MessageId) -> Journey:  # noqa: A002
-    """The journey of a message that the viewer may see: what of it they may see. Raises Unknown."""
+    """The journey of a message that the viewer may see: what of it they may see. Raises Unknown.
+
+    Who only received a mail is not told how it went with its author, or with others who received it: to whom it went in secret.
+    """
     org = viewer.org
     message = messages.get(tx, org, id)
-    sources = messages.sources(tx, org, id)
+    sources = messages.sources(tx, org, id, viewer=viewer)
+    hidden = {one.arrival for one in messages.sources(tx, org, id)} - {one.arrival for one in sources}
     came = [arrivals.get(tx, source.arrival) for source in sources]
     sent = deliveries.of_message(tx, org, id, viewer=viewer)
     seen = {"", *(one.id for one in sent)}
@@ -130,13 +134,20 @@ def journey(tx: Tx, viewer: Viewer, id: MessageId) -> Journey:  # noqa: A002
         message=message,
         sources=sources,
         arrivals=tuple(arrival for arrival in came if arrival is not None),
-        filings=of_message(tx, org, id),
-        links=links.of_message(tx, org, id),
+        filings=tuple(one for one in of_message(tx, org, id) if one.arrival not in hidden),
+        links=tuple(one for one in links.of_message(tx, org, id) if not (hidden and _is_secret(one))),
         attached=tuple(sorted(visibility.of_these(tx, viewer, beside))),
         deliveries=tuple((delivery, deliveries.history(tx, delivery.id)) for delivery in sent),
         feedback=feedback.of_message(tx, org, id),
         returned=feedback.of_deliveries(tx, org, [delivery.id for delivery in sent]) if sent else (),
         engagements={one: done for one, done in hits.engagements(tx, org, id).items() if one in seen} if sent else {},
         counted=tuple(hits.counted(tx, org, id)) if sent else (),
-        events=tuple(one for one in events.of_message(tx, org, id) if one.delivery in seen),
+        events=tuple(
+            one for one in events.of_message(tx, org, id) if one.delivery in seen and one.queue_id not in hidden
+        ),
     )
+
+
+def _is_secret(link: Link) -> bool:
+    """Whether only a Bcc put a message on the record."""
+    return all(evidence.header == "Bcc" for evidence in link.evidence)

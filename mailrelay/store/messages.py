@@ -28,7 +28,7 @@ from mailrelay.model.message import (
 from mailrelay.store import rows
 from mailrelay.store.base import Tx, for_both
 from mailrelay.store.tables import message, message_source, participant
-from mailrelay.store.visibility import Viewer, readable
+from mailrelay.store.visibility import Viewer, readable, readable_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,13 +215,18 @@ def add_source(tx: Tx, org: OrgId, source: Source) -> bool:
     return tx.execute(_ADD_SOURCE[tx.dialect], row).rowcount > 0
 
 
-def sources(tx: Tx, org: OrgId, id: MessageId) -> tuple[Source, ...]:  # noqa: A002
-    """Every way by which a message reached us, first to last."""
-    found = (
-        select(message_source)
-        .where(message_source.c.message == id, message_source.c.org == org)
-        .order_by(message_source.c.at, message_source.c.arrival)
-    )
+def sources(
+    tx: Tx,
+    org: OrgId,
+    id: MessageId,  # noqa: A002
+    *,
+    viewer: Viewer | None = None,
+) -> tuple[Source, ...]:
+    """Every way by which a message reached us, first to last; those by which a viewer may see it, or all."""
+    found = select(message_source).where(message_source.c.message == id, message_source.c.org == org)
+    if viewer is not None:
+        found = found.where(readable_source(viewer))
+    found = found.order_by(message_source.c.at, message_source.c.arrival)
     return tuple(_source(row) for row in tx.execute(found))
 
 

@@ -68,6 +68,18 @@ def readable(
     if viewer.all:
         return true()
     source = message_source.alias()
+    seen = readable_source(viewer, source)
+    if whose is not None:
+        seen = and_(or_(whose == "", source.c.user == whose), seen)
+    found = select(literal(1)).where(source.c.message == of, source.c.org == viewer.org, seen)
+    # SQLite counts nothing beforehand, and would as soon look through all that the organisation has.
+    return exists(found.with_hint(source, "INDEXED BY sqlite_autoindex_message_source_1", "sqlite"))
+
+
+def readable_source(viewer: Viewer, source: FromClause = message_source) -> ColumnElement[bool]:
+    """That the viewer may see a message by this way, a row of `message_source`: as this user's, or as the organisation's."""
+    if viewer.all:
+        return true()
     seen = or_(
         and_(source.c.user.is_(None), source.c.channel.not_in(NOBODYS)),
         and_(
@@ -82,11 +94,7 @@ def readable(
     )
     if viewer.user is not None:
         seen = or_(source.c.user == _if_active(viewer.org, viewer.user), seen)
-    if whose is not None:
-        seen = and_(or_(whose == "", source.c.user == whose), seen)
-    found = select(literal(1)).where(source.c.message == of, source.c.org == viewer.org, seen)
-    # SQLite counts nothing beforehand, and would as soon look through all that the organisation has.
-    return exists(found.with_hint(source, "INDEXED BY sqlite_autoindex_message_source_1", "sqlite"))
+    return seen
 
 
 def check(tx: Tx, viewer: Viewer, id: MessageId) -> None:  # noqa: A002

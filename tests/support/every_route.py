@@ -65,6 +65,7 @@ NAMES: dict[str, Kind] = {
 
 BODIES: dict[str, Any] = {
     # `METHOD /path as described`: where what the schema says is not enough.
+    "POST /find": {"q": "contacts"},
     "POST /messages": {"to": ["carl@elsewhere.test"], "subject": "Hello", "text": "Hello"},
     "PUT /schedules/{schedule}": {"to": ["carl@elsewhere.test"], "subject": "Hello", "text": "Hello"},
     "POST /schedules/{schedule}/move": {"at": "2026-12-24T08:00"},
@@ -74,6 +75,8 @@ BODIES: dict[str, Any] = {
     "POST /operations": {"control": "hold", "everything": True},
     "POST /operations/plan": {"control": "hold", "everything": True},
 }
+READS = frozenset({"POST /find", "POST /operations/plan"})
+"""Routes that change nothing although they are no GET."""
 LARGE_FILES = ("text/csv", "application/x-ndjson", "application/ndjson", "message/rfc822", "text/plain")
 
 
