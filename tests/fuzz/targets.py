@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 
-from mailrelay.mail import arf, away, bounce, dsn, message, reply_text
+from mailrelay.mail import arf, away, bounce, dsn, message, record_address, reply_text, return_path
 from mailrelay.mail.inspect import inspect
 
 _TODAY = date(2026, 11, 21)
+_NOW = datetime(2026, 11, 21, tzinfo=UTC)
+_KEYS = (b"k" * 32, b"o" * 32)
 
 
 def judge(raw: bytes) -> None:
@@ -51,5 +53,19 @@ def absent(raw: bytes) -> None:
         assert found is None or not (found.gone and found.until)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"judge": judge, "fields": fields, "reply": reply, "absent": absent}
+def local(raw: bytes) -> None:
+    """The local part of a recipient: nobody but us signs one, whatever stands in it."""
+    text = raw.decode("utf-8", "replace")
+    for one in (text, f"r-{text}", f"b+{text}"):
+        assert record_address.read(one, _KEYS) is None
+        assert not isinstance(return_path.read(one, _KEYS, now=_NOW), return_path.ReturnPathToken)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "judge": judge,
+    "fields": fields,
+    "reply": reply,
+    "absent": absent,
+    "local": local,
+}
 """By the name that the command line takes."""

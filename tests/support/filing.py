@@ -120,10 +120,10 @@ class Desk:
         recipients: tuple[str, ...] = (),
         delivery: str | None = None,
         peer: Peer | None = None,
+        target: ArrivalTarget | None = None,
     ) -> QueueId:
         """Write an arrival as `inbound.accept` would."""
         user = user or self.anna
-        target: ArrivalTarget | None = None
         if channel is Channel.DROPBOX:
             box = self.boxes[user.id]
             target = ArrivalTarget(address=parse_address(self.dropbox_address(user)), dropbox=box.id, user=user.id)
