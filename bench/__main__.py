@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import bounces, control, load, queue, track
+from bench import bounces, control, find, load, queue, track
 from tests.support.daemon import Daemon, daemon, until
 from tests.support.peers import need
 from tests.support.postfix import Postfix, free_port, postfix
@@ -183,14 +183,14 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="*",
-        choices=["accept", "submit", "bounces", "control", "queue", "track", []],
+        choices=["accept", "submit", "bounces", "control", "queue", "find", "track", []],
         help="the first three when not said",
     )
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--mails", type=int, default=1000)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--size", type=int, default=2000)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="control, queue: deliveries in the queue")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="control, queue: deliveries in the queue; find: messages")
     parser.add_argument("--seconds", type=float, default=5.0, help="track: of each run")
     parser.add_argument("--corpus", type=Path, help="bounces: the mails in this folder, in place of our own")
     options = parser.parse_args()
@@ -202,6 +202,9 @@ def main() -> None:
         control.run(options, lambda record: _keep("control.ndjson", record))
     if "track" in options.what:
         track.run(options, lambda record: _keep("track.ndjson", record))
+    if "find" in options.what:
+        for record in find.run(options):
+            _keep("find.ndjson", record)
     if "queue" in options.what:
         for record in queue.run(options):
             print(record)

@@ -216,7 +216,7 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     log.configure(level="warning", json=False)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for kind in options.stores or ("sqlite", "postgresql"):
+        for kind in ("sqlite", "postgresql"):
             url = stack.enter_context(postgres.database(postgres.server(folder))) if kind == "postgresql" else ""
             yield from asyncio.run(_measured(kind, folder, url, options.rows))
 
@@ -265,10 +265,3 @@ async def _ask(store: AnyStore, kind: str, who: str, viewer: Viewer, asked: str)
         "more": "+" if page.next else " ",
         "way": page.way,
     }
-
-
-if __name__ == "__main__":
-    import sys
-
-    for _ in run(argparse.Namespace(rows=int(sys.argv[1]), stores=sys.argv[2:] or None)):
-        pass
