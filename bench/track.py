@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import re
 import statistics
 import subprocess
@@ -59,28 +60,29 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="critical", 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run of the load: requests a second, the 99th percentile of their latency in ms, and how many there were."""
+    """One run of the load: requests a second, the 99th percentile of their latency in ms, how many there were, and the CPU of each in µs."""
 
     rate: float
     p99: float
     number: int
+    cpu: float
 
 
 def run(options: argparse.Namespace, keep: Callable[[Mapping[str, object]], None]) -> None:
     """Measure pixel and redirect; `keep` gets a record of each."""
     folder = Path(tempfile.mkdtemp(prefix="mailrelay-bench-"))
-    with _bare() as bare, daemon(folder / "door", {"log": {"level": "warning"}}) as one:
+    with _bare() as (bare, bare_pid), daemon(folder / "door", {"log": {"level": "warning"}}) as one:
         paths = asyncio.run(_sent(one))
         answered = 0
         for what, of in (("pixel", paths[0]), ("redirect", paths[1])):
             script = folder / f"{what}.lua"
             script.write_text(_script(of))
-            _load(bare, script, 1)  # warm-ups that are not counted
-            answered += _load(one.public, script, 1).number
+            _load(bare, bare_pid, script, 1)  # warm-ups that are not counted
+            answered += _load(one.public, one.pid, script, 1).number
             ours, theirs = [], []
             for _ in range(options.pairs):
-                theirs.append(_load(bare, script, options.seconds))
-                ours.append(_load(one.public, script, options.seconds))
+                theirs.append(_load(bare, bare_pid, script, options.seconds))
+                ours.append(_load(one.public, one.pid, script, options.seconds))
             answered += sum(each.number for each in ours)
             keep(_summary(what, ours, theirs, options))
         keep(_afterwards(one, answered))
@@ -95,13 +97,14 @@ def _summary(
         f"{what}: mailrelay {statistics.median(one.rate for one in ours):.0f}/s, p99"
         f" {statistics.median(one.p99 for one in ours):.1f} ms; a bare Starlette route"
         f" {statistics.median(one.rate for one in theirs):.0f}/s, p99 {statistics.median(one.p99 for one in theirs):.1f} ms;"
-        f" ratio {ratio['median']:.2f}, from {ratio['min']:.2f} to {ratio['max']:.2f}"
+        f" ratio {ratio['median']:.2f}, from {ratio['min']:.2f} to {ratio['max']:.2f}; CPU a request"
+        f" {statistics.median(one.cpu for one in ours):.0f} µs, {statistics.median(one.cpu for one in theirs):.0f} µs"
     )
     return {
         "what": f"public door: {what}",
         "options": {"pairs": options.pairs, "seconds": options.seconds, "connections": _CONNECTIONS},
-        "mailrelay": [[round(one.rate), round(one.p99, 2)] for one in ours],
-        "peer": [[round(one.rate), round(one.p99, 2)] for one in theirs],
+        "mailrelay": [[round(one.rate), round(one.p99, 2), round(one.cpu)] for one in ours],
+        "peer": [[round(one.rate), round(one.p99, 2), round(one.cpu)] for one in theirs],
         "ratio": {name: round(value, 2) for name, value in ratio.items()},
     }
 
@@ -150,7 +153,7 @@ def _script(paths: Sequence[str]) -> str:
     )
 
 
-def _load(port: int, script: Path, seconds: float) -> Measured:
+def _load(port: int, pid: int, script: Path, seconds: float) -> Measured:
     command = [
         need("wrk"),
         "-t1",
@@ -161,18 +164,27 @@ def _load(port: int, script: Path, seconds: float) -> Measured:
         script,
         f"http://127.0.0.1:{port}",
     ]
+    spent = _spent(pid)
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    spent = _spent(pid) - spent
     rate, p99, number = _RATE.search(said), _P99.search(said), _TOTAL.search(said)
     if failed := _FAILED.search(said):
         raise RuntimeError(failed[0])
     assert rate is not None, said
     assert p99 is not None, said
     assert number is not None, said
-    return Measured(float(rate[1]), float(p99[1]) * _UNITS[p99[2]], int(number[1]))
+    return Measured(float(rate[1]), float(p99[1]) * _UNITS[p99[2]], int(number[1]), spent / int(number[1]) * 1e6)
+
+
+def _spent(pid: int) -> float:
+    """Seconds of CPU that a process has used: a busy machine takes no part of them."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
-def _bare() -> Iterator[int]:
+def _bare() -> Iterator[tuple[int, int]]:
+    """The bare route: its port and process."""
     port = free_port()
     process = subprocess.Popen([sys.executable, "-c", _BARE, str(port)])
 
@@ -185,7 +197,7 @@ def _bare() -> Iterator[int]:
 
     try:
         until(answers, "the bare route answers")
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait(10)

@@ -30,6 +30,8 @@ _MOST = 20_000
 """Hits in memory, some 1 kB each."""
 _LARGEST = 250
 """Hits in a batch: the store's writer is kept from mail for some hundredths of a second."""
+_AT_ONCE = 5_000
+"""Hits that go to the disk at once, where so many come."""
 _SOON = 0.05
 """Seconds in which hits gather to a batch."""
 _SLOW = 0.2
@@ -259,7 +261,7 @@ class Hits:
                     else:  # taken meanwhile
                         await self._in_thread(self._spool.done, batch.id)
                 while self._memory and (now - self._since > _SLOW or len(self._memory) > _MOST // 10):
-                    await self._spill(min(len(self._memory), _LARGEST))
+                    await self._spill(min(len(self._memory), _AT_ONCE))
                 self._disk_is_full = False
             except OSError as error:
                 if not self._disk_is_full:
@@ -277,8 +279,9 @@ class Hits:
 
     def _move(self) -> None:
         """In the thread, so that a stop finds them in one place or the other."""
-        self._spool.append(self._moving)
-        self._moving = []
+        while self._moving:
+            self._spool.append(self._moving[:_LARGEST])
+            del self._moving[:_LARGEST]
 
     async def _in_thread(self, fn: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, fn, *arguments)
