@@ -259,6 +259,18 @@ async def test_a_fault_of_ours_in_tracking_stops_no_mail(tmp_path: Path, monkeyp
         assert done.tracked is Tracked.FAILED
 
 
+async def test_a_mail_that_our_code_failed_on_is_tracked_in_a_process_of_its_own(tmp_path: Path):
+    async with remote() as sink, relay(tmp_path, letters={"door": DOOR}, **by_mx(sink)) as us:
+        await allow(us, Mode.AGGREGATE)
+        submitted = await us.submit(raw=letter(us))
+        await us.store.write(deliveries.change, submitted.deliveries[0], {"faults": 1})
+        us.start()
+        (done,) = await us.until(submitted, timeout=30)
+        (content,) = copies(sink).values()
+        assert {token.delivery for token in tokens(content)} == {done.id}
+        assert undone(content) == BODY
+
+
 # --- the ways in
 
 
