@@ -63,6 +63,7 @@ def show(talk: Talk, webhook: str) -> None:
     Example: mailrelay webhook show W01JD…
     """
     found = talk.get(f"/webhooks/{part(webhook)}")
+    found["health"] = talk.get(f"/webhooks/{part(webhook)}/health")
     talk.show(found, lambda: pairs(_lines(found)))
 
 

@@ -68,7 +68,7 @@ class World:
 
     async def shown(self, id_: str) -> dict[str, Any]:
         shown: dict[str, Any] = (await self.admin.get(f"{V1}/webhooks/{id_}")).json
-        return shown
+        return {**shown, "health": (await self.admin.get(f"{V1}/webhooks/{id_}/health")).json}
 
     async def calls(self, id_: str, **query: str) -> list[dict[str, Any]]:
         answer = await self.admin.get(f"{V1}/webhooks/{id_}/calls", params=query)
@@ -349,7 +349,9 @@ async def test_it_is_changed_switched_off_and_on_and_removed(tmp_path: Path):
         await us.happen("M1")
         await us.work()
         assert us.crm.requests == []
-        on = await us.admin.post(f"{place}/enable", headers={"If-Match": off.headers["ETag"]})
+        assert (await us.admin.get(place)).json == off.json
+        seen = (await us.admin.get(place)).headers["ETag"]
+        on = await us.admin.post(f"{place}/enable", headers={"If-Match": seen})
         assert (on.json["active"], on.json["because"]) == (True, "")
         await us.work()
         assert us.crm.types == ["message.filed"]

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field, StringConstraints
-from starlette.responses import Response
 
 from mailrelay import log
 from mailrelay.errors import Conflict, Invalid, NotPermitted, Unknown
@@ -20,7 +19,6 @@ from mailrelay.model.webhook import Call, CallState, SigningSecrets, Webhook
 from mailrelay.outbound.vault import Unreadable
 from mailrelay.store import people, webhook_calls, webhooks
 from mailrelay.store.base import Tx
-from mailrelay.web import etag
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Caller, Reader
@@ -57,7 +55,7 @@ class ChangedWebhook(Given):
 
 
 class Health(Shown):
-    """How its calls go. Not part of the ETag."""
+    """How the calls of a webhook go."""
 
     seq: int = Field(description="The last event of the journal that was looked at for it.")
     waiting: int = Field(description="Events on their way to it.")
@@ -69,7 +67,9 @@ class Health(Shown):
     failed_at: datetime | None
 
 
-class _Kept(Shown):
+class ShownWebhook(Shown):
+    """A webhook without its secret. How its calls go is its health: that changes all the time."""
+
     id: str
     url: str
     types: tuple[EventType, ...]
@@ -83,15 +83,15 @@ class _Kept(Shown):
     changed_at: datetime
 
 
-class ShownWebhook(_Kept):
-    """A webhook without its secret, and how its calls go."""
+class ListedWebhook(ShownWebhook):
+    """A webhook, and how its calls go."""
 
     health: Health
 
     @classmethod
-    def of(cls, one: Webhook) -> ShownWebhook:
-        """The webhook as it is answered."""
-        return cls(**_Kept.model_validate(one).model_dump(), health=Health.model_validate(one))
+    def of(cls, one: Webhook) -> ListedWebhook:
+        """The webhook as lists have it."""
+        return cls(**ShownWebhook.model_validate(one).model_dump(), health=Health.model_validate(one))
 
 
 class NewWebhook(ShownWebhook):
@@ -146,14 +146,14 @@ class ShownCall(Shown):
     ended_at: datetime | None
 
 
-@router.get("/webhooks", response_model=Page[ShownWebhook])
-async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[ShownWebhook]:
+@router.get("/webhooks", response_model=Page[ListedWebhook])
+async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[ListedWebhook]:
     """The organisation's webhooks, oldest first; of a user those of their own notices."""
     mine = None if caller.viewer.all else caller.user
     if mine is None and not caller.viewer.all:
         return Paged((), None)
     found = await app.store.read(webhooks.list_webhooks, caller.org, user=mine, after=after, limit=limit)
-    return paged([ShownWebhook.of(one) for one in found], limit=limit, cursor=lambda one: one.id)
+    return paged([ListedWebhook.of(one) for one in found], limit=limit, cursor=lambda one: one.id)
 
 
 @router.post("/webhooks", status_code=201)
@@ -174,23 +174,26 @@ async def add(
     return made
 
 
-@router.get("/webhooks/{webhook}")
-async def show(app: App, caller: Reader, webhook: str, response: Response) -> ShownWebhook:
-    """One webhook, and how its calls go; its secret is not shown again."""
-    found = await app.store.read(_get, caller, webhook)
-    return _tagged(response, found)
+@router.get("/webhooks/{webhook}", response_model=ShownWebhook)
+async def show(app: App, caller: Reader, webhook: str) -> Webhook:
+    """One webhook; its secret is not shown again."""
+    return await app.store.read(_get, caller, webhook)
 
 
-@router.patch("/webhooks/{webhook}")
-async def change(
-    app: App, caller: Reader, webhook: str, given: ChangedWebhook, seen: IfMatch, response: Response
-) -> ShownWebhook:
+@router.get("/webhooks/{webhook}/health", response_model=Health)
+async def health(app: App, caller: Reader, webhook: str) -> Webhook:
+    """How the calls of a webhook go, now."""
+    return await app.store.read(_get, caller, webhook)
+
+
+@router.patch("/webhooks/{webhook}", response_model=ShownWebhook)
+async def change(app: App, caller: Reader, webhook: str, given: ChangedWebhook, seen: IfMatch) -> Webhook:
     """Change a webhook. What waits for it goes to the new URL, at once."""
     if given.url is not None:
         await _reachable(app, given.url)
     changed = await app.store.write(_change, app, caller, webhook, seen, lambda tx, one: _with(tx, app, one, given))
     _told(caller, changed, "changed")
-    return _tagged(response, changed)
+    return changed
 
 
 @router.delete("/webhooks/{webhook}", status_code=204)
@@ -200,19 +203,19 @@ async def remove(app: App, caller: Reader, webhook: str, seen: IfMatch) -> None:
     _logger.info("webhook.removed", org=gone.org, webhook=gone.id, by=caller.by)
 
 
-@router.post("/webhooks/{webhook}/disable")
-async def disable(app: App, caller: Reader, webhook: str, seen: IfMatch, response: Response) -> ShownWebhook:
+@router.post("/webhooks/{webhook}/disable", response_model=ShownWebhook)
+async def disable(app: App, caller: Reader, webhook: str, seen: IfMatch) -> Webhook:
     """Send nothing there until it is enabled; events wait."""
     because = f"switched off by {caller.by}"
     off = await app.store.write(
         _change, app, caller, webhook, seen, lambda _, one: replace(one, active=False, because=because)
     )
     _told(caller, off, "disabled")
-    return _tagged(response, off)
+    return off
 
 
-@router.post("/webhooks/{webhook}/enable")
-async def enable(app: App, caller: Reader, webhook: str, seen: IfMatch, response: Response) -> ShownWebhook:
+@router.post("/webhooks/{webhook}/enable", response_model=ShownWebhook)
+async def enable(app: App, caller: Reader, webhook: str, seen: IfMatch) -> Webhook:
     """Send what waits for it, and go on: after it was disabled, by itself or by hand."""
 
     def on(tx: Tx, one: Webhook) -> Webhook:
@@ -221,7 +224,7 @@ async def enable(app: App, caller: Reader, webhook: str, seen: IfMatch, response
 
     enabled = await app.store.write(_change, app, caller, webhook, seen, on)
     _told(caller, enabled, "enabled")
-    return _tagged(response, enabled)
+    return enabled
 
 
 @router.post("/webhooks/{webhook}/rotate")
@@ -367,7 +370,7 @@ def _add(tx: Tx, app: Application, caller: Caller, given: GivenWebhook, secret: 
 def _change(
     tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen, change_: Callable[[Tx, Webhook], Webhook]
 ) -> Webhook:
-    seen.check(tx, lambda: _Kept.model_validate(_get(tx, caller, id_)))
+    seen.check(tx, lambda: ShownWebhook.model_validate(_get(tx, caller, id_)))
     one = _get(tx, caller, id_, lock=True)
     webhooks.put(tx, replace(change_(tx, one), changed_at=app.clock.now()), by=caller.by)
     return webhooks.get(tx, one.org, one.id)
@@ -385,7 +388,7 @@ def _with(tx: Tx, app: Application, one: Webhook, given: ChangedWebhook) -> Webh
 
 
 def _remove(tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen) -> Webhook:
-    seen.check(tx, lambda: _Kept.model_validate(_get(tx, caller, id_)))
+    seen.check(tx, lambda: ShownWebhook.model_validate(_get(tx, caller, id_)))
     gone = _get(tx, caller, id_, lock=True)
     webhook_calls.drop(tx, gone, at=app.clock.now(), because="the webhook was removed")
     webhooks.remove(tx, gone, by=caller.by, at=app.clock.now())
@@ -418,17 +421,11 @@ def _rotate(tx: Tx, app: Application, caller: Caller, id_: str, overlap: timedel
 
 
 def _new(one: Webhook, secret: str) -> NewWebhook:
-    return NewWebhook(**dict(ShownWebhook.of(one)), secret=secret)
+    return NewWebhook(**ShownWebhook.model_validate(one).model_dump(), secret=secret)
 
 
 def _sorted(types: tuple[EventType, ...]) -> tuple[EventType, ...]:
     return tuple(sorted(set(types)))
-
-
-def _tagged(response: Response, one: Webhook) -> ShownWebhook:
-    """Its tag is of what people say of it: how its calls go changes all the time."""
-    response.headers["ETag"] = etag.of(_Kept.model_validate(one))
-    return ShownWebhook.of(one)
 
 
 def _told(caller: Caller, one: Webhook, what: str) -> None:
