@@ -130,7 +130,7 @@ def _told(tx: Tx, viewer: Viewer, user: UserId, found: Sequence[Event]) -> tuple
         row.id: deliveries.from_row(row._mapping) for row in tx.execute(select(delivery).where(delivery.c.id.in_(of)))
     }
     standing: dict[MessageId, list[RecordRef]] = {}
-    for link in links.of_messages(tx, org, sorted(mails)):
+    for link in links.of_messages(tx, org, sorted(mails), showing=True):
         standing.setdefault(link.message, []).append(link.record)
     upto = followers.position(tx, _reader(user), org)
     read = set(
