@@ -95,8 +95,10 @@ class Found:
 def find(tx: Tx, question: Question, terms: Terms, *, after: str = "", limit: int = 50) -> Found:
     """A page of the records that the question is about."""
     if tx.dialect == "postgresql":
-        # A plan for any values may walk through all that is not meant.
-        tx.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
+        # A plan for any values may walk through all that is not meant; and to compile one takes longer than to run it.
+        tx.execute(
+            text("SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true)")
+        )
     asked = _Asked(question.module, terms)
     way = _way(tx, asked, question.where)
     candidates = way.candidates(asked, after)

@@ -19,6 +19,7 @@ from mailrelay.model.record import Record, RecordRef
 from mailrelay.query import check, grammar
 from mailrelay.query.check import Known
 from mailrelay.query.grammar import BadQuery
+from mailrelay.query.meaning import Question
 from mailrelay.query.tree import SYNONYMS, Word
 from mailrelay.query.when import Here
 from mailrelay.store import compile as compiled
@@ -174,14 +175,14 @@ class _Answer:
 
 
 async def _find(app: Application, caller: Caller, asked: Asked) -> FoundPage:
+    question, terms = await app.store.read(_meant, caller, asked.q, app.clock.now())
     as_of = await _as_of(app, caller)
     began = app.clock.monotonic()
     items: list[FoundRecord] = []
     after: str | None = asked.after
     way = ""
     while after is not None and len(items) < asked.limit:
-        left = asked.limit - len(items)
-        answer = await app.store.read(_answer, caller, asked, app.clock.now(), after=after, limit=left)
+        answer = await app.store.read(_answer, question, terms, after=after, limit=asked.limit - len(items))
         items += _shown_hits(answer)
         after, way = answer.found.next, answer.found.way
         if app.clock.monotonic() - began > _ENOUGH:
@@ -206,7 +207,8 @@ async def _as_of(app: Application, caller: Caller) -> datetime:
     return at
 
 
-def _answer(tx: Tx, caller: Caller, asked: Asked, now: datetime, *, after: str, limit: int) -> _Answer:
+def _meant(tx: Tx, caller: Caller, q: str, now: datetime) -> tuple[Question, Terms]:
+    """What is asked, and on what terms. Raises Invalid."""
     org = organisations.get(tx, caller.org)
 
     def user(said: str) -> str | None:
@@ -222,7 +224,7 @@ def _answer(tx: Tx, caller: Caller, asked: Asked, now: datetime, *, after: str, 
         user=user,
     )
     try:
-        question = check.check(grammar.parse(asked.q), known)
+        question = check.check(grammar.parse(q), known)
     except BadQuery as error:
         raise Invalid("q", str(error)) from None
     terms = Terms(
@@ -231,8 +233,12 @@ def _answer(tx: Tx, caller: Caller, asked: Asked, now: datetime, *, after: str, 
         delivered_after=timedelta(days=org.settings.delivered_after_days),
         keep_former=org.settings.keep_former_mail,
     )
+    return question, terms
+
+
+def _answer(tx: Tx, question: Question, terms: Terms, *, after: str, limit: int) -> _Answer:
     found = compiled.find(tx, question, terms, after=after, limit=limit)
-    named = records.get_many(tx, caller.org, [hit.record for hit in found.hits])
+    named = records.get_many(tx, terms.viewer.org, [hit.record for hit in found.hits])
     return _Answer(found=found, named={one.ref: one for one in named})
 
 
