@@ -61,7 +61,10 @@ TELLS: Mapping[EventType, tuple[str, ...]] = MappingProxyType(
         _E.ADDRESS_GONE: ("… or has left for good", "address", "instead"),
         _E.DELIVERY_OPENED: ("its pixel was loaded", _BY, "first"),
         _E.DELIVERY_CLICKED: ("one of its links was followed", _BY, "first", "link", "url"),
-        _E.DELIVERY_JUDGED: ("its opens and clicks were judged again", _BY, "first"),
+        _E.DELIVERY_JUDGED: (
+            "its opens and clicks were judged again",
+            *("hits", "opens", "clicks", "machine_opens", "machine_clicks", "opens_before", "clicks_before"),
+        ),
         _E.ADDRESS_UNSUBSCRIBED: ("somebody wants no more mail, of a list or at all", "address", "list", "evidence"),
         _E.ADDRESS_RESUBSCRIBED: ("… and does again", "address", "list", "evidence"),
         _E.CONSENT_CHANGED: (
