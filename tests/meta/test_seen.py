@@ -103,6 +103,7 @@ def test_metrics_have_names_help_and_closed_labels() -> None:
             "kind",
             "status",
             "believed",
+            "by",
             "reason",
             "scope",
             "measure",
