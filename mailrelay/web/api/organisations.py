@@ -79,6 +79,7 @@ class GivenSettings(Given):
     mass_quota: Annotated[int, AfterValidator(_of_a_plan)] | None = None
     mass_add_on: Annotated[int, Field(ge=0, le=MOST_MASS)] | None = None
     alternates_limit: int | None = None
+    organisation_addresses: Annotated[int, Field(ge=0, le=1000)] | None = None
     sharing: Sharing | None = None
     sharing_by_users: bool | None = None
     keep_former_mail: bool | None = None
