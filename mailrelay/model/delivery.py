@@ -281,23 +281,39 @@ class Delivery:
     @property
     def status(self) -> DeliveryStatus:
         """Its state, or deferred: it was tried, and waits to be tried again; or what a person did with it."""
+        return self.status_when(None)
+
+    def status_when(self, silent_since: datetime | None) -> DeliveryStatus:
+        """`status` at a time when what was sent by `silent_since` counts as delivered, unless a bounce came back (K1)."""
         return delivery_status(
             self.state,
             self.attempts,
             replied=self.replied_at is not None,
             clicked=self.clicked_at is not None,
             opened=self.opened_at is not None,
+            silent=silent_since is not None and self.ended_at is not None and self.ended_at <= silent_since,
         )
 
 
 def delivery_status(
-    state: DeliveryState, attempts: int, *, replied: bool, clicked: bool = False, opened: bool = False
+    state: DeliveryState,
+    attempts: int,
+    *,
+    replied: bool,
+    clicked: bool = False,
+    opened: bool = False,
+    silent: bool = False,
 ) -> DeliveryStatus:
-    """What a delivery in this state, tried so often, is called, and answered, clicked or opened by a person or not."""
+    """What a delivery in this state, tried so often, is called, and answered, clicked or opened by a person or not.
+
+    `silent`: it was sent so long ago that a bounce would have come back by now.
+    """
     if state in (DeliveryState.SENT, DeliveryState.DELIVERED):
         for did, reaction in zip((replied, clicked, opened), REACTIONS, strict=True):
             if did:
                 return reaction
     if state is DeliveryState.QUEUED and attempts:
         return DeliveryStatus.DEFERRED
+    if state is DeliveryState.SENT and silent:
+        return DeliveryStatus.DELIVERED
     return DeliveryStatus(state)

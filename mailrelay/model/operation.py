@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -48,10 +48,13 @@ class Selection:
     """Those queued before this moment; `created_from`: then or later. By the milliseconds in their ids."""
     created_from: datetime | None = None
 
+    as_of: datetime | None = None
+    """When it was asked: what was sent long before counts as delivered (K1). It selects nothing by itself."""
+
     @property
     def everything(self) -> bool:
         """Nothing is said."""
-        return self == Selection()
+        return replace(self, as_of=None) == Selection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,7 @@ def states_of(status: DeliveryStatus) -> frozenset[DeliveryState]:
     match status:
         case DeliveryStatus.DEFERRED:
             return frozenset({DeliveryState.QUEUED})
-        case DeliveryStatus.REPLIED | DeliveryStatus.CLICKED | DeliveryStatus.OPENED:
+        case DeliveryStatus.REPLIED | DeliveryStatus.CLICKED | DeliveryStatus.OPENED | DeliveryStatus.DELIVERED:
             return frozenset({DeliveryState.SENT, DeliveryState.DELIVERED})
         case _:
             return frozenset({DeliveryState(status)})

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, and_, case, func, select, text, update
+from sqlalchemy import BigInteger, ColumnElement, RowMapping, and_, case, cast, func, literal, select, text, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
@@ -31,10 +31,11 @@ from mailrelay.model.envelope import Channel, EnvelopeRecipient, Lease, MailPara
 from mailrelay.model.feedback import Category, Fault
 from mailrelay.model.message import BlobRef
 from mailrelay.model.sending import Scope, Sending
+from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.tracking import Mode, Tracked
 from mailrelay.store import rows
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery, destination, relay_id
+from mailrelay.store.tables import DELIVERIES_IN_FLIGHT, attempt, delivery, destination, organisation, relay_id
 from mailrelay.store.visibility import Viewer, readable_delivery
 
 _HAS_ARRIVED = delivery.c.state.in_([DeliveryState.SENT, DeliveryState.DELIVERED])
@@ -52,6 +53,8 @@ _IN_FLIGHT = frozenset(map(str, IN_FLIGHT_DELIVERIES))
 _OF_A_JOB = text("job <> ''")  # what the index over jobs is taken for
 _HELD = text("state = 'held'")
 _MOST_RELAY_IDS = 3
+_DAY = 86_400_000_000
+_DEFAULTS = OrganisationSettings()
 _LOST = text("state IN ('bounced', 'expired')")
 _SENDER_AT_FAULT = text("fault = 'sender'")
 
@@ -399,8 +402,9 @@ def held_counts(tx: Tx) -> dict[str, int]:
     return dict.fromkeys(("suspension", *sorted(_ASIDE)), 0) | {row.by: int(row.number) for row in found}
 
 
-def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId]) -> dict[MessageId, MessageStatus]:
+def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId], *, now: datetime) -> dict[MessageId, MessageStatus]:
     """The status of each of these messages that has deliveries."""
+    silent = to_micros(silent_since(tx, org, now=now))
     found: dict[MessageId, set[DeliveryStatus]] = {}
     columns = select(
         delivery.c.org,
@@ -410,6 +414,7 @@ def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId]) -> dict[Message
         delivery.c.replied_at,
         delivery.c.clicked_at,
         delivery.c.opened_at,
+        delivery.c.ended_at,
     )
     for row in tx.execute(columns.where(delivery.c.message.in_(sorted(sent)))):
         if row.org == org:
@@ -419,9 +424,23 @@ def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId]) -> dict[Message
                 replied=row.replied_at is not None,
                 clicked=row.clicked_at is not None,
                 opened=row.opened_at is not None,
+                silent=row.ended_at is not None and row.ended_at <= silent,
             )
             found.setdefault(MessageId(row.message), set()).add(told)
     return {message: status for message, each in found.items() if (status := message_status(each)) is not None}
+
+
+def silent_since(tx: Tx, org: OrgId, *, now: datetime) -> datetime:
+    """What was sent by then, and did not bounce, counts as delivered now (K1)."""
+    return from_micros(tx.execute(select(silent_micros(org, now))).scalar_one())
+
+
+def silent_micros(org: OrgId, now: datetime) -> ColumnElement[int]:
+    """`silent_since`, for the database."""
+    wait = literal(_DEFAULTS.delivered_after_days, BigInteger)
+    days = func.coalesce(cast(organisation.c.settings["delivered_after_days"].as_integer(), BigInteger), wait)
+    kept = select(days).where(organisation.c.id == org).scalar_subquery()
+    return literal(to_micros(now), BigInteger) - func.coalesce(kept, wait) * literal(_DAY, BigInteger)
 
 
 def next_due(tx: Tx) -> datetime | None:

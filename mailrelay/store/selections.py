@@ -17,6 +17,7 @@ from sqlalchemy import (
     Select,
     TextClause,
     and_,
+    false,
     func,
     literal_column,
     or_,
@@ -53,7 +54,7 @@ _MOST_END_AS = frozenset({DeliveryState.SENT})
 _REACHED = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, *REACTIONS})
 _COMPARED = (
     *("id", "org", "state", "attempts", "replied_at", "held_by", "destination", "recipient_key", "mail_from"),
-    *("sender_domain", "job", "message", "queue_id", "author", "opened_at", "clicked_at"),
+    *("sender_domain", "job", "message", "queue_id", "author", "opened_at", "clicked_at", "ended_at"),
 )
 _Condition = ColumnElement[bool] | TextClause
 
@@ -178,6 +179,7 @@ def count(
             replied.label("replied"),
             clicked.label("clicked"),
             opened.label("opened"),
+            _is_silent(window, org, selection).label("silent"),
         )
         if not way.whole:
             fits = fits.where(*_Fits(org, selection, states, viewer).on(window)).limit(room)
@@ -189,6 +191,7 @@ def count(
                 replied=bool(row.replied),
                 clicked=bool(row.clicked),
                 opened=bool(row.opened),
+                silent=bool(row.silent),
             )
             by[status, row.held_by] += row.number
         if by.total() > COUNTED:
@@ -296,7 +299,8 @@ class _Fits:
         if said.sender:
             yield _of_sender(table, said.sender)
         if said.statuses:
-            yield or_(*(_of_status(table, one) for one in sorted(said.statuses)))
+            silent = _is_silent(table, self.org, said)
+            yield or_(*(_of_status(table, one, silent) for one in sorted(said.statuses)))
         if self.viewer is not None:
             yield readable_delivery(self.viewer, table)
         yield from _span(table, said)
@@ -417,7 +421,15 @@ def _of_sender(table: FromClause, sender: str) -> _Condition:
     return column == sender
 
 
-def _of_status(table: FromClause, status: DeliveryStatus) -> _Condition:
+def _is_silent(table: FromClause, org: OrgId, said: Selection) -> ColumnElement[bool]:
+    """That it ended so long ago that a bounce of what was sent would have come back by now (K1)."""
+    if said.as_of is None:
+        return false()
+    since = deliveries.silent_micros(org, said.as_of)
+    return func.coalesce(table.c.ended_at <= since, false())
+
+
+def _of_status(table: FromClause, status: DeliveryStatus, silent: ColumnElement[bool]) -> _Condition:
     """A delivery's status, for the database: `delivery_status`."""
     arrived = table.c.state.in_([DeliveryState.DELIVERED, DeliveryState.SENT])
     replied, clicked, opened = (
@@ -434,8 +446,11 @@ def _of_status(table: FromClause, status: DeliveryStatus) -> _Condition:
             return and_(arrived, clicked, ~replied)
         case DeliveryStatus.OPENED:
             return and_(arrived, opened, ~clicked, ~replied)
-        case DeliveryStatus.SENT | DeliveryStatus.DELIVERED:
-            return and_(table.c.state == DeliveryState(status), ~replied, ~clicked, ~opened)
+        case DeliveryStatus.SENT:
+            return and_(table.c.state == DeliveryState.SENT, ~silent, ~replied, ~clicked, ~opened)
+        case DeliveryStatus.DELIVERED:
+            counts = or_(table.c.state == DeliveryState.DELIVERED, and_(table.c.state == DeliveryState.SENT, silent))
+            return and_(counts, ~replied, ~clicked, ~opened)
         case _:
             return table.c.state == DeliveryState(status)
 

@@ -110,6 +110,7 @@ def selected(given: GivenSelection, clock: Clock, *, path: str = "") -> Selectio
         held_by=given.held_by,
         states=frozenset(given.state),
         statuses=frozenset(given.status),
+        as_of=now,
         created_before=_moment(given.older_than, now),
         created_from=_moment(given.newer_than, now),
     )

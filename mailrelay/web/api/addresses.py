@@ -60,6 +60,11 @@ class AddressDelivery(Shown):
     replied_at: datetime | None
     complained_at: datetime | None
 
+    @classmethod
+    def of(cls, one: Delivery, silent_since: datetime) -> AddressDelivery:
+        """The delivery as it is answered; what was sent by `silent_since` and did not bounce counts as delivered (K1)."""
+        return cls.model_validate(one).model_copy(update={"status": one.status_when(silent_since)})
+
 
 class AddressFeedback(Shown):
     """What a mail that came back says of the address; `believed` when it was acted on."""
@@ -121,6 +126,6 @@ def _known(tx: Tx, caller: Caller, address: Address, limit: int, *, now: datetim
         suppressions=tuple(ShownSuppression.model_validate(one) for one in stood),
         absence=None if away is None else ShownAbsence.model_validate(away),
         records=tuple(AddressRecord.of(one) for one in matches.by_addresses(tx, org, [key], limit=_RECORDS)),
-        deliveries=tuple(AddressDelivery.model_validate(one) for one in sent),
+        deliveries=tuple(AddressDelivery.of(one, deliveries.silent_since(tx, org, now=now)) for one in sent),
         feedback=tuple(AddressFeedback.model_validate(one) for one in came),
     )

@@ -225,11 +225,11 @@ class ShownJourney(ShownMessage):
     events: tuple[ShownEvent, ...]
 
     @classmethod
-    def told(cls, one: Journey) -> ShownJourney:
-        """The journey as it is answered."""
+    def told(cls, one: Journey, silent_since: datetime) -> ShownJourney:
+        """The journey as it is answered; what was sent by `silent_since` and did not bounce counts as delivered (K1)."""
         return cls(
             **ShownMessage.of(
-                one.message, message_status([delivery.status for delivery, _ in one.deliveries])
+                one.message, message_status([delivery.status_when(silent_since) for delivery, _ in one.deliveries])
             ).model_dump(),
             links=tuple(ShownLink.model_validate(link) for link in one.links),
             filings=tuple(
@@ -248,7 +248,9 @@ class ShownJourney(ShownMessage):
             reply=one.message.reply,
             feedback=tuple(ShownFeedback.model_validate(each) for each in one.feedback),
             deliveries=tuple(
-                DeliveryHistory.told(delivery, attempts, one.returned, one.engagements.get(delivery.id))
+                DeliveryHistory.told(
+                    delivery, attempts, one.returned, one.engagements.get(delivery.id), silent_since=silent_since
+                )
                 for delivery, attempts in one.deliveries
             ),
             aggregate=tuple(ShownAggregate.of(count) for count in one.counted),
@@ -265,7 +267,7 @@ async def list_all(
     limit: Limit = 100,
 ) -> object:
     """Messages, newest first."""
-    found, on, statuses = await app.store.read(_list, caller.viewer, address, after, limit)
+    found, on, statuses = await app.store.read(_list, caller.viewer, address, after, limit, app.clock.now())
     items = [
         ListedMessage(
             **ShownMessage.of(one, statuses.get(one.id)).model_dump(),
@@ -279,7 +281,8 @@ async def list_all(
 @router.get("/messages/{id}")
 async def show(app: App, caller: Reader, id: str) -> ShownJourney:  # noqa: A002
     """A message with its journey, by its id or by a queue id of it."""
-    return ShownJourney.told(await app.store.read(_journey, caller, id))
+    silent = await app.store.read(deliveries.silent_since, caller.org, now=app.clock.now())
+    return ShownJourney.told(await app.store.read(_journey, caller, id), silent)
 
 
 @router.get("/messages/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
@@ -314,7 +317,7 @@ def _attached(data: bytes, name: str) -> Response:
 
 
 def _list(
-    tx: Tx, viewer: Viewer, address: str, after: str, limit: int
+    tx: Tx, viewer: Viewer, address: str, after: str, limit: int, now: datetime
 ) -> tuple[tuple[Message, ...], tuple[Link, ...], dict[MessageId, MessageStatus]]:
     place = _place(after)
     if address:
@@ -326,7 +329,8 @@ def _list(
     else:
         found = newest.seen_by(tx, viewer, before=place, limit=limit)
     ids = [one.id for one in found]
-    return found, links.of_messages(tx, viewer.org, ids, showing=True), deliveries.of_messages(tx, viewer.org, ids)
+    statuses = deliveries.of_messages(tx, viewer.org, ids, now=now)
+    return found, links.of_messages(tx, viewer.org, ids, showing=True), statuses
 
 
 def _place(after: str) -> Place | None:

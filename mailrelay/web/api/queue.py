@@ -84,8 +84,8 @@ class ShownDelivery(Shown):
     complained_at: datetime | None
 
     @classmethod
-    def of(cls, one: Delivery) -> ShownDelivery:
-        """The delivery as it is answered."""
+    def of(cls, one: Delivery, silent_since: datetime) -> ShownDelivery:
+        """The delivery as it is answered; what was sent by `silent_since` and did not bounce counts as delivered (K1)."""
         return cls(
             id=one.id,
             message=one.message,
@@ -94,7 +94,7 @@ class ShownDelivery(Shown):
             sender=selections.NOBODY if one.mail_from is None else str(one.mail_from),
             recipient=one.address,
             state=one.state,
-            status=one.status,
+            status=one.status_when(silent_since),
             created_at=one.created_at,
             due_at=one.due_at,
             expires_at=one.expires_at,
@@ -225,10 +225,12 @@ class DeliveryHistory(ShownDelivery):
         attempts: Sequence[Attempt],
         returned: Sequence[Feedback],
         engagement: Engagement | None,
+        *,
+        silent_since: datetime,
     ) -> DeliveryHistory:
         """The delivery as it is answered; `returned` may hold what is about others."""
         return cls(
-            **ShownDelivery.of(one).model_dump(),
+            **ShownDelivery.of(one, silent_since).model_dump(),
             history=tuple(ShownAttempt.of(attempt) for attempt in attempts),
             returned=tuple(ShownFeedback.model_validate(each) for each in returned if each.delivery == one.id),
             engagement=None if engagement is None else ShownEngagement.of(engagement),
@@ -294,7 +296,8 @@ async def list_all(
         oldest_first=order == "oldest",
         limit=limit,
     )
-    return Paged([ShownDelivery.of(one) for one in found.deliveries], found.next)
+    silent = await app.store.read(deliveries.silent_since, caller.org, now=app.clock.now())
+    return Paged([ShownDelivery.of(one, silent) for one in found.deliveries], found.next)
 
 
 @router.get("/queue/count")
@@ -313,8 +316,9 @@ async def counts(app: App) -> Sequence[deliveries.StatusCount]:
 async def show(app: App, caller: Reader, delivery: str) -> DeliveryStory:
     """One delivery, with every attempt, what came back about it, and all that happened to it."""
     one, attempts, returned, done, happened = await app.store.read(_story, caller.viewer, DeliveryId(delivery))
+    silent = await app.store.read(deliveries.silent_since, caller.org, now=app.clock.now())
     return DeliveryStory(
-        **DeliveryHistory.told(one, attempts, returned, done).model_dump(),
+        **DeliveryHistory.told(one, attempts, returned, done, silent_since=silent).model_dump(),
         events=tuple(ShownEvent.of(event) for event in happened),
         # Our code's own words are for those who run it.
         trace=one.trace if caller.may(Right.ADMIN) else "",
