@@ -102,9 +102,10 @@ async def show(app: App, caller: Reader, name: str) -> Module:
 
 @router.put("/modules/{name}", response_model=ShownModule)
 async def put(app: App, caller: Administrator, name: ModuleName, given: GivenModule, seen: IfMatchOrNew) -> Module:
-    """Make a custom module, or change any module's label, address fields, and fields that its records are found by.
+    """Make a custom module, or change any module's label and fields.
 
-    Where these change its records are read again at once; a value that is not of its field's type is none until the record changes.
+    Where the fields that its records are found by change, its records are read again at once; a value that is not of its field's type
+    is none until the record changes.
     """
     return await app.store.write(_put, app, caller, name, given, seen)
 
