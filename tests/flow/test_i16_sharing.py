@@ -247,6 +247,32 @@ async def test_who_cannot_see_a_mail_cannot_link_or_answer_it(place: Place) -> N
     assert await place.desk.links(arrival) == {"contact/1"}
 
 
+async def test_an_administrator_reruns_rules_over_mail_that_they_do_not_see(place: Place) -> None:
+    dora = await place.desk.user("dora@example.com", role=Role.ADMINISTRATOR)
+    doras = await place.client(*Right, on_behalf_of=dora)
+    await place.share("anna@example.com", sharing="private")
+    await place.desk.post(mail(subject="Annas"))
+    await place.desk.record("contact/9", "bob@customer.test")
+    for client, lines in ((doras, 1), (place.machine, 2)):
+        answer = await client.post(f"{V1}/rules/rerun?since=30d")
+        assert answer.status == 200, answer.body
+        assert answer.lines[-1]["differences"] == 1
+        assert len(answer.lines) == lines
+        assert (b"Annas" in answer.body) == (lines == 2)
+
+
+async def test_an_administrator_does_nothing_to_a_delivery_that_they_do_not_see(place: Place) -> None:
+    dora = await place.desk.user("dora@example.com", role=Role.ADMINISTRATOR)
+    doras = await place.client(*Right, on_behalf_of=dora)
+    await place.share("anna@example.com", sharing="private")
+    sent = await place.anna.post(f"{V1}/messages", json={"to": ["bob@customer.test"], "subject": "Hi", "text": "Hi"})
+    (one,) = await place.api.store.read(deliveries.of_queue_id, QueueId(sent.json["queue_id"]))
+    hold = {"control": "hold", "selection": {"deliveries": [one.id]}}
+    for path in ("/operations/plan", "/operations"):
+        assert (await doras.post(V1 + path, json=hold)).status == 404
+    assert (await place.machine.post(f"{V1}/operations", json=hold)).status == 201
+
+
 async def test_the_command_line_sets_sharing_and_looks_on_behalf_of_a_user(place: Place) -> None:
     async def said(*arguments: str) -> str:
         answer = await place.cli(*arguments)

@@ -161,11 +161,11 @@ def _begin(
 
 
 def _known(tx: Tx, caller: Caller, selection: Selection) -> None:
-    """Raises Unknown for a delivery that is named and not there."""
+    """Raises Unknown for a delivery that is named and not there, or not for the caller to see."""
     named = selection.deliveries
     if named:
         only = Selection(deliveries=named)
-        there, _ = selections.ids(tx, caller.org, only, limit=len(named))
+        there, _ = selections.ids(tx, caller.org, only, limit=len(named), viewer=caller.viewer)
         missing = next((one for one in named if one not in there), None)
         if missing is not None:
             raise Unknown(f"There is no delivery {missing}")

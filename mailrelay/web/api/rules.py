@@ -14,6 +14,9 @@ from mailrelay.errors import MailrelayError
 from mailrelay.filing.rerun import Difference, Rerun
 from mailrelay.model.decision import Disposition
 from mailrelay.rules.registry import RuleInfo
+from mailrelay.store import visibility
+from mailrelay.store.base import Tx
+from mailrelay.store.visibility import Viewer
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Reader
 from mailrelay.web.shape import MailAddress, Ref, Shown, Span, lines_of
@@ -85,7 +88,7 @@ async def rerun(
     """What today's rules would file differently over stored mail, and with `apply` the same for real.
 
     Answers NDJSON: a line for each message that differs, at last `{"differences": …, "applied": …}`. What people linked or
-    unlinked is never touched.
+    unlinked is never touched. Of mail that the caller may not see there is no line, but it counts.
     """
     return StreamingResponse(_differences(app, caller, since, apply=apply), media_type="application/x-ndjson")
 
@@ -105,11 +108,17 @@ async def _differences(app: Application, caller: Administrator, since: timedelta
         async for one in run.run(caller.org, since=app.clock.now() - since, apply=apply):
             count += not one.failed
             failed += one.failed
+            if not await app.store.read(_is_seen, caller.viewer, one):
+                continue  # counted all the same
             yield _shown(one).model_dump_json() + "\n"
     except MailrelayError:
         logger.exception("request.failed", method="POST", path="/rules/rerun")
         error = "the run broke off; what it did so far holds, the reason is in the log"
     yield Ended(differences=count, failed=failed, applied=apply, error=error).model_dump_json() + "\n"
+
+
+def _is_seen(tx: Tx, viewer: Viewer, one: Difference) -> bool:
+    return viewer.all or (one.message is not None and bool(visibility.of_these(tx, viewer, [one.message])))
 
 
 def _shown(one: Difference) -> ShownDifference:
