@@ -179,7 +179,7 @@ async def test_k02_what_is_made_anew_is_the_same(place: Place) -> None:
     await place.link(message, "contact/1")
     assert await place.found("contacts where opened") == ["contact/1"]
     before = await place.api.store.read(_rows)
-    await place.api.store.write(lambda tx: tx.execute(mail_fact.delete()) and None)
+    await place.api.store.write(_forgotten)
     said = await place.cli("find", "rebuild")
     assert said.status == 0, said
     assert await place.api.store.read(_rows) == before
@@ -187,6 +187,10 @@ async def test_k02_what_is_made_anew_is_the_same(place: Place) -> None:
 
 def _rows(tx: Any) -> list[Any]:
     return sorted(map(repr, tx.execute(mail_fact.select())))
+
+
+def _forgotten(tx: Any) -> None:
+    tx.execute(mail_fact.delete())
 
 
 def _made_anew(tx: Any, org: OrgId) -> None:
