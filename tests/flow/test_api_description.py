@@ -52,7 +52,13 @@ async def test_each_answer_with_a_body_has_a_schema(api: Api) -> None:
         if "application/x-ndjson" in one["responses"].get("200", {}).get("content", {})
     }
     files = {"/records/bulk", "/suppressions/import", "/suppressions/export"}
-    assert {path.removeprefix(V1) for path in streams} == {*files, "/rules/rerun", "/smtp/trace", "/find/rebuild"}
+    assert {path.removeprefix(V1) for path in streams} == {
+        *files,
+        "/rules/rerun",
+        "/smtp/trace",
+        "/tracking/rejudge",
+        "/find/rebuild",
+    }
     assert {"line", "because", "field"} == set(streams[f"{V1}/records/bulk"][1]["properties"])
 
 

@@ -160,7 +160,7 @@ async def serving(
     """The HTTP service on free ports, with a new store in `folder`."""
     clock = clock or FakeClock()
     config = config or Config(data=folder)
-    http = Http(port=0, ops_port=0, max_body=max_body)
+    http = Http(port=0, ops_port=0, max_body=max_body, max_file=max_body)
     stopping = Stopping()
     async with open_store(folder) as store:
         bodies = Bodies(store, FolderBlobs(folder / "blobs"), small_body=65_536)

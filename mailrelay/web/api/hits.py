@@ -152,7 +152,7 @@ async def judge_again(
     since: Annotated[Span, Query(description="Hits of how far back, such as 30d; by default all.")] = _ALL,
     apply: Annotated[bool, Query(description="Do it; without, nothing is changed.")] = False,
 ) -> StreamingResponse:
-    """What kept opens and clicks would be by today's rules, and with `apply` they are, with the events that say so.
+    """What kept opens and clicks would be by today's rules. With `apply` they are, with the events that say so.
 
     Answers NDJSON: a line for each delivery that differs, at last `{"changed": …, "applied": …}`.
     """
