@@ -58,7 +58,7 @@ async def test_a_hundred_thousand_rows_are_answered_one_by_one_in_flat_memory(tm
             await writer.drain()
         assert b"200" in await reader.readline()
         told = 0
-        sums = {}
+        sums: dict[str, int] = {}
         while not sums:
             line = await reader.readline()
             if line.startswith(b'{"line"'):

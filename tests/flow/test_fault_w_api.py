@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from mailrelay.errors import TooManyTries
 from mailrelay.model.organisation import Organisation, Right
 from mailrelay.web import flood
 from tests.support import factory
@@ -178,7 +179,7 @@ def test_fault_w15_guessing_from_everywhere_takes_no_memory(monkeypatch: pytest.
     assert len(guesses._known) == 100
     for number in range(flood._TRIES - 1):
         guesses.wrong(f"2001:db8:3e7::{number:x}", 1.0)  # one /64 is one place
-    with pytest.raises(flood.TooManyTries):
+    with pytest.raises(TooManyTries):
         guesses.wrong("2001:db8:3e7::ffff", 2.0)
 
 
