@@ -25,7 +25,7 @@ _COMMANDS = {
     "notice": "What users hear of at once: who wrote, replied, opened, and what came back.",
     "organisation": "Organisations of this installation and their settings.",
     "organisation-address": "Shared addresses, such as support@.",
-    "practice": "Try the daemon out: send it a mail by SMTP.",
+    "practice": "Try the daemon out: send it a mail by SMTP, receive its webhooks.",
     "queue": "Mail on its way out.",
     "quota": "What the organisation may still send today.",
     "rate": "Bounces, complaints and unsubscriptions of jobs and domains.",

@@ -1,4 +1,4 @@
-"""`mailrelay practice`: mail to the daemon as a mail program sends it, by real SMTP, to see what becomes of it."""
+"""`mailrelay practice`: the world around the daemon, to see what it does: a mail program by real SMTP, a receiver of webhooks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from mailrelay.cli import practice_webhook
 from mailrelay.cli.message import settled_arrival
 from mailrelay.cli.show import plain
 from mailrelay.cli.talk import EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, Failed, Talk, talks
@@ -27,6 +28,9 @@ _PATIENCE = 30
 @click.group("practice")
 def command() -> None:
     """Try the daemon out."""
+
+
+command.add_command(practice_webhook.command)
 
 
 @command.command("send")

@@ -6,12 +6,13 @@ import base64
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
 PREFIX: Final = "whsec_"
 _BYTES = 32
+_FRESH = timedelta(minutes=5)
 
 
 def new_secret() -> str:
@@ -34,6 +35,18 @@ def headers(keys: Sequence[str], id: str, at: datetime, body: bytes) -> Mapping[
         "webhook-signature": " ".join(signature(key, id, at, body) for key in keys),
         "Content-Type": "application/json",
     }
+
+
+def verified(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> bool:
+    """Whether a request is signed by this secret, and of the last five minutes; as a receiver sees it."""
+    try:
+        id_, seconds = headers["webhook-id"], int(headers["webhook-timestamp"])
+        at = datetime.fromtimestamp(seconds, now.tzinfo)
+        ours = signature(secret, id_, at, body).encode()
+    except (KeyError, ValueError, OverflowError, OSError):
+        return False
+    given = headers.get("webhook-signature", "").encode(errors="replace").split()
+    return abs(now - at) <= _FRESH and any(hmac.compare_digest(ours, one) for one in given)
 
 
 def _seconds(at: datetime) -> int:
