@@ -23,6 +23,16 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(RawHit)
 
 
+def line(hit: RawHit) -> bytes:
+    """A hit as it waits, in memory and on the disk: bytes are nothing that the garbage collector has to look through."""
+    return _encoder.encode(hit) + b"\n"
+
+
+def hit_of(written: bytes) -> RawHit:
+    """The hit of a line. Raises ValueError for what is none."""
+    return _decoder.decode(written)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Hits that the store takes together, once: `id` is how it knows them again. `spooled`: they came from the disk."""
@@ -70,7 +80,7 @@ class Spool:
 
     def keep(self, batch: Batch) -> None:
         """Write a batch that the store has been given, and may not take."""
-        data = _lines(batch.hits)
+        data = b"".join(map(line, batch.hits))
         self._check_room(data)
         path = self._path(batch.id)
         try:
@@ -79,47 +89,9 @@ class Spool:
             path.unlink(missing_ok=True)
             raise
 
-    def append(self, hits: Sequence[RawHit]) -> None:
-        """Write hits that nobody has been given yet; all of them, or none and OSError."""
-        for start in range(0, len(hits), self._largest):
-            self._append(hits[start : start + self._largest])
-
-    def next(self) -> Read | None:
-        """The oldest batch, None when there is none. It stays until it is `done`; one that was only kept is not among them."""
-        if not self._batches:
-            return None
-        if len(self._batches) == 1:
-            self.close()  # it may be the one that is appended to
-        found: list[RawHit] = []
-        damaged = 0
-        path = self._path(self._batches[0])
-        for line in path.read_bytes().splitlines() if path.exists() else ():
-            try:
-                found.append(_decoder.decode(line))
-            except (msgspec.DecodeError, ValueError):
-                damaged += 1
-        return Read(Batch(self._batches[0], tuple(found), spooled=True), damaged)
-
-    def done(self, batch: HitId) -> None:
-        """The store has it."""
-        self._path(batch).unlink(missing_ok=True)
-        if self._batches and self._batches[0] == batch:
-            self._batches.popleft()
-            self.waiting -= self._numbers.pop(batch)
-
-    def set_aside(self, hit: RawHit) -> None:
-        """Keep a hit that our own code fails on, for a person; it is not read again by itself."""
-        with (self._folder / _SET_ASIDE).open("ab") as file:
-            file.write(_lines([hit]))
-
-    def close(self) -> None:
-        """What comes next begins a new batch."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-
-    def _append(self, hits: Sequence[RawHit]) -> None:
-        data = _lines(hits)
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Write hits that nobody has been given yet, as lines; all of them, or none and OSError."""
+        data = b"".join(lines)
         self._check_room(data)
         if self._open is None:
             new = self._new_id()
@@ -133,11 +105,45 @@ class Spool:
             self._open.truncate(before)
             self._open.seek(before)
             raise
-        self._in_open += len(hits)
-        self._numbers[self._batches[-1]] += len(hits)
-        self.waiting += len(hits)
+        self._in_open += len(lines)
+        self._numbers[self._batches[-1]] += len(lines)
+        self.waiting += len(lines)
         if self._in_open >= self._largest:
             self.close()
+
+    def next(self) -> Read | None:
+        """The oldest batch, None when there is none. It stays until it is `done`; one that was only kept is not among them."""
+        if not self._batches:
+            return None
+        if len(self._batches) == 1:
+            self.close()  # it may be the one that is appended to
+        found: list[RawHit] = []
+        damaged = 0
+        path = self._path(self._batches[0])
+        for written in path.read_bytes().splitlines() if path.exists() else ():
+            try:
+                found.append(hit_of(written))
+            except ValueError:
+                damaged += 1
+        return Read(Batch(self._batches[0], tuple(found), spooled=True), damaged)
+
+    def done(self, batch: HitId) -> None:
+        """The store has it."""
+        self._path(batch).unlink(missing_ok=True)
+        if self._batches and self._batches[0] == batch:
+            self._batches.popleft()
+            self.waiting -= self._numbers.pop(batch)
+
+    def set_aside(self, hit: RawHit) -> None:
+        """Keep a hit that our own code fails on, for a person; it is not read again by itself."""
+        with (self._folder / _SET_ASIDE).open("ab") as file:
+            file.write(line(hit))
+
+    def close(self) -> None:
+        """What comes next begins a new batch."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     def _check_room(self, data: bytes) -> None:
         if not self._has_room(len(data)):
@@ -145,7 +151,3 @@ class Spool:
 
     def _path(self, batch: HitId) -> Path:
         return self._folder / f"{batch}{_SUFFIX}"
-
-
-def _lines(hits: Sequence[RawHit]) -> bytes:
-    return b"".join(_encoder.encode(hit) + b"\n" for hit in hits)

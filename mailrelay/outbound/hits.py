@@ -19,7 +19,7 @@ from mailrelay.clock import Clock
 from mailrelay.errors import Fatal, Unavailable
 from mailrelay.ids import HitId
 from mailrelay.model.hit import JudgeAll, RawHit
-from mailrelay.outbound.hit_spool import Batch, Spool
+from mailrelay.outbound.hit_spool import Batch, Spool, hit_of, line
 from mailrelay.service import Stopping
 from mailrelay.store import hits
 from mailrelay.store.base import Store
@@ -64,8 +64,8 @@ class Hits:
         self._judge = judge
         self._new_id = new_id
         self._stopping = stopping
-        self._memory: deque[RawHit] = deque()
-        self._moving: list[RawHit] = []
+        self._memory: deque[bytes] = deque()
+        self._moving: list[bytes] = []
         """On their way from memory to the disk."""
         self._number = 0
         """How many came."""
@@ -97,7 +97,7 @@ class Hits:
         if not memory:
             self._since = self._clock.monotonic()
             self._came.set()
-        memory.append(hit)
+        memory.append(line(hit))
 
     def waiting(self) -> int:
         """How many hits the store has not taken."""
@@ -106,8 +106,13 @@ class Hits:
 
     def lag(self) -> float:
         """How many seconds ago the oldest came that is next to be taken; 0 when nothing waits."""
-        oldest = self._batch.hits[0] if self._batch is not None and self._batch.hits else next(iter(self._memory), None)
-        return 0.0 if oldest is None else max(0.0, (self._clock.now() - oldest.at).total_seconds())
+        if self._batch is not None and self._batch.hits:
+            oldest = self._batch.hits[0]
+        elif self._memory:
+            oldest = hit_of(self._memory[0])
+        else:
+            return 0.0
+        return max(0.0, (self._clock.now() - oldest.at).total_seconds())
 
     async def run(self) -> None:
         """Write hits down until a stop is asked for; then what is left, to the store or to the disk."""
@@ -140,8 +145,9 @@ class Hits:
             if batch is not None and not batch.spooled and not self._kept:
                 self._spool.keep(batch)
                 self._kept = True
-            self._spool.append(left)
-            left = []
+            while left:
+                self._spool.append(left[:_LARGEST])
+                del left[:_LARGEST]
         except OSError as error:
             self._log.error("hits.dropped", reason="full", because=error.strerror)
         lost = 0 if batch is None or batch.spooled or self._kept else len(batch.hits)
@@ -192,7 +198,7 @@ class Hits:
         if not self._memory:
             return False
         number = min(len(self._memory), _LARGEST)
-        taken = tuple(self._memory.popleft() for _ in range(number))
+        taken = tuple(hit_of(self._memory.popleft()) for _ in range(number))
         self._since = self._given_at = self._clock.monotonic()
         self._batch, self._kept = Batch(self._new_id(), taken), False
         return True

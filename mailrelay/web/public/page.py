@@ -7,6 +7,7 @@ from html import escape
 
 from starlette.types import Scope, Send
 
+_NO_CONTENT = 204
 Fields = Sequence[tuple[bytes, bytes]]
 
 ALWAYS: Fields = (
@@ -50,18 +51,10 @@ async def answer(
     scope: Scope, send: Send, status: int, body: bytes = b"", *, fields: Fields = (), page: bool = True
 ) -> None:
     """Send an answer, without its body where only the head was asked for. A `page` is HTML."""
-    head = scope["method"] == "HEAD"
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                *ALWAYS,
-                *(_PAGE if page else ()),
-                *fields,
-                # RFC 9110 §8.6: a 204 has none.
-                *(((b"content-length", b"%d" % len(body)),) if status != 204 else ()),
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": b"" if head else body})
+    headers = [*ALWAYS, *fields]
+    if page:
+        headers += _PAGE
+    if status != _NO_CONTENT:  # RFC 9110 §8.6: it has no length
+        headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

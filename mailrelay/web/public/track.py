@@ -27,14 +27,15 @@ _METHODS: Final = frozenset({"GET", "HEAD"})
 _ALLOW: Final = ((b"allow", b"GET, HEAD, OPTIONS"),)
 _AGENT: Final = b"user-agent"
 # What tells people from machines, and what a reader wants of us; nothing that says more of who they are.
-_TELLING: Final = frozenset(
-    {
+_TELLING: Final = {
+    name: name.decode("ascii")
+    for name in (
         *(b"accept", b"accept-language", b"via", b"x-requested-with", b"from"),
         *(b"purpose", b"sec-purpose", b"x-purpose", b"x-moz", b"sec-fetch-purpose"),
         *(b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site", b"sec-fetch-user"),
         *(b"dnt", b"sec-gpc"),
-    }
-)
+    )
+}
 _LONGEST: Final = 256
 _KINDS: Final = {Kind.OPEN: HitKind.OPEN, Kind.CLICK: HitKind.CLICK, Kind.DECOY: HitKind.DECOY}
 
@@ -86,10 +87,10 @@ class _Track:
         kind, agent = _KINDS[token.kind], ""
         telling = []
         for name, value in scope["headers"]:
-            if name == _AGENT:
+            if name in _TELLING:
+                telling.append((_TELLING[name], value[:_LONGEST].decode("latin-1")))
+            elif name == _AGENT:
                 agent = value[:_LONGEST].decode("latin-1")
-            elif name in _TELLING:
-                telling.append((name.decode("ascii"), value[:_LONGEST].decode("latin-1")))
         self._door.hits.put(
             RawHit(
                 id=HitId(f"{self._name}{next(self._ids):010x}"),
