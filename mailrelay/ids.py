@@ -32,6 +32,8 @@ HitId = NewType("HitId", str)
 """A load of a pixel or a followed link, made when it came (O9)."""
 NoteId = NewType("NoteId", str)
 TaskId = NewType("TaskId", str)
+AttachmentId = NewType("AttachmentId", str)
+"""A file of a record (I17)."""
 EventSeq = NewType("EventSeq", int)
 Digest = NewType("Digest", str)
 """SHA-256 of bytes, 64 lower-case hexadecimal digits."""
@@ -114,6 +116,10 @@ class IdFactory:
     def task(self) -> TaskId:
         """The id of a follow-up."""
         return TaskId(self._new("F"))
+
+    def attachment(self) -> AttachmentId:
+        """The id of a file of a record."""
+        return AttachmentId(self._new("E"))
 
     def smart_host(self) -> SmartHostId:
         """The id of an organisation's own smart host."""

@@ -550,6 +550,43 @@ class Webhooks(Section):
     )
 
 
+class Bucket(Section):
+    """A bucket of an S3-compatible store; the extra `s3` has what it needs."""
+
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = Field(description="Its name.")
+    endpoint: Annotated[str, AfterValidator(form.base_url)] | None = Field(
+        None, description="URL of the store, such as https://s3.example.org; by default Amazon's for the region."
+    )
+    region: str = Field("us-east-1", description="Region of the bucket.")
+    access_key: Secret | None = Field(
+        None, description="Id of the access key; without it the role that the machine has."
+    )
+    secret_key: Secret | None = Field(None, description="The secret access key.")
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]*/)*$")] = Field(
+        "", description="What the names of all objects begin with, such as `mailrelay/`."
+    )
+    timeout: Seconds = Field(30.0, description="Seconds for one request.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """A key and its secret come together."""
+        if self.access_key and not self.secret_key:
+            yield "access_key", "needs secret_key beside it"
+        if self.secret_key and not self.access_key:
+            yield "secret_key", "needs access_key beside it"
+
+
+class Attachments(Section):
+    """The outside store for the attachments of organisations that want theirs there: a folder or a bucket (I17)."""
+
+    folder: Path | None = Field(None, description="Folder of the outside store, such as a network share.")
+    s3: Bucket | None = Field(None, description="The outside store as a bucket.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """One of them."""
+        if self.folder and self.s3:
+            yield "folder", "cannot stand beside s3; choose one"
+
+
 class Log(Section):
     """The structured log on standard error."""
 
@@ -593,6 +630,7 @@ class Config(Section):
     http: Http = Field(Http(), description="HTTP.")
     public: Public = Field(Public(), description="What everybody may reach.")
     webhooks: Webhooks = Field(Webhooks(), description="Webhooks.")
+    attachments: Attachments = Field(Attachments(), description="The outside store for attachments of records.")
     log: Log = Field(Log(), description="Log.")
 
     def problems(self) -> Iterator[tuple[str, str]]:

@@ -87,6 +87,7 @@ class EventType(StrEnum):
     WEBHOOK_DISABLED = "webhook.disabled"  # by itself, after lasting failure; why is in the data (R6)
     WEBHOOK_REMOVED = "webhook.removed"
     ATTACHMENT_FILED = "attachment.filed"  # to a record, or to the outside store (I17)
+    ATTACHMENT_REMOVED = "attachment.removed"  # somebody took it off its record
     STORAGE_FULL = "storage.full"  # attachments are over the organisation's limit, and no longer filed
     NOTE_ADDED = "note.added"  # a user's note on a mail, from a notice (I19)
     TASK_REQUESTED = "task.requested"  # a follow-up that a user asks the CRM for

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mailrelay.model.attachment import Attachments
 from mailrelay.model.notice import NoticeKind
 from mailrelay.model.tracking import Mode
 
@@ -84,6 +85,10 @@ class OrganisationSettings:
     """O9: a reader's `DNT: 1` or `Sec-GPC: 1` is a refusal, and nothing is recorded."""
     untracked_links: tuple[str, ...] = ()
     """O9: links that stay as they are, besides those that always do: `https://host/path` and what begins so, or a host."""
+    unsubscribe_text: str = ""
+    """O15: what the link to unsubscribe shows, in the organisation's language; "": our own words in English."""
+    unsubscribe_url: str = ""
+    """O15: the organisation's own form, to which the unsubscribe page leads; `{list}` and `{delivery}` in it are filled in."""
     sharing: Sharing = Sharing.PUBLIC
     """I16: of users for whom nothing else is set."""
     sharing_by_users: bool = False
@@ -92,6 +97,12 @@ class OrganisationSettings:
     """K1: mail that was sent counts as delivered when no bounce came back within so many days."""
     keep_former_mail: bool = True
     """I16: mail of an address that a record has no longer stays on the record."""
+    attachments: Attachments = Attachments.OFF
+    """I17: what becomes of the files of a mail that is put on a record."""
+    attachments_from: int = 1
+    """I17: bytes; smaller files stay in their mail."""
+    storage_limit: int = 0
+    """I17: bytes that the attachments of records may take, each content counted once; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ def upgrade() -> None:
     _places()
     _finding()
     _webhooks()
+    _attachments()
 
 
 def _api() -> None:
@@ -388,6 +389,56 @@ def _webhooks() -> None:
     _partial_index("ix_webhook_call_lease", "webhook_call", ["lease_until", "lease_node"], "state = 'calling'")
     op.create_index("ix_webhook_call_state", "webhook_call", ["webhook", "state", "seq"])
     op.create_index("ix_webhook_call_ended_at", "webhook_call", ["ended_at"])
+
+
+def _attachments() -> None:
+    """Files of records, their contents, and what these take (I17)."""
+    op.create_table(
+        "record_attachment",
+        *_texts("id", "org", "module", "record", "message", "part", "name", "type"),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        *_texts("digest", "place"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        *_texts("by", "state"),
+        sa.Column("counted", sa.Boolean(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        *_texts("reason"),
+        *_times("removed_at"),
+        sa.Column("removed_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_record_attachment")),
+        sa.UniqueConstraint("org", "module", "record", "message", "part", name=op.f("uq_record_attachment_org_module_record_message_part")),
+    )
+    op.create_index("ix_record_attachment_record", "record_attachment", ["org", "module", "record", "id"])
+    _partial_index("ix_record_attachment_due", "record_attachment", ["due_at", "id"], "state = 'waiting'")
+    _partial_index("ix_record_attachment_waiting", "record_attachment", ["org", "at"], "state = 'waiting'")
+    _partial_index("ix_record_attachment_full", "record_attachment", ["org", "id"], "state = 'full'")
+    op.create_table(
+        "content",
+        *_texts("org", "digest"),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        *_texts("place"),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("holders", sa.Integer(), nullable=False),
+        sa.Column("kept", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "digest", name=op.f("pk_content")),
+    )
+    op.create_table(
+        "content_removal",
+        *_texts("place", "name"),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("place", "name", name=op.f("pk_content_removal")),
+    )
+    op.create_index("ix_content_removal_due_at", "content_removal", ["due_at"])
+    op.create_table(
+        "storage",
+        *_texts("org"),
+        sa.Column("used", sa.BigInteger(), nullable=False),
+        sa.Column("contents", sa.BigInteger(), nullable=False),
+        *_times("full_at"),
+        sa.PrimaryKeyConstraint("org", name=op.f("pk_storage")),
+    )
 
 
 def _partial_index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
