@@ -58,6 +58,9 @@ class Kind(IntEnum):
     DECOY = 4  # a hidden link, which people do not see: who follows it is a machine
 
 
+_KINDS = {int(kind): kind for kind in Kind}
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """What a token says. `link` is the link's number in its mail from 1, 0 for none; `target` where a click leads; `list` a
@@ -224,11 +227,11 @@ def _said(signed: bytes) -> Token | None:
     size, at = signed[at], at + 1
     named, data = signed[at : at + size], signed[at + size :]
     try:
-        kind = Kind(flags & ~_DEFLATED)
+        kind = _KINDS[flags & ~_DEFLATED]
         if flags & _DEFLATED:
             data = zlib.decompressobj(-15).decompress(data, MAX_TARGET + 1)
         token = Token(kind, delivery, link, data.decode("utf-8"), named.decode("utf-8"))
-    except (ValueError, zlib.error):
+    except (KeyError, ValueError, zlib.error):
         return None
     return None if kind is Kind.CLICK and target_host(token.target) is None else token
 

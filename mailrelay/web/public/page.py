@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from starlette.types import Scope, Send
-
-_NO_CONTENT = 204
 Fields = Sequence[tuple[bytes, bytes]]
 
 ALWAYS: Fields = (
@@ -19,7 +16,7 @@ ALWAYS: Fields = (
 )
 # RFC 6797 §7.1: only where the answer leaves by TLS, which it does where the base is https.
 HSTS: Fields = ((b"strict-transport-security", b"max-age=31536000"),)
-_PAGE: Fields = (
+PAGE: Fields = (
     (b"content-type", b"text/html; charset=utf-8"),
     (
         b"content-security-policy",
@@ -44,17 +41,3 @@ NOTHING = html("Nothing here", "This link leads nowhere. It may be incomplete, o
 TOO_MANY = html("Too many requests", "Please try again in a minute.")
 METHOD = html("Not like this", "This address is for reading only.")
 FAILED = html("Something went wrong", "Please try again later.")
-MALFORMED = html("Not understood", "The request cannot be read.")
-
-
-async def answer(
-    scope: Scope, send: Send, status: int, body: bytes = b"", *, fields: Fields = (), page: bool = True
-) -> None:
-    """Send an answer, without its body where only the head was asked for. A `page` is HTML."""
-    headers = [*ALWAYS, *fields]
-    if page:
-        headers += _PAGE
-    if status != _NO_CONTENT:  # RFC 9110 §8.6: it has no length
-        headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

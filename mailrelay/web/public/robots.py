@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
-from mailrelay.web.public import page
 from mailrelay.web.public.door import Door, Path
+
+_TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 
 def paths(door: Door) -> Mapping[str, Path]:
     """See `web.public.door`."""
-    return {"robots.txt": Path(_robots)}
 
+    async def robots(scope: Scope, receive: Receive, send: Send) -> None:
+        await door.answer(scope, send, 200, b"User-agent: *\nDisallow: /\n", fields=_TEXT, html=False)
 
-async def _robots(scope: Scope, receive: Receive, send: Send) -> None:
-    fields = ((b"content-type", b"text/plain; charset=utf-8"),)
-    await page.answer(scope, send, 200, b"User-agent: *\nDisallow: /\n", fields=fields, page=False)
+    return {"robots.txt": Path(robots)}

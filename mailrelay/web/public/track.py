@@ -17,14 +17,13 @@ from mailrelay.ids import HitId
 from mailrelay.model.hit import HitKind, RawHit
 from mailrelay.tracking.target import location, target_host
 from mailrelay.tracking.token import Kind, Token
-from mailrelay.web.public import page
 from mailrelay.web.public.door import Door, Path
 
 GIF: Final = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 """One transparent dot, 43 octets."""
 _GIF: Final = ((b"content-type", b"image/gif"),)
 _METHODS: Final = frozenset({"GET", "HEAD"})
-_ALLOW: Final = ((b"allow", b"GET, HEAD, OPTIONS"),)
+_ALLOW: Final = b"GET, HEAD, OPTIONS"
 _AGENT: Final = b"user-agent"
 # What tells people from machines, and what a reader wants of us; nothing that says more of who they are.
 _TELLING: Final = {
@@ -58,30 +57,30 @@ class _Track:
     async def pixel(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The pixel, whatever will be recorded (T11)."""
         if scope["method"] not in _METHODS:
-            await _other_method(scope, send)
+            await self._door.other_method(scope, send, _ALLOW)
             return
         token = self._door.token(scope, "o", suffix=".gif")
         if token is None or token.kind is not Kind.OPEN:
-            await _nothing(self._door, scope, send)
+            await self._door.nothing(scope, send)
             return
         self._put(token, scope)
-        await page.answer(scope, send, 200, GIF, fields=_GIF, page=False)
+        await self._door.answer(scope, send, 200, GIF, fields=_GIF, html=False)
 
     async def link(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Off to the link's target, which is exactly what was signed, and checked again (T01, T02)."""
         if scope["method"] not in _METHODS:
-            await _other_method(scope, send)
+            await self._door.other_method(scope, send, _ALLOW)
             return
         token = self._door.token(scope, "c")
         if token is None or token.kind not in (Kind.CLICK, Kind.DECOY):
-            await _nothing(self._door, scope, send)
+            await self._door.nothing(scope, send)
             return
         self._put(token, scope)
         if token.kind is Kind.DECOY and target_host(token.target) is None:
-            await page.answer(scope, send, 204, page=False)  # nobody sees it
+            await self._door.answer(scope, send, 204, html=False)  # nobody sees it
             return
         fields = ((b"location", location(token.target).encode("ascii")),)
-        await page.answer(scope, send, 302, fields=fields, page=False)
+        await self._door.answer(scope, send, 302, fields=fields, html=False)
 
     def _put(self, token: Token, scope: Scope) -> None:
         kind, agent = _KINDS[token.kind], ""
@@ -106,17 +105,3 @@ class _Track:
             )
         )
         self._received[kind].inc()
-
-
-async def _nothing(door: Door, scope: Scope, send: Send) -> None:
-    if door.strange(scope):
-        await page.answer(scope, send, 404, page.NOTHING)
-    else:
-        await page.answer(scope, send, 429, page.TOO_MANY, fields=((b"retry-after", b"60"),))
-
-
-async def _other_method(scope: Scope, send: Send) -> None:
-    if scope["method"] == "OPTIONS":
-        await page.answer(scope, send, 204, fields=_ALLOW, page=False)
-    else:
-        await page.answer(scope, send, 405, page.METHOD, fields=_ALLOW)
