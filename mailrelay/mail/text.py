@@ -51,7 +51,7 @@ def from_html(html: str, drop: Drop | None = None, *, tags: int = MAX_TAGS) -> s
     page = _Page()
     skip = ""  # name of the element being left out
     depth = 0
-    for kind, name, rest in _tokens(html[:MAX_CHARS], most=tags):
+    for kind, name, rest in tokens(html[:MAX_CHARS], most=tags):
         if skip:
             if name == skip:
                 depth += 1 if kind == "open" and not rest.endswith("/") else -1 if kind == "close" else 0
@@ -68,7 +68,7 @@ def from_html(html: str, drop: Drop | None = None, *, tags: int = MAX_TAGS) -> s
     return page.finish()
 
 
-def _tokens(html: str, *, most: int) -> Iterator[tuple[str, str, str]]:
+def tokens(html: str, *, most: int) -> Iterator[tuple[str, str, str]]:
     """`("text", "", text)`, `("open", name, attributes)`, `("close", name, "")`, in order, in linear time."""
     at = 0
     failures = 0  # tags with an open quote: after a few, quotes are no longer trusted, or this would be quadratic

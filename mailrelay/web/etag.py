@@ -70,7 +70,7 @@ class Seen:
             tag = ""
         if self.only_new and tag:
             raise Outdated("It is there already; leave out If-None-Match to change it")
-        if self.tags is not None and not (tag and _names(self.tags, tag)):
+        if self.tags is not None and not (tag and names(self.tags, tag)):
             raise Outdated(_OUTDATED)
 
 
@@ -85,13 +85,14 @@ def answered(request: Request, response: Response) -> Response:
     response.headers["ETag"] = tag
     known = request.headers.get("if-none-match") if reads else None
     # RFC 9110 §13.1.2: compared weakly, as a proxy in between may have made the tag weak.
-    if known is None or not _names(known.replace("W/", ""), tag):
+    if known is None or not names(known.replace("W/", ""), tag):
         return response
     kept = {name: response.headers[name] for name in ("etag", "cache-control", "vary") if name in response.headers}
     return Response(status_code=304, headers=kept)
 
 
-def _names(tags: str, tag: str) -> bool:
+def names(tags: str, tag: str) -> bool:
+    """Whether a list of tags, or `*`, names this one."""
     return tags.strip() == "*" or tag in _TAG.findall(tags)  # RFC 9110 §13.1.1: strongly, so W/"…" is none
 
 

@@ -288,7 +288,7 @@ async def show(app: App, caller: Reader, id: str) -> ShownJourney:  # noqa: A002
 @router.get("/messages/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
 async def raw(app: App, caller: Reader, id: str) -> Response:  # noqa: A002
     """The message as it came or as it was submitted, byte for byte."""
-    message = await app.store.read(_readable, caller, MessageId(id))
+    message = await app.store.read(readable_message, caller, MessageId(id))
     return _attached(await app.bodies.read(message.raw), id)
 
 
@@ -343,8 +343,8 @@ def _place(after: str) -> Place | None:
         raise Invalid("after", "is not the `next` of a page") from None
 
 
-def _readable(tx: Tx, caller: Caller, name: MessageId) -> Message:
-    """The message, where its bytes are the caller's to see: what stands for a mail of nobody's shows none."""
+def readable_message(tx: Tx, caller: Caller, name: MessageId) -> Message:
+    """The message, where its bytes are the caller's to see: what stands for a mail of nobody's shows none. Raises Unknown."""
     visibility.check(tx, caller.viewer, name)
     message = messages.get(tx, caller.org, name)
     arrival = None if caller.installation or message.participants else arrivals.get(tx, message.queue_id)
