@@ -47,16 +47,16 @@ async def sent(
     tracking: str = "",
     ago: timedelta = timedelta(hours=1),
     number: int = 1,
+    of_one_message: int = 1_000,
 ) -> list[DeliveryId]:
     """Stored deliveries to one recipient that went out a while `ago`; `agreed` is what they said to it, None nothing."""
     ids, at = IdFactory(clock.now), to_micros(clock.now() - ago)
     made = [ids.delivery() for _ in range(number)]
-    message = ids.message()
+    messages = [ids.message() for _ in range(0, number, of_one_message)]
 
     def write(tx: Tx) -> None:
         values = {
             "org": whose.org.id,
-            "message": message,
             "queue_id": ids.queue(),
             "channel": "api",
             "mail_from": str(whose.user.primary),
@@ -75,7 +75,8 @@ async def sent(
             "tracking": tracking,
             "tracked": Tracked.LINKS,
         }
-        tx.execute(delivery.insert(), [{"id": one, **values} for one in made])
+        rows = [{"id": one, "message": messages[at // of_one_message], **values} for at, one in enumerate(made)]
+        tx.execute(delivery.insert(), rows)
         if agreed is not None:
             said = {
                 "org": whose.org.id,
