@@ -352,7 +352,20 @@ service_restarts = _counter(
         "webhooks",
         "webhook-queue",
         "facts",
+        "attachments",
     ),
+)
+attachments = _counter(
+    "mailrelay_attachments_total",
+    "Files of mail by how filing them to a record ended; full is without room, failed is tried again",
+    outcome=("filed", "full", "failed"),
+)
+attachments_waiting = _looked_up("mailrelay_attachments_waiting", "Files of mail that wait to be filed to a record")
+attachments_age = _looked_up(
+    "mailrelay_attachments_oldest_waiting_seconds", "How long the oldest file of mail has waited to be filed to a record"
+)
+storage_full = _looked_up(
+    "mailrelay_storage_full_organisations", "Organisations for whose files there is no room within their limit"
 )
 fact_events = _counter("mailrelay_facts_events_total", "Events that what records are found by has taken into account")
 fact_lag = _looked_up("mailrelay_facts_behind_events", "Events that what records are found by does not tell of yet")

@@ -134,44 +134,64 @@ def _source(value: str, inline: Callable[[str], str | None], remote: dict[str, N
 
 def _plain(html: str) -> tuple[str, bool]:
     """The HTML with every attribute in double quotes and within our bounds; whether something was left out for these."""
-    out: list[str] = []
-    opened: Counter[str] = Counter()
-    depth = 0
-    skip, skipped = "", 0  # the element that is being left out, and how often it is open
-    shortened = len(html) > MAX_CHARS
+    plain = _Plain()
     tags = 0
     for kind, name, rest in text.tokens(html[:MAX_CHARS], most=MAX_TAGS):
         if kind == "text":
-            if not skip:
-                out.append(rest.replace("<", "&lt;").replace(">", "&gt;"))
-            continue
-        tags += 1
-        if skip:
-            if name == skip:
-                skipped += 1 if kind == "open" and not rest.endswith("/") else -1 if kind == "close" else 0
-                skip = skip if skipped else ""
-        elif name in _GONE:
-            if kind == "open" and not rest.endswith("/"):
-                skip, skipped = name, 1
-        elif name not in _TAGS:
-            continue
-        elif name in _VOID:
-            if kind == "open":
-                out.append(_tag(name, rest))
-        elif kind == "close":
-            if opened[name]:
-                opened[name] -= 1
-                depth -= 1
-                out.append(f"</{name}>")
-        elif depth >= MAX_DEPTH or opened[name] >= (MAX_FORMATTING if name in _FORMATTING else MAX_ALIKE):
-            shortened = shortened or name not in _FORMATTING
+            plain.write(rest)
         else:
-            if name == "p":  # it ends where the next one begins; most mailers do not say so
-                depth, opened["p"] = depth - opened["p"], 0
-            opened[name] += 1
-            depth += 1
-            out.append(_tag(name, rest))
-    return "".join(out), shortened or tags >= MAX_TAGS
+            tags += 1
+            plain.tag(name, rest, closes=kind == "close")
+    return "".join(plain.out), plain.shortened or len(html) > MAX_CHARS or tags >= MAX_TAGS
+
+
+class _Plain:
+    """HTML in the making."""
+
+    def __init__(self) -> None:
+        self.out: list[str] = []
+        self.shortened = False
+        self._opened: Counter[str] = Counter()
+        self._depth = 0
+        self._skip = ""  # the element that is being left out,
+        self._skipped = 0  # and how often it is open
+
+    def write(self, rest: str) -> None:
+        if not self._skip:
+            self.out.append(rest.replace("<", "&lt;").replace(">", "&gt;"))
+
+    def tag(self, name: str, rest: str, *, closes: bool) -> None:
+        empty = rest.endswith("/")
+        if self._skip:
+            if name == self._skip and (closes or not empty):
+                self._skipped += -1 if closes else 1
+                self._skip = self._skip if self._skipped else ""
+        elif name in _GONE:
+            if not closes and not empty:
+                self._skip, self._skipped = name, 1
+        elif name in _VOID:
+            if not closes:
+                self.out.append(_tag(name, rest))
+        elif name in _TAGS:
+            self._end(name) if closes else self._begin(name, rest)
+
+    def _begin(self, name: str, rest: str) -> None:
+        alike = MAX_FORMATTING if name in _FORMATTING else MAX_ALIKE
+        if self._depth >= MAX_DEPTH or self._opened[name] >= alike:
+            self.shortened = self.shortened or name not in _FORMATTING
+            return
+        if name == "p":  # it ends where the next one begins; most mailers do not say so
+            self._depth -= self._opened["p"]
+            self._opened["p"] = 0
+        self._opened[name] += 1
+        self._depth += 1
+        self.out.append(_tag(name, rest))
+
+    def _end(self, name: str) -> None:
+        if self._opened[name]:
+            self._opened[name] -= 1
+            self._depth -= 1
+            self.out.append(f"</{name}>")
 
 
 def _tag(name: str, rest: str) -> str:

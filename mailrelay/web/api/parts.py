@@ -259,10 +259,8 @@ def _page(parsed: ParsedMessage) -> bytes:
         left -= len(known[part.path])  # each time it is shown
         return known[part.path] if left > 0 else None
 
-    if parsed.html:
-        content = _sanitised(parsed, inside).html
-    else:
-        content = f'<pre style="white-space:pre-wrap">{escape(parsed.text)}</pre>'
+    text = f'<pre style="white-space:pre-wrap">{escape(parsed.text)}</pre>'
+    content = _sanitised(parsed, inside).html if parsed.html_parts else text
     title = escape(parsed.subject)
     head = f'<!doctype html><html><head><meta charset="utf-8"><title>{title}</title></head><body>'
     return f"{head}{content}</body></html>".encode()
