@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailrelay import __version__, log, metrics
+from mailrelay.blob.base import Objects
 from mailrelay.blob.folder import FolderBlobs
+from mailrelay.blob.object_folder import FolderObjects
+from mailrelay.blob.s3 import S3Objects
 from mailrelay.blob.space import space_of
 from mailrelay.clock import Clock
 from mailrelay.config import schema
@@ -27,7 +30,9 @@ from mailrelay.dns.caching import CachingResolver
 from mailrelay.dns.mta_sts import PolicyFetcher
 from mailrelay.dns.outgoing import Outgoing
 from mailrelay.errors import Fatal
+from mailrelay.filing.attach import AttachmentFiler
 from mailrelay.filing.bodies import Bodies
+from mailrelay.filing.contents import Contents
 from mailrelay.ids import IdFactory, NodeId
 from mailrelay.inbound.accept import Acceptor
 from mailrelay.inbound.certificate import Certificate
@@ -147,7 +152,13 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         dispatcher = _dispatcher(parts, router)
         hits = _hits(parts)
         stack.callback(hits.close)  # also of requests that ended during the stop
-        workers = (Watched(_filing(parts)), Watched(dispatcher), Watched(hits), Watched(_deliverer(parts, poster)))
+        workers = (
+            Watched(_filing(parts)),
+            Watched(dispatcher),
+            Watched(hits),
+            Watched(_deliverer(parts, poster)),
+            Watched(_attachments(parts)),
+        )
         ended = Stopping()
         http = _http(parts, application, listeners, workers, dispatcher, hits, ended)
         services: list[Service] = [
@@ -179,6 +190,7 @@ class _Parts:
     folder: DataFolder
     store: Store
     bodies: Bodies
+    contents: Contents
     clock: Clock
     ids: IdFactory
     node: NodeId
@@ -223,6 +235,7 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
         folder=folder,
         store=store,
         bodies=Bodies(store, FolderBlobs(folder.blobs), small_body=config.store.small_body),
+        contents=Contents(FolderObjects(folder.attachments), _outside(config.attachments)),
         clock=clock,
         ids=ids,
         node=NodeId(f"{config.hostname}/{folder.node()}"),
@@ -392,6 +405,25 @@ def _filing(parts: _Parts) -> FilingWorker:
     )
 
 
+def _outside(settings: schema.Attachments) -> Objects | None:
+    """The outside store of attachments, if there is one. Raises Fatal."""
+    if settings.s3 is not None:
+        return S3Objects(settings.s3)
+    return None if settings.folder is None else FolderObjects(settings.folder)
+
+
+def _attachments(parts: _Parts) -> AttachmentFiler:
+    return AttachmentFiler(
+        parts.store,
+        parts.bodies,
+        parts.contents,
+        parts.clock,
+        new_id=parts.ids.attachment,
+        stopping=parts.stopping,
+        memory=parts.memory,
+    )
+
+
 def _router(parts: _Parts) -> Router:
     kit = _kit(parts)
     return Router(courier.load(kit), kit, parts.store, Vault(parts.secret))
@@ -536,6 +568,7 @@ def _application(parts: _Parts, submitter: Submitter, router: Router, poster: Po
         config=parts.config,
         store=parts.store,
         bodies=parts.bodies,
+        contents=parts.contents,
         clock=parts.clock,
         ids=parts.ids,
         submitter=submitter,

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
 
 from mailrelay import log, metrics
+from mailrelay.blob.base import ObjectsAway
 from mailrelay.clock import Clock
 from mailrelay.errors import Fatal, Unavailable
 from mailrelay.filing.bodies import Bodies, BodyMissing
@@ -68,6 +69,7 @@ class AttachmentFiler:
         self._stopping = stopping
         self._memory = memory or Memory()
         self._poll = poll
+        self._away: set[Place] = set()  # what could not be reached in this round: nobody waits for it again
 
     async def run(self) -> None:
         """Work until stopping is set. Raises Fatal."""
@@ -163,6 +165,7 @@ class AttachmentFiler:
     async def _file(self) -> bool:
         """File what is due; whether there may be more."""
         now = self._clock.now()
+        self._away.clear()
         claimed = await self._store.write(attachments.claim, now=now, lease=_LEASE, limit=_BATCH)
         metrics.attachments.labels("full").inc(claimed.left_out)
         for org in claimed.full:
@@ -208,7 +211,13 @@ class AttachmentFiler:
         if not to.kept:
             if data is None or hashlib.sha256(data).hexdigest() != one.sha256:
                 raise ContentMissing(f"part {one.part} of {one.message} is not what it was")
-            await self._kept.put(to.place, to.name, data)
+            if to.place in self._away:
+                raise ObjectsAway("Where attachments are kept cannot be reached now")
+            try:
+                await self._kept.put(to.place, to.name, data)
+            except ObjectsAway:
+                self._away.add(to.place)
+                raise
         if await self._store.write(attachments.filed, job, at=self._clock.now()):
             metrics.attachments.labels("filed").inc()
             _logger.info(

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select, true, update
 
 from mailrelay.clock import from_micros, to_micros
-from mailrelay.errors import Conflict, TooLarge, Unknown
+from mailrelay.errors import Conflict, Stale, TooLarge, Unknown
 from mailrelay.ids import AttachmentId, Digest, EventSeq, MessageId, OrgId
 from mailrelay.model.attachment import Attachments, AttachmentState, Place, RecordAttachment, Storage
 from mailrelay.model.event import EventType
@@ -174,15 +174,18 @@ def go_on(tx: Tx, org: OrgId, *, now: datetime) -> int:
 
 
 def add(tx: Tx, new: RecordAttachment, put: Content, *, limit: int) -> RecordAttachment:
-    """A file that was put there, whose bytes `put` are where they say. Raises TooLarge when there is no room, Conflict to try again."""
+    """A file that was put there, whose bytes `put` are where they say. Raises TooLarge when there is no room, Stale to begin again."""
     contents.lock(tx, new.org)
     held = contents.hold(tx, new.org, new.sha256, new.size, new.place, limit=limit)
     if held is None:
         used = contents.taken(tx, new.org).used
         sentence = f"The organisation's storage is full: {used} of {limit} bytes are used, and the file has {new.size}"
         raise TooLarge(sentence, limit=limit, size=used + new.size)
-    if not (held.kept or held.name == put.name) or held.place is not put.place:
-        raise Conflict("The same content was being removed; send the file again")
+    same = (held.place, held.name) == (put.place, put.name)
+    if not held.kept and not same:
+        raise Stale("The same content came or went at this moment; send the file again")
+    if not same:
+        contents.leave(tx, put.place, put.name, at=new.at)
     contents.keep(tx, new.org, new.sha256, held.name)
     tx.execute(record_attachment.insert().values(**{**_row(new), "counted": True}))
     _tell(tx, new, EventType.ATTACHMENT_FILED, by=new.by, at=new.at)

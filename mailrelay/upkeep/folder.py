@@ -30,6 +30,11 @@ class DataFolder:
         return self.path / "blobs"
 
     @property
+    def attachments(self) -> Path:
+        """Folder of the contents of records' attachments (I17)."""
+        return self.path / "attachments"
+
+    @property
     def sent(self) -> Path:
         """Folder of the catch-all."""
         return self.path / "sent"

@@ -12,6 +12,7 @@ from mailrelay.clock import Clock
 from mailrelay.config.schema import Config
 from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
+from mailrelay.filing.contents import Contents
 from mailrelay.ids import IdFactory
 from mailrelay.memory import Memory
 from mailrelay.outbound.courier.router import Router
@@ -36,6 +37,7 @@ class Application:
     config: Config
     store: Store
     bodies: Bodies
+    contents: Contents
     clock: Clock
     ids: IdFactory
     submitter: Submitter

@@ -14,10 +14,12 @@ from typing import Any
 import aiohttp
 
 from mailrelay.blob.folder import FolderBlobs
+from mailrelay.blob.object_folder import FolderObjects
 from mailrelay.config.schema import Config, Http, Public
 from mailrelay.dns.outgoing import Outgoing
 from mailrelay.dns.resolver import Resolver
 from mailrelay.filing.bodies import Bodies
+from mailrelay.filing.contents import Contents
 from mailrelay.ids import IdFactory
 from mailrelay.memory import Memory
 from mailrelay.model.lookup import Answer, Question
@@ -186,6 +188,10 @@ async def serving(
             config=config,
             store=store,
             bodies=bodies,
+            contents=Contents(
+                FolderObjects(folder / "attachments"),
+                None if config.attachments.folder is None else FolderObjects(config.attachments.folder),
+            ),
             clock=clock,
             ids=ids,
             submitter=Submitter(

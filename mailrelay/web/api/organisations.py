@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId
+from mailrelay.model.attachment import Attachments
 from mailrelay.model.event import EventType, differing
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.settings import OrganisationSettings, Plan, SenderCheck, Sharing, Unpermitted
@@ -88,6 +89,15 @@ class GivenSettings(Given):
     tracking_host: Annotated[str, AfterValidator(_host_name)] | None = None
     honour_dnt: bool | None = None
     untracked_links: UntrackedLinks | None = None
+    attachments: Annotated[
+        Attachments | None, Field(description="What becomes of the files of a mail that is put on a record (I17).")
+    ] = None
+    attachments_from: Annotated[
+        int | None, Field(ge=1, le=2**40, description="Bytes; smaller files stay in their mail.")
+    ] = None
+    storage_limit: Annotated[
+        int | None, Field(ge=0, le=2**62, description="Bytes that attachments of records may take; 0: no limit.")
+    ] = None
 
     def applied(self, to: OrganisationSettings) -> OrganisationSettings:
         """The settings with what was given. Raises Invalid when they do not go together."""
@@ -175,6 +185,9 @@ def _create(tx: Tx, new: Organisation, now: datetime) -> Organisation:
 def _change(tx: Tx, app: Application, caller: Caller, given: OrganisationChange, seen: Seen) -> Organisation:
     org = caller.org
     seen.check(tx, lambda: ShownOrganisation.model_validate(organisations.get(tx, org)))
+    if given.settings.attachments is Attachments.STORE and not app.contents.has_outside:
+        because = "needs an outside store: the operator sets attachments.folder or attachments.s3 in the configuration"
+        raise Invalid("settings.attachments", because)
     old = organisations.get(tx, org)
     changed = replace(
         old,
