@@ -194,14 +194,17 @@ class Suppressed(Refusal):
     status = 422
     problem = "suppressed"
 
-    def __init__(self, address: str, reason: str, since: datetime, *, whose: str = "") -> None:
+    def __init__(self, address: str, reason: str, since: datetime, *, whose: str = "", list_: str = "") -> None:
+        """`list_` is the mailing list of which it gets no more mail, "" for all mail."""
         who = f"{address}, the address of {whose}," if whose else address
-        super().__init__(
-            f"{who} is suppressed ({reason.replace('_', ' ')}) since {since:%Y-%m-%d}; lift the suppression to send to it"
-        )
+        of = f" for the list {list_}" if list_ else ""
+        # O15: nobody else takes back what a person said.
+        way = "only its owner can subscribe again" if reason == "unsubscribed" else "lift the suppression to send to it"
+        super().__init__(f"{who} is suppressed{of} ({reason.replace('_', ' ')}) since {since:%Y-%m-%d}; {way}")
         self.address = address
         self.reason = reason
         self.since = since
+        self.list = list_
 
 
 class NoSuchDropbox(Refusal):

@@ -13,7 +13,9 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 CATALOGUE: dict[str, str] = {
+    "address.resubscribed": "somebody who had unsubscribed wants mail again, by their own word",
     "address.suppressed": "an answer made an address one that must not be sent to",
+    "address.unsubscribed": "somebody wants no more mail, of a list or at all",
     "answer.withheld": "an automatic answer was asked for and not sent, and why (RFC 3834)",
     "arrival.accepted": "a mail was made durable and answered 250",
     "arrival.ended": "an arrival was filed, dropped or recognised as a duplicate",

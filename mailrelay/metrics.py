@@ -189,6 +189,24 @@ copies = _counter(
     "Copies that a next hop took, by what became of their tracking: its pixel and links, or why it has none",
     outcome=("off", "links", "plain", "signed", "unsafe", "failed"),
 )
+unsubscribable = _counter(
+    "mailrelay_unsubscribe_copies_total",
+    "Copies of mass mail made, by how one may unsubscribe in their header, and whether their text has the link",
+    kind=("one_click", "mailto"),
+    outcome=("link", "no_link"),
+)
+unsubscriptions = _counter(
+    "mailrelay_unsubscription_addresses_total",
+    "Addresses that unsubscribed, by how, and from what",
+    kind=("one_click", "page", "mail", "report", "api"),
+    scope=("list", "all"),
+)
+resubscriptions = _counter("mailrelay_resubscription_addresses_total", "Addresses whose owner wants mail again")
+unsubscribe_requests = _counter(
+    "mailrelay_unsubscribe_requests_total",
+    "Requests for the unsubscribe page by what they were answered",
+    outcome=("shown", "done", "refused", "unknown", "unavailable"),
+)
 quota_units = _counter(
     "mailrelay_quota_units_total",
     "Recipients that were counted in a quota",

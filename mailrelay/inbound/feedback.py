@@ -25,14 +25,12 @@ from mailrelay.model.envelope import OPEN_CHANNELS, Arrival
 from mailrelay.model.event import EventType
 from mailrelay.model.feedback import BELIEVED, REPORTS, Action, Feedback, Tie
 from mailrelay.model.message import Kind, Message, ParticipantRole
-from mailrelay.model.suppression import SuppressionReason
 from mailrelay.outbound import consequences, unsubscribe
-from mailrelay.outbound.policy import blame
 from mailrelay.outbound.verdict import Answered, reported
 from mailrelay.rules import domains
 from mailrelay.rules.facts import Facts
 from mailrelay.smtp.escape import escape
-from mailrelay.store import deliveries, events, feedback, suppressions
+from mailrelay.store import deliveries, events, feedback
 from mailrelay.store.base import Tx
 
 _MAX_EVENTS = 20
@@ -249,25 +247,7 @@ def _complained(tx: Tx, arrival: Arrival, delivery: Delivery, kind: str, returns
     if kind.strip().lower() not in _OPT_OUT:
         consequences.complained(tx, delivery, type=kind, evidence=evidence, by=arrival.id, at=at, brakes=returns.brakes)
         return
-    new = suppressions.suppress(
-        tx,
-        org=delivery.org,
-        key=delivery.address.key,
-        reason=SuppressionReason.UNSUBSCRIBED,
-        evidence=evidence,
-        by=arrival.id,
-        now=at,
-    )
-    if new:
-        unsubscribe.count(
-            tx,
-            delivery.org,
-            delivery.address,
-            blame.sendings(delivery),
-            by=arrival.id,
-            at=at,
-            brakes=returns.brakes,
-        )
+    unsubscribe.leave(tx, delivery, delivery.list, way="report", evidence=evidence, at=at, brakes=returns.brakes)
 
 
 def _tell_of(

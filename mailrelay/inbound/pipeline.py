@@ -20,7 +20,7 @@ from mailrelay.filing.apply import Applied, Judged
 from mailrelay.filing.bodies import Bodies, BodyMissing, KeptBody
 from mailrelay.filing.reading import Case, Reading
 from mailrelay.ids import IdFactory, MessageId, OrgId
-from mailrelay.inbound import feedback, received, replies, tie, verify
+from mailrelay.inbound import feedback, leaving, received, replies, tie, verify
 from mailrelay.inbound.tie import Returns, Signs
 from mailrelay.memory import Memory
 from mailrelay.model.decision import Disposition, HoldReason
@@ -87,6 +87,10 @@ class Pipeline:
 
         Raises DnsFailed when it should be tried again later; anything else that it raises is a fault of ours.
         """
+        if (leaver := leaving.leaver(arrival, self._returns)) is not None:
+            return await self._store.write(
+                leaving.leave, arrival, leaver, brakes=self._returns.brakes, at=self._clock.now()
+            )
         # D07: a large mail is taken apart when there is room for its bytes and for what becomes of them.
         large = arrival.raw.size >= _THREADED_BYTES
         try:

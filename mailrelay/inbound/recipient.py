@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mailrelay.clock import Clock
-from mailrelay.ids import OrgId
+from mailrelay.ids import DeliveryId, OrgId
 from mailrelay.inbound.ended import EndedAddresses
-from mailrelay.mail import record_address, return_path
+from mailrelay.mail import record_address, return_path, unsubscribe_address
 from mailrelay.mail.record_address import RecordAddressToken
 from mailrelay.mail.return_path import NoReturnPath
 from mailrelay.model.address import Address
@@ -131,11 +131,18 @@ class Recipients:
         return organisation_addresses.opened_by(tx, addresses, domains=self._domains)
 
     async def _return_path(self, address: Address) -> Target | Reply:
+        leaver = unsubscribe_address.read(address.local, self._secrets)
+        if leaver is not None:  # T09: the signature says who leaves what, and nothing else in the mail does
+            return await self._about(address, leaver)
         token = return_path.read(address.local, self._secrets, now=self._clock.now())
         # B03, I10: what is not signed by us, or too late, is backscatter.
         if isinstance(token, NoReturnPath):
             return codes.NO_SUCH_RETURN_PATH
-        delivery = await self._store.read(deliveries.by_id, token.delivery)
+        return await self._about(address, token.delivery)
+
+    async def _about(self, address: Address, named: DeliveryId) -> Target | Reply:
+        """What came about a delivery of ours."""
+        delivery = await self._store.read(deliveries.by_id, named)
         if delivery is None:
             return codes.NO_SUCH_RETURN_PATH
         return Target(

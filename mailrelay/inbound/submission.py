@@ -29,6 +29,7 @@ from mailrelay.model.organisation import User
 from mailrelay.model.reply import Reply, reply
 from mailrelay.model.schedule import Wish
 from mailrelay.outbound.job import take_job
+from mailrelay.outbound.mailing_list import take_list
 from mailrelay.outbound.policy import schedule, sender
 from mailrelay.outbound.submit import Submission, Submitted
 from mailrelay.outbound.tracked import take_tracking
@@ -259,6 +260,7 @@ class _Sending:
         try:
             raw, key = take_key(raw)
             raw, job = take_job(raw)
+            raw, list_ = take_list(raw)
             raw, tracking = take_tracking(raw)
             submitted = await self._submitter.submit(
                 Submission(
@@ -271,6 +273,7 @@ class _Sending:
                     raw=raw,
                     idempotency_key=key,
                     job=job,
+                    list=list_,
                     tracking=tracking,
                     schedule=self._wish,
                 )

@@ -78,6 +78,7 @@ class DropReason(StrEnum):
 
     INTERNAL = "internal"  # I5: mail among colleagues
     EXCLUDED = "excluded"  # I5: everyone in it is on the exclude list
+    UNSUBSCRIBED = "unsubscribed"  # O15: it only says that somebody wants no more mail
 
 
 class Disposition(StrEnum):

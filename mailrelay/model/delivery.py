@@ -262,6 +262,8 @@ class Delivery:
     opened_at: datetime | None = None
     """When a person opened it first, and followed one of its links (K1)."""
     clicked_at: datetime | None = None
+    list: str = ""
+    """The mailing list that its job is sent to; "" for none (O15)."""
 
     @property
     def waits_since(self) -> datetime:

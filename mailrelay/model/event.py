@@ -60,6 +60,7 @@ class EventType(StrEnum):
     DELIVERY_JUDGED = "delivery.judged"  # its opens and clicks were judged again, and what they are called changed
     ADDRESS_UNSUBSCRIBED = "address.unsubscribed"  # from all, or from the list in the data (O15)
     ADDRESS_RESUBSCRIBED = "address.resubscribed"
+    MAILING_LIST_CHANGED = "mailing_list.changed"  # made, changed or removed
     CONSENT_CHANGED = "consent.changed"  # somebody agrees to individual tracking, or no longer (O9)
     RECORD_CHANGED = "record.changed"
     RECORD_REMOVED = "record.removed"

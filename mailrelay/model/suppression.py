@@ -21,6 +21,8 @@ class SuppressionReason(StrEnum):
     BY_HAND = "by_hand"
 
 
+PERSON = "person"
+"""Who did it, where the person did it by a link or mail of their own."""
 BOUNCED = frozenset({SuppressionReason.HARD_BOUNCE, SuppressionReason.SOFT_BOUNCES})
 """What an address starts clean from when its record changes (I11): nobody's wish, only what its server said."""
 
@@ -41,3 +43,10 @@ class Suppression:
     """The user who lifted it, or a word for what did."""
     note: str = ""
     """Why it was lifted."""
+    list: str = ""
+    """The mailing list whose mass mail it is about; "": all mail (O15)."""
+
+    @property
+    def is_own_word(self) -> bool:
+        """Whether the person said so to us, by a link or mail of theirs: then nobody else takes it back (O15)."""
+        return self.reason is SuppressionReason.UNSUBSCRIBED and self.by == PERSON

@@ -28,6 +28,7 @@ from mailrelay.store import (
     deliveries,
     dropboxes,
     idempotency,
+    mailing_lists,
     messages,
     organisation_addresses,
     organisations,
@@ -183,10 +184,12 @@ def admit(
         known = idempotency.take(tx, submission.org, submission.idempotency_key, request, now=now)
         if known is not None:
             return repeated(tx, known, request_sha256)
+    if submission.list and submission.list not in mailing_lists.named(tx, submission.org, [submission.list]):
+        raise Invalid("list", f"there is no mailing list {submission.list}")
     keys = {one.address.key: one.address for one in new}
-    for found in suppressions.holding(tx, submission.org, sorted(keys)):
+    for found in suppressions.holding(tx, submission.org, sorted(keys), lists={submission.list}):
         record = next((str(one.record) for one in submission.addressed if one.address.key == found.key), "")
-        raise Suppressed(str(keys[found.key]), found.reason, found.since, whose=record)
+        raise Suppressed(str(keys[found.key]), found.reason, found.since, whose=record, list_=found.list)
     kept.put(tx)
     stored = message.id
     if not messages.insert(tx, message):

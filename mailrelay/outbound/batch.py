@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from mailrelay import log, metrics
@@ -277,15 +277,17 @@ def _begin(
     tx: Tx, held: Sequence[Delivery], *, way: Way, host: str, now: datetime, offers: Sequence[Offer] = ()
 ) -> tuple[list[Delivery], list[Settlement]]:
     """Write attempts down for all but those suppressed since they were queued, which end (O10, Q06), and those now held."""
-    reasons: dict[tuple[str, str], str] = {}
+    reasons: dict[tuple[str, str, str], str] = {}
     for org in {one.org for one in held}:
-        keys = sorted({one.address.key for one in held if one.org == org})
-        for found in suppressions.holding(tx, org, keys):
-            reasons[org, found.key] = str(Suppressed(found.key, found.reason, found.since))
+        mine = [one for one in held if one.org == org]
+        keys = sorted({one.address.key for one in mine})
+        for found in suppressions.holding(tx, org, keys, lists={one.list for one in mine}):
+            said = Suppressed(found.key, found.reason, found.since, list_=found.list)
+            reasons[org, found.key, found.list] = str(said)
     stopped = [
-        Settlement(held=one, state=DeliveryState.SUPPRESSED, outcome=None, reason=reasons[one.org, one.address.key])
+        Settlement(held=one, state=DeliveryState.SUPPRESSED, outcome=None, reason=reason)
         for one in held
-        if (one.org, one.address.key) in reasons
+        if (reason := _suppressed(one, reasons))
     ]
     gone = {settlement.held.id for settlement in stopped}
     left = [one for one in held if one.id not in gone]
@@ -301,6 +303,12 @@ def _begin(
     parked = {one.id for one in scheduled.park_absent(tx, left, now)}
     left = [one for one in left if one.id not in parked]
     return queue.begin_attempts(tx, left, host=host, source=way.source, at=now), stopped
+
+
+def _suppressed(one: Delivery, reasons: Mapping[tuple[str, str, str], str]) -> str:
+    """Why it is suppressed, "" when it is not; by what is against all mail to it, else against its list's."""
+    key = (one.org, one.address.key)
+    return reasons.get((*key, "")) or reasons.get((*key, one.list), "")
 
 
 def _served_by_others(tx: Tx, held: Sequence[Delivery], way: Way, offers: Sequence[Offer]) -> list[Delivery]:

@@ -267,6 +267,11 @@ def _is_one_too_many(outcome: Outcome) -> bool:
 
 
 def _together(parcels: Sequence[Parcel]) -> Iterator[tuple[Parcel, ...]]:
-    """Parcels that one transaction can carry: of one message and one MAIL FROM."""
-    for _, group in groupby(parcels, key=lambda parcel: (parcel.delivery.queue_id, parcel.mail_from)):
+    """Parcels that one transaction can carry: of one message and one MAIL FROM; mass mail goes to each by itself (O15)."""
+
+    def of(parcel: Parcel) -> tuple[object, ...]:
+        delivery = parcel.delivery
+        return delivery.queue_id, parcel.mail_from, delivery.id if delivery.job else ""
+
+    for _, group in groupby(parcels, key=of):
         yield tuple(group)

@@ -9,7 +9,7 @@ import traceback
 import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mailrelay import log, metrics
@@ -24,15 +24,17 @@ from mailrelay.model.delivery import Deferred, Delivery, Refused, Stage
 from mailrelay.model.envelope import Channel
 from mailrelay.model.reply import reply
 from mailrelay.model.tracking import Tracked
-from mailrelay.outbound import isolate, tracked
+from mailrelay.outbound import isolate, tracked, unsubscribing
 from mailrelay.outbound.bounded import within
 from mailrelay.outbound.courier.base import OUR_FAULT, Parcel
 from mailrelay.outbound.prepare import Leave, Prepared, Trace, author_domain, prepare
 from mailrelay.outbound.transaction import Letter, Offers
+from mailrelay.outbound.unsubscribing import Way
 from mailrelay.store import dkim_keys, domains
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.together import Together, one_by_one
 from mailrelay.tracking.copies import Tracking
+from mailrelay.tracking.unsubscribe import Unsubscribing
 
 _logger = log.get()
 _KEPT = 64
@@ -50,6 +52,14 @@ NO_ROOM = Deferred(
 """The outcome of a large mail for which there was no room in time."""
 
 _Variant = tuple[str, Leave, bool, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What a copy has for its recipient alone, if anything."""
+
+    tracking: Tracking | None = None
+    unsubscribing: Unsubscribing | None = None
 
 
 class LetterMaker:
@@ -70,10 +80,10 @@ class LetterMaker:
         bounds: isolate.Bounds = isolate.BOUNDS,
         memory: Memory | None = None,
     ) -> None:
-        """`domain` is the installation's own, which mail of unproved domains leaves as; `secret` signs return paths.
+        """`domain` is the installation's own, which mail of unproved domains leaves as; `secret` signs addresses at `bounce_domain`.
 
-        `door` is where pixels and links lead; None: nothing is tracked. `make` is a function of a module, which may be called in another
-        process; `bounds` are what one call of it may take.
+        `door` is where pixels and links lead; None: nothing is tracked, and one unsubscribes by mail. `make` is a function
+        of a module, which may be called in another process; `bounds` are what one call of it may take.
         """
         self._bodies = bodies
         self._clock = clock
@@ -82,7 +92,8 @@ class LetterMaker:
         self._bounce_domain = bounce_domain
         self._secret = secret
         self._leaves = Together(store, one_by_one(self._leave))
-        self._trackings = Together(store, one_by_one(self._tracking))
+        self._owns = Together(store, one_by_one(self._own))
+        self._way = Way(bounce_domain, secret)
         self._door = door
         self._kept: OrderedDict[_Variant, Prepared | Refused] = OrderedDict()
         self._make = make
@@ -174,10 +185,9 @@ class LetterMaker:
         first = parcels[0].delivery
         raw = await self._bodies.read(first.raw)
         leave = await self._leaves.ask((first.org, author_domain(raw), first.channel is Channel.NOTICE))
-        # Several recipients share one letter only where nothing is to come back from any of them.
-        asked = tracked.asked(first) if self._door is not None and len(parcels) == 1 else None
-        tracking = None if asked is None else await self._trackings.ask(asked)
-        prepared = await self._prepared(first, raw, leave, offers, tracking)
+        # Several recipients share one letter only where nothing is to come back from any of them, and it is no mass mail.
+        own = await self._owns.ask(first) if len(parcels) == 1 and self._has_own(first) else _Own()
+        prepared = await self._prepared(first, raw, leave, offers, own)
         if isinstance(prepared, Refused):
             return prepared
         self._note(parcels, prepared.tracked)
@@ -203,8 +213,16 @@ class LetterMaker:
         while len(self._tracked) > _MOST_NOTED:
             self._tracked.popitem(last=False)
 
-    def _tracking(self, tx: Tx, asked: tracked.Asked) -> Tracking | None:
-        return None if self._door is None else tracked.tracking_of(tx, self._door, asked)
+    def _has_own(self, one: Delivery) -> bool:
+        tracks = self._door is not None and tracked.asked(one) is not None
+        return tracks or unsubscribing.asked(one) is not None
+
+    def _own(self, tx: Tx, one: Delivery) -> _Own:
+        tracks, leaves = tracked.asked(one), unsubscribing.asked(one)
+        return _Own(
+            None if tracks is None or self._door is None else tracked.tracking_of(tx, self._door, tracks),
+            None if leaves is None else unsubscribing.unsubscribing_of(tx, self._door, self._way, leaves),
+        )
 
     def _leave(self, tx: Tx, sender: tuple[OrgId, str, bool]) -> Leave:
         """As whom a mail of an author at this domain leaves now (O2); the third says whether it is a notice of our own.
@@ -224,10 +242,11 @@ class LetterMaker:
         return Leave(on_behalf_at=self._domain, keys=dkim_keys.active(tx, self._domain, now=now))
 
     async def _prepared(
-        self, first: Delivery, raw: bytes, leave: Leave, offers: Offers, tracking: Tracking | None
+        self, first: Delivery, raw: bytes, leave: Leave, offers: Offers, own: _Own
     ) -> Prepared | Refused:
         variant = (first.queue_id, leave, "8bitmime" in offers, "smtputf8" in offers)
-        known = self._kept.get(variant) if tracking is None else None
+        shared = own == _Own()
+        known = self._kept.get(variant) if shared else None
         if known is not None:
             self._kept.move_to_end(variant)
             return known
@@ -242,15 +261,19 @@ class LetterMaker:
             now=self._clock.now(),
             # What somebody hastened goes before its time, and is not of the future.
             date=first.scheduled_for and min(first.scheduled_for, self._clock.now()),
-            tracking=tracking,
+            tracking=own.tracking,
+            unsubscribing=own.unsubscribing,
         )
         # Q03: what failed once may be poison.
         if first.faults:
             prepared = await isolate.run(make, bounds=self._bounds)
         else:
             prepared = await within(self._bounds.seconds, make)
-        # A tracked copy is of one recipient, and of no use to another.
-        if tracking is None and (isinstance(prepared, Refused) or len(prepared.content) <= _LARGEST_KEPT):
+        if own.unsubscribing is not None and isinstance(prepared, Prepared):
+            kind = "one_click" if own.unsubscribing.one_click else "mailto"
+            metrics.unsubscribable.labels(kind, "link" if prepared.linked else "no_link").inc()
+        # What is one recipient's own is of no use to another.
+        if shared and (isinstance(prepared, Refused) or len(prepared.content) <= _LARGEST_KEPT):
             self._kept[variant] = prepared
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)

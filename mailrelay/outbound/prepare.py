@@ -1,12 +1,15 @@
 """What leaves: a stored mail made into the bytes that a next hop gets, at each attempt anew and not kept (architecture §6).
 
-The order matters. On behalf of the author where their domain has not proved itself, then the recipient's own pixel and links (O9), then
-to seven bits where the hop needs it, then the signatures (O8: after every change), then our Received field, which no signature covers.
+The order matters. On behalf of the author where their domain has not proved itself, then the recipient's own pixel and links (O9),
+and the ways by which they leave mass mail (O15), then to seven bits where the hop needs it, then the signatures (O8: after every
+change), then our Received field, which no signature covers.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,7 +26,9 @@ from mailrelay.model.tracking import Tracked
 from mailrelay.smtp import codes
 from mailrelay.smtp.address import MAX_LOCAL
 from mailrelay.smtp.data import MAX_LINE, normalise_newlines
-from mailrelay.tracking.copies import Tracking, tracked_copy
+from mailrelay.tracking.copies import Edit, Tracking, edited, tracking_edits
+from mailrelay.tracking.rewrite import Splice
+from mailrelay.tracking.unsubscribe import Unsubscribing, unsubscribe_edits, with_fields
 
 _PROTOCOLS = {Channel.SUBMISSION: "ESMTPSA", Channel.API: "HTTP"}
 
@@ -49,11 +54,12 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The bytes, whether their header needs SMTPUTF8, and what became of their tracking."""
+    """The bytes, whether their header needs SMTPUTF8, what became of their tracking, and whether one may unsubscribe in their text."""
 
     content: bytes
     utf8: bool
     tracked: Tracked = Tracked.OFF
+    linked: bool = False
 
 
 def author_domain(raw: bytes) -> str:
@@ -72,10 +78,12 @@ def prepare(
     now: datetime,
     date: datetime | None = None,
     tracking: Tracking | None = None,
+    unsubscribing: Unsubscribing | None = None,
 ) -> Prepared | Refused:
     """The mail as it leaves for a hop that knows 8BITMIME (`eight_bit`) and SMTPUTF8 or not; Refused when it cannot be made fit.
 
-    `date` is its Date where it has none, as scheduled mail, which may be moved (O5); `tracking` None: it is not tracked.
+    `date` is its Date where it has none, as scheduled mail, which may be moved (O5); `tracking` None: it is not tracked;
+    `unsubscribing` None: it is no mass mail.
     Pure and heavy: signing takes milliseconds, more for large bodies. May raise dkim.CannotSign.
     """
     raw = normalise_newlines(raw)  # S02: an import may hold what no wire may
@@ -83,7 +91,7 @@ def prepare(
         raw = dated(raw, date)
     if leave.on_behalf_at:
         raw = on_behalf(raw, leave.on_behalf_at)
-    raw, said = _tracked(raw, tracking)
+    raw, said, linked = _own(raw, tracking, unsubscribing)
     utf8 = needs_smtputf8(raw)
     fits = raw.isascii() or (eight_bit and (smtputf8 or not utf8))
     if not fits or _has_long_line(raw):
@@ -94,16 +102,27 @@ def prepare(
         raw, utf8 = converted, False
     if leave.keys:
         raw = sign(raw, leave.keys, now=now)
-    return Prepared(received(trace) + raw, utf8, said)
+    return Prepared(received(trace) + raw, utf8, said, linked)
 
 
-def _tracked(raw: bytes, tracking: Tracking | None) -> tuple[bytes, Tracked]:
-    if tracking is None:
-        return raw, Tracked.OFF
-    try:
-        return tracked_copy(raw, tracking)
-    except Exception:  # noqa: BLE001 (a mail matters more than its count: it leaves as it is, and says so)
-        return raw, Tracked.FAILED
+def _own(raw: bytes, tracking: Tracking | None, unsubscribing: Unsubscribing | None) -> tuple[bytes, Tracked, bool]:
+    """The mail with what is one recipient's own, what became of its tracking, and whether the link to unsubscribe is in its text."""
+    edits: list[Edit] = []
+    headers: Sequence[Splice] = ()
+    said = Tracked.OFF
+    if unsubscribing is not None:
+        with suppress(Exception):  # the header fields are there in any case, and a mail matters more than its link
+            found, headers = unsubscribe_edits(raw, unsubscribing)
+            edits += found
+    linked = bool(edits)
+    if tracking is not None:
+        try:
+            counted, said = tracking_edits(raw, tracking)
+            edits += counted
+        except Exception:  # noqa: BLE001 (a mail matters more than its count: it leaves as it is, and says so)
+            said = Tracked.FAILED
+    raw = edited(raw, edits, headers)
+    return raw if unsubscribing is None else with_fields(raw, unsubscribing), said, linked
 
 
 def dated(raw: bytes, date: datetime) -> bytes:

@@ -19,6 +19,7 @@ from mailrelay.model.event import EventType
 from mailrelay.model.organisation import User
 from mailrelay.model.quota import QuotaKind
 from mailrelay.model.schedule import Plan, Schedule, Wish
+from mailrelay.model.tracking import Mode
 from mailrelay.outbound import allowance
 from mailrelay.outbound.policy import quota as quota_policy
 from mailrelay.outbound.policy import schedule as policy
@@ -94,12 +95,26 @@ def end_old(tx: Tx, change: Change) -> None:
     _end(tx, known, waiting, change, _REPLACED)
 
 
-def kept(tx: Tx, change: Change) -> tuple[Schedule, Wish]:
-    """The schedule and its time, for who replaces its content and keeps that. Raises Unknown, NotPermitted, Outdated."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the author of a scheduled mail said of it besides its content, and what holds on for new content that says nothing."""
+
+    job: str = ""
+    list: str = ""
+    tracking: Mode | None = None
+
+
+def kept(tx: Tx, change: Change) -> tuple[Schedule, Wish, Said]:
+    """The schedule, its time and what else was said of it, for who replaces its content and keeps that.
+
+    Raises Unknown, NotPermitted, Outdated.
+    """
     known = _permitted(tx, schedules.get(tx, change.org, change.id), change)
+    all_of_it = deliveries.of_queue_id(tx, known.queue_id)
     # What waits for somebody who is away has a later time than its author gave.
-    waiting = [one.due_at for one in deliveries.of_queue_id(tx, known.queue_id) if one.state is DeliveryState.SCHEDULED]
-    return known, Wish(at=max(waiting, default=known.due_at), zone=ZoneInfo(known.zone))
+    waiting = [one.due_at for one in all_of_it if one.state is DeliveryState.SCHEDULED]
+    said = next((Said(one.job, one.list, one.tracking) for one in all_of_it), Said())
+    return known, Wish(at=max(waiting, default=known.due_at), zone=ZoneInfo(known.zone)), said
 
 
 def taken(tx: Tx, change: Change, *, whole: bool = False) -> tuple[Schedule, list[Delivery]]:

@@ -36,6 +36,8 @@ class Submission:
     """O19: the same key and the same request is the same message; the same key and another request is refused."""
     job: str = ""
     """What the author calls the mass of mail that it is part of: its rates are watched together (O18)."""
+    list: str = ""
+    """The mailing list that this mass of mail is sent to: who left it gets none of it (O15)."""
     tracking: Mode | None = None
     """What may be recorded of its opens and clicks, at most; None: what the organisation has (O9)."""
     documents: int = 0

@@ -100,6 +100,8 @@ class Submitter:
             # D05: what is queued already needs the rest, to be sent and to end.
             raise DiskFull("The disk is full; try again later")
         self._check_recipients(submission)
+        if submission.list and not submission.job:
+            raise Invalid("list", "belongs to mass mail; say its job too")
         request = await _off_loop(submission.raw, _sha256, submission) if submission.idempotency_key else ""
         header = await _off_loop(submission.raw, _authors, submission.raw)
         now = self._clock.now()
@@ -254,6 +256,7 @@ class Submitter:
                 lease=None,
                 job=submission.job,
                 tracking=submission.tracking,
+                list=submission.list,
                 author=submission.user,
                 scheduled_for=None if plan is None else due_at,
             )
@@ -287,6 +290,8 @@ def _sha256(submission: Submission) -> str:
     envelope = [submission.user, str(submission.mail_from), *sorted(str(one.address) for one in submission.recipients)]
     if submission.job:
         envelope.append(f"job {submission.job}")
+    if submission.list:
+        envelope.append(f"list {submission.list}")
     envelope += [f"to {one.record}" for one in submission.addressed]
     envelope += [f"on {record}" for record in submission.records]
     if submission.tracking is not None:

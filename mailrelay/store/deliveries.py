@@ -489,6 +489,7 @@ def from_row(row: RowMapping) -> Delivery:
         tracked=Tracked(row["tracked"]),
         opened_at=None if row["opened_at"] is None else from_micros(row["opened_at"]),
         clicked_at=None if row["clicked_at"] is None else from_micros(row["clicked_at"]),
+        list=row["list"],
     )
 
 

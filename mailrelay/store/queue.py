@@ -155,6 +155,7 @@ def enqueue(tx: Tx, new: Sequence[Delivery]) -> None:
                 "author": one.author or "",
                 "scheduled_for": None if one.scheduled_for is None else to_micros(one.scheduled_for),
                 "tracking": one.tracking or "",
+                "list": one.list,
             }
             for one in new
         ],

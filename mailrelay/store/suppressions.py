@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, func, select, tuple_, update
+from sqlalchemy import Row, Select, bindparam, func, select, text, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import OrgId
@@ -26,6 +26,8 @@ from mailrelay.store.tables import suppression
 RECORD_CHANGED = "record changed"
 """What lifted a suppression, where a user would stand."""
 _MOMENT = timedelta(microseconds=1)
+_OF_A_LIST = text("list <> ''")
+"""Said in so many words, so that the index is taken which has only these."""
 
 
 class Taken(StrEnum):
@@ -37,10 +39,23 @@ class Taken(StrEnum):
 
 
 def suppress(
-    tx: Tx, *, org: OrgId, key: str, reason: SuppressionReason, evidence: str, now: datetime, by: str = ""
+    tx: Tx,
+    *,
+    org: OrgId,
+    key: str,
+    reason: SuppressionReason,
+    evidence: str,
+    now: datetime,
+    by: str = "",
+    list_: str = "",
 ) -> bool:
-    """Suppress an address (by key); False when it is already, for this reason. `evidence` says what was seen."""
-    wanted = Suppression(org=org, key=key, reason=reason, since=now, evidence=evidence, by=by, lifted_at=None)
+    """Suppress an address (by key), for all mail or for a list's; False when it is already, for this reason.
+
+    `evidence` says what was seen.
+    """
+    wanted = Suppression(
+        org=org, key=key, reason=reason, since=now, evidence=evidence, by=by, lifted_at=None, list=list_
+    )
     return bool(suppress_all(tx, [wanted]))
 
 
@@ -52,21 +67,31 @@ def suppress_all(tx: Tx, wanted: Iterable[Suppression]) -> tuple[Suppression, ..
     new: list[Suppression] = []
     for org, mine in sorted(by_org.items()):
         rows = tx.execute(
-            select(suppression.c.key, suppression.c.reason, suppression.c.since, suppression.c.lifted_at).where(
-                suppression.c.org == org, suppression.c.key.in_(sorted({one.key for one in mine}))
-            )
+            select(
+                suppression.c.key,
+                suppression.c.reason,
+                suppression.c.list,
+                suppression.c.since,
+                suppression.c.lifted_at,
+            ).where(suppression.c.org == org, suppression.c.key.in_(sorted({one.key for one in mine})))
         ).all()
-        standing = {(row.key, row.reason) for row in rows if row.lifted_at is None}
+        standing = {(row.key, row.reason, row.list) for row in rows if row.lifted_at is None}
         last: dict[str, datetime] = {}
         for row in sorted(rows, key=lambda row: row.since):
             last[row.key] = from_micros(row.since)
         for one in mine:
-            if (one.key, one.reason) in standing:
+            if (one.key, one.reason, one.list) in standing:
                 continue
-            standing.add((one.key, one.reason))
+            standing.add((one.key, one.reason, one.list))
             last[one.key] = _behind(last.get(one.key), one.since)
             new.append(replace(one, since=last[one.key]))
-            data = {"address": one.key, "reason": one.reason, "evidence": one.evidence, "by": one.by}
+            data = {
+                "address": one.key,
+                "reason": one.reason,
+                "list": one.list,
+                "evidence": one.evidence,
+                "by": one.by,
+            }
             events.append(tx, org=org, at=one.since, type=EventType.ADDRESS_SUPPRESSED, data=data)
     if new:
         tx.execute(suppression.insert(), [_row(one) for one in new])
@@ -87,12 +112,13 @@ def lift(
     now: datetime,
     reason: SuppressionReason | None = None,
     note: str = "",
+    lists: Collection[str] = ("",),
 ) -> tuple[Suppression, ...]:
     """Let an address (by key) be sent to again, from every reason or this one; what was lifted, empty when nothing held.
 
-    `by` is the user who did it, or a word for what did; `note` says why.
+    `by` is the user who did it, or a word for what did; `note` says why. `lists` says of which mail: "" is all mail.
     """
-    found = tuple(one for one in _standing(tx, org, [key]) if reason in (None, one.reason))
+    found = tuple(one for one in _standing(tx, org, [key], lists) if reason in (None, one.reason))
     return _lift(tx, [(one, note) for one in found], by=by, now=now)
 
 
@@ -138,7 +164,10 @@ def lifted(tx: Tx, org: OrgId, keys: Collection[str]) -> dict[str, datetime]:
     if not keys:
         return {}
     last = select(suppression.c.key, func.max(suppression.c.lifted_at).label("at")).where(
-        suppression.c.org == org, suppression.c.key.in_(sorted(keys)), suppression.c.lifted_at.is_not(None)
+        suppression.c.org == org,
+        suppression.c.key.in_(sorted(keys)),
+        suppression.c.lifted_at.is_not(None),
+        suppression.c.list == "",
     )
     return {row.key: from_micros(row.at) for row in tx.execute(last.group_by(suppression.c.key))}
 
@@ -173,6 +202,7 @@ def take(tx: Tx, org: OrgId, given: Sequence[Suppression], *, by: str, now: date
             data = {
                 "address": one.key,
                 "reason": one.reason,
+                "list": one.list,
                 "evidence": one.evidence,
                 "by": by,
                 "since": str(one.since),
@@ -182,7 +212,7 @@ def take(tx: Tx, org: OrgId, given: Sequence[Suppression], *, by: str, now: date
 
 
 def _became(one: Suppression, known: Sequence[Suppression]) -> Taken:
-    same = [old for old in known if old.reason is one.reason]
+    same = [old for old in known if old.reason is one.reason and old.list == one.list]
     if one.lifted_at is not None:
         return Taken.UNCHANGED if any(old.lifted_at == one.lifted_at for old in same) else Taken.ADDED
     if any(old.lifted_at is None for old in same):
@@ -190,9 +220,9 @@ def _became(one: Suppression, known: Sequence[Suppression]) -> Taken:
     return Taken.LIFTED if any(old.lifted_at and old.lifted_at > one.since for old in same) else Taken.ADDED
 
 
-def _standing(tx: Tx, org: OrgId, keys: Sequence[str]) -> tuple[Suppression, ...]:
+def _standing(tx: Tx, org: OrgId, keys: Sequence[str], lists: Collection[str] = ("",)) -> tuple[Suppression, ...]:
     """As `holding`, the rows locked until the transaction ends."""
-    return tuple(_suppression(row) for row in tx.execute(_held(org, keys).with_for_update()))
+    return tuple(_suppression(row) for row in tx.execute(_held(org, keys, lists).with_for_update()))
 
 
 def _lift(tx: Tx, found: Sequence[tuple[Suppression, str]], *, by: str, now: datetime) -> tuple[Suppression, ...]:
@@ -210,20 +240,28 @@ def _lift(tx: Tx, found: Sequence[tuple[Suppression, str]], *, by: str, now: dat
         [{"b_org": one.org, "b_key": one.key, "b_since": to_micros(one.since), "b_note": note} for one, note in found],
     )
     for one, note in found:
-        data = {"address": one.key, "reason": one.reason, "by": by, "note": note}
+        data = {"address": one.key, "reason": one.reason, "list": one.list, "by": by, "note": note}
         events.append(tx, org=one.org, at=now, type=EventType.SUPPRESSION_LIFTED, data=data)
     return tuple(replace(one, lifted_at=now, lifted_by=by, note=note) for one, note in found)
 
 
-def holding(tx: Tx, org: OrgId, keys: Sequence[str]) -> tuple[Suppression, ...]:
-    """What stands against sending to these addresses (by key), by key and time; empty for none."""
-    return tuple(_suppression(row) for row in tx.execute(_held(org, keys)))
+def holding(tx: Tx, org: OrgId, keys: Sequence[str], *, lists: Collection[str] = ()) -> tuple[Suppression, ...]:
+    """What stands against sending to these addresses (by key), by key and time; empty for none.
+
+    With `lists` also what stands against mass mail of these only (O15).
+    """
+    return tuple(_suppression(row) for row in tx.execute(_held(org, keys, {"", *lists})))
 
 
-def _held(org: OrgId, keys: Sequence[str]) -> Select[*tuple[Any, ...]]:
+def _held(org: OrgId, keys: Sequence[str], lists: Collection[str]) -> Select[*tuple[Any, ...]]:
     return (
         select(suppression)
-        .where(suppression.c.org == org, suppression.c.key.in_(keys), suppression.c.lifted_at.is_(None))
+        .where(
+            suppression.c.org == org,
+            suppression.c.key.in_(keys),
+            suppression.c.lifted_at.is_(None),
+            suppression.c.list.in_(sorted(lists)),
+        )
         .order_by(suppression.c.key, suppression.c.since)
     )
 
@@ -236,11 +274,12 @@ def list_suppressions(
     search: str = "",
     reason: SuppressionReason | None = None,
     lifted: bool = False,
+    list_: str = "",
     limit: int = 100,
 ) -> tuple[Suppression, ...]:
     """A page of what holds, and with `lifted` of what was lifted too, by key and time; `after` is (key, since) of the last one seen.
 
-    Of keys that contain `search`, and of this reason, where they are given.
+    Of keys that contain `search`, of this reason, and of this list only, where they are given.
     """
     page = select(suppression).where(suppression.c.org == org)
     if not lifted:
@@ -249,6 +288,8 @@ def list_suppressions(
         page = page.where(suppression.c.key.contains(search.lower(), autoescape=True))
     if reason is not None:
         page = page.where(suppression.c.reason == reason)
+    if list_:
+        page = page.where(_OF_A_LIST, suppression.c.list == list_)
     if after is not None:
         page = page.where(tuple_(suppression.c.key, suppression.c.since) > (after[0], to_micros(after[1])))
     found = tx.execute(page.order_by(suppression.c.key, suppression.c.since).limit(limit))
@@ -274,6 +315,7 @@ def _suppression(row: Row[*tuple[Any, ...]]) -> Suppression:
         lifted_at=None if row.lifted_at is None else from_micros(row.lifted_at),
         lifted_by=row.lifted_by,
         note=row.note,
+        list=row.list,
     )
 
 
@@ -288,4 +330,5 @@ def _row(one: Suppression) -> dict[str, Any]:
         "lifted_at": None if one.lifted_at is None else to_micros(one.lifted_at),
         "lifted_by": one.lifted_by,
         "note": one.note,
+        "list": one.list,
     }

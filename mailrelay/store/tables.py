@@ -446,6 +446,7 @@ delivery = Table(
     ),  # what its author asked for; "" as the organisation has it
     Column("tracked", Text, nullable=False, server_default=""),  # what became of its copy (O9): model.tracking.Tracked
     Index("ix_delivery_message", "message"),
+    Column("list", Text, nullable=False, server_default=""),  # the mailing list that its job is sent to (O15)
     Index("ix_delivery_recipient", "org", "recipient_key", "id"),
     _partial("ix_delivery_blamed", "org", "ended_at", where="fault = 'sender'"),
     _partial("ix_delivery_job", "org", "job", "state", "id", where="job <> ''"),
@@ -635,8 +636,21 @@ suppression = Table(
     Column("lifted_by", Text),
     Column("note", Text, nullable=False, server_default=""),  # why it was lifted
     PrimaryKeyConstraint("org", "key", "since"),
+    Column("list", Text, nullable=False, server_default=""),  # "": all mail; else mass mail of this list only (O15)
     _partial("ix_suppression_holding", "org", "key", where="lifted_at IS NULL"),
-    _partial("uq_suppression_standing", "org", "key", "reason", where="lifted_at IS NULL", unique=True),
+    _partial("uq_suppression_standing", "org", "key", "reason", "list", where="lifted_at IS NULL", unique=True),
+    _partial("ix_suppression_list", "org", "list", "key", "since", where="list <> ''"),
+)
+
+mailing_list = Table(  # O15: what people can unsubscribe from one by one
+    "mailing_list",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org", "name"),
 )
 
 consent = Table(  # O9: what persons said to individual tracking; the newest holds, all are kept as proof

@@ -7,7 +7,7 @@ is said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -19,7 +19,7 @@ from mailrelay.tracking.links import LinkRules
 from mailrelay.tracking.rewrite import Plan, Splice, apply, plan
 from mailrelay.tracking.token import Keys, Kind, Maker, host_of
 
-_LARGEST_KEPT = 256 * 1024
+LARGEST_KEPT = 256 * 1024
 """Bytes of a mail that is remembered for its other recipients."""
 _LARGEST = 2 * 1024 * 1024
 """Bytes of an HTML part; a larger one is no letter, and is left alone."""
@@ -50,14 +50,50 @@ def tracked_copy(raw: bytes, tracking: Tracking) -> tuple[bytes, Tracked]:
     Every HTML part that is shown as the letter is rewritten: not what is attached, forwarded, signed or encrypted. The pixel stands in
     the first of them.
     """
+    edits, said = tracking_edits(raw, tracking)
+    return edited(raw, edits), said
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Changes to what a part of a mail decodes to; its body stands at `start` to `end` of the mail."""
+
+    start: int
+    end: int
+    body: encoded.Body
+    splices: Sequence[Splice]
+
+
+def tracking_edits(raw: bytes, tracking: Tracking) -> tuple[Sequence[Edit], Tracked]:
+    """What gives a mail its pixel and links, and LINKS; else nothing, and why."""
     # A mail to many is read once; a large one goes to few, and is not kept.
-    planned = (_kept if len(raw) <= _LARGEST_KEPT else _planned)(raw, tracking.rules)
+    planned = (_kept if len(raw) <= LARGEST_KEPT else _planned)(raw, tracking.rules)
     if isinstance(planned, Tracked):
-        return raw, planned
+        return (), planned
     urls = _Urls(tracking)
-    return apply(
-        raw, [Splice(one.start, one.end, one.body.spliced(one.plan.splices(urls))) for one in planned]
-    ), Tracked.LINKS
+    return [Edit(one.start, one.end, one.body, one.plan.splices(urls)) for one in planned], Tracked.LINKS
+
+
+def edited(raw: bytes, edits: Iterable[Edit], others: Iterable[Splice] = ()) -> bytes:
+    """The mail with these changes to its parts, and with `others` to its own bytes, which are outside the parts' bodies.
+
+    Where two would change the same bytes of a part the one that comes first is made; at the same place it stands first.
+    """
+    parts: dict[int, tuple[Edit, list[Splice]]] = {}
+    for one in edits:
+        _, made = parts.setdefault(one.start, (one, []))
+        before = tuple(made)
+        made += [splice for splice in one.splices if not any(_overlap(splice, other) for other in before)]
+    splices = [Splice(one.start, one.end, one.body.spliced(sorted(made, key=_place))) for one, made in parts.values()]
+    return apply(raw, sorted((*splices, *others), key=_place)) if splices or others else raw
+
+
+def _overlap(one: Splice, other: Splice) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+def _place(one: Splice) -> tuple[int, int]:
+    return one.start, one.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +109,9 @@ class _Letter:
 def _planned(raw: bytes, rules: LinkRules) -> tuple[_Letter, ...] | Tracked:
     """What is to be changed in a mail, for whomever; or why nothing may be."""
     root, defects = find_parts(raw)
-    if any(name in root.headers for name in _SIGNED_FIELDS):
+    if is_sealed(root):
         return Tracked.SIGNED
-    if any(_SEALED.fullmatch(part.type) for part in root.walk()) or _has_inline_pgp(root):
-        return Tracked.SIGNED
-    parts = [part for part in _shown(root) if part.type == "text/html"]
+    parts = [part for part in shown(root) if part.type == "text/html"]
     if not parts:
         return Tracked.PLAIN
     rules = replace(rules, listed=frozenset(_listed(root)))
@@ -99,6 +133,13 @@ def forget() -> None:
     _kept.cache_clear()
 
 
+def is_sealed(root: Part) -> bool:
+    """Whether somebody signed or encrypted a mail, so that no byte of its content may change."""
+    if any(name in root.headers for name in _SIGNED_FIELDS):
+        return True
+    return any(_SEALED.fullmatch(part.type) for part in root.walk()) or _has_inline_pgp(root)
+
+
 class _Urls:
     """See `rewrite.Urls`."""
 
@@ -118,12 +159,7 @@ class _Urls:
 
 def _letter(part: Part, rules: LinkRules, *, first: int, with_pixel: bool) -> _Letter | None:
     """What is to be changed in an HTML part; None where it must stay as it is."""
-    single = ("Content-Transfer-Encoding", "Content-Type")
-    if any(len(part.headers.fields_named(name)) > 1 for name in single) or "Content-MD5" in part.headers:
-        return None
-    if part.end - part.start > _LARGEST:
-        return None
-    body = encoded.read(bytes(part.body), part.encoding)
+    body = body_of(part)
     if body is None:
         return None
     charset = part.parameters.get("charset", "")
@@ -131,11 +167,21 @@ def _letter(part: Part, rules: LinkRules, *, first: int, with_pixel: bool) -> _L
     return None if found is None else _Letter(part.start, part.end, body, found)
 
 
-def _shown(part: Part) -> Iterator[Part]:
+def body_of(part: Part) -> encoded.Body | None:
+    """The body of a part that may be changed; None where it must stay as it is."""
+    single = ("Content-Transfer-Encoding", "Content-Type")
+    if any(len(part.headers.fields_named(name)) > 1 for name in single) or "Content-MD5" in part.headers:
+        return None
+    if part.end - part.start > _LARGEST:
+        return None
+    return encoded.read(bytes(part.body), part.encoding)
+
+
+def shown(part: Part) -> Iterator[Part]:
     """The parts that are shown as the letter: not attachments, not what stands inside an attached mail."""
     if part.is_multipart:
         for child in _letters_of_related(part) if part.type == "multipart/related" else part.children:
-            yield from _shown(child)
+            yield from shown(child)
     elif part.disposition in ("", "inline") and not part.filename and not part.type.startswith("message/"):
         yield part
 
@@ -155,5 +201,5 @@ def _listed(root: Part) -> Iterator[str]:
 
 def _has_inline_pgp(root: Part) -> bool:
     """Whether a text of it is signed or encrypted in place, as older mail programs do it."""
-    texts = (part for part in _shown(root) if part.type.startswith("text/") and part.end - part.start <= _LARGEST)
+    texts = (part for part in shown(root) if part.type.startswith("text/") and part.end - part.start <= _LARGEST)
     return any(_INLINE_PGP in part.decoded() for part in texts)

@@ -16,6 +16,7 @@ _EQUALS, _LF = 0x3D, 0x0A
 _CHUNK = 75
 """RFC 2045 §6.7 (5): lines of 76 characters, the `=` of a soft line break among them."""
 _ODD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n)")
+_TO_ESCAPE = re.compile(rb"[=\x00-\x1f\x7f-\xff]")
 _BLANKS_AT_END = (b" \r\n", b"\t\r\n")
 
 
@@ -31,9 +32,10 @@ class Body:
         self.decoded = decoded
 
     def spliced(self, splices: Sequence[Splice]) -> bytes:
-        """The body with these changes to what it decodes to, in order; their new bytes are visible ASCII and single blanks.
+        """The body with these changes to what it decodes to, in order.
 
-        In quoted-printable each stands on lines of its own, between soft breaks; lines of base64 are broken anew.
+        Their new bytes are text in lines that end in CRLF, none of them in a blank. In quoted-printable each stands on lines of its
+        own, between soft breaks; lines of base64 are broken anew.
         """
         if self._encoding in _IDENTITY:
             return apply(self._body, splices)
@@ -91,7 +93,17 @@ def _quoted(body: bytes, places: _Places, one: Splice) -> Splice:
     if one.end > one.start:
         last = places.begin(one.end - 1)
         end = last + (3 if body[last] == _EQUALS else 1)
-    text = one.new.replace(b"=", b"=3D")
+    lines = [_soft_lines(line) for line in one.new.split(b"\r\n")]
+    if lines[0] and start and body[start - 1] != _LF:
+        lines[0].insert(0, b"")
+    if lines[-1] and end < len(body) and not body.startswith((b"\r\n", b"=\r\n"), end):
+        lines[-1].append(b"")
+    return Splice(start, end, b"\r\n".join(b"=\r\n".join(soft) for soft in lines))
+
+
+def _soft_lines(line: bytes) -> list[bytes]:
+    """A line in quoted-printable, to stand between soft breaks; none for an empty one."""
+    text = _TO_ESCAPE.sub(lambda found: b"=%02X" % found[0][0], line)
     lines = []
     while text:
         cut = min(len(text), _CHUNK)
@@ -99,8 +111,4 @@ def _quoted(body: bytes, places: _Places, one: Splice) -> Splice:
             cut = split
         lines.append(text[:cut])
         text = text[cut:]
-    if start and body[start - 1] != _LF:
-        lines.insert(0, b"")
-    if end < len(body) and not body.startswith((b"\r\n", b"=\r\n"), end):
-        lines.append(b"")
-    return Splice(start, end, b"=\r\n".join(lines))
+    return lines

@@ -139,6 +139,7 @@ def of_error(error: MailrelayError) -> Response:
             headers["Retry-After"] = str(error.retry_after)
         case Suppressed():
             members |= {"address": error.address, "reason": error.reason, "since": error.since.isoformat()}
+            members |= {"list": error.list} if error.list else {}
         case Unavailable():
             headers["Retry-After"] = str(_RETRY_AFTER)
         case NotAuthenticated():

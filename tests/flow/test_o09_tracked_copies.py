@@ -250,7 +250,7 @@ async def test_a_fault_of_ours_in_tracking_stops_no_mail(tmp_path: Path, monkeyp
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("mailrelay.outbound.prepare.tracked_copy", broken)
+    monkeypatch.setattr("mailrelay.outbound.prepare.tracking_edits", broken)
     async with remote() as sink, relay(tmp_path, letters={"door": DOOR}, **by_mx(sink)) as us:
         await allow(us, Mode.AGGREGATE)
         us.start()

@@ -56,7 +56,7 @@ async def cancel(us: Relay, submitted: Submitted, **more: Any) -> Any:
 
 
 async def edit(us: Relay, submitted: Submitted, *recipients: str, **more: Any) -> Submitted:
-    known, wish = await us.store.read(scheduled.kept, change(us, submitted))
+    known, wish, _ = await us.store.read(scheduled.kept, change(us, submitted))
     seen = change(us, submitted, version=known.version)
     fields = {"schedule": wish, **more}
     return await us.submitter.submit(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from mailrelay.errors import Invalid
 from mailrelay.ids import OrgId
@@ -21,6 +21,7 @@ from mailrelay.store import events, organisations
 from mailrelay.store.base import Tx
 from mailrelay.tracking.links import LinkPattern
 from mailrelay.tracking.target import target_host
+from mailrelay.tracking.unsubscribe import form_url
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import OPERATOR, Administrator, Caller, Reader, the_operator
@@ -52,6 +53,19 @@ def _link_pattern(text: str) -> str:
         return str(LinkPattern.parse(text))
     except ValueError as error:
         raise ValueError(str(error)) from None
+
+
+def _form_url(text: str) -> str:
+    url = text.strip()
+    if url and (len(url) > _LONGEST_URL or target_host(form_url(url, list_="x", delivery="x")) is None):
+        raise ValueError("must be a link such as https://example.com/mails; {list} and {delivery} in it are filled in")
+    return url
+
+
+_LONGEST_URL = 1000
+UnsubscribeText = Annotated[
+    str, StringConstraints(max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")
+]
 
 
 def _each(links: object) -> object:
@@ -96,8 +110,10 @@ class GivenSettings(Given):
         int | None, Field(ge=1, le=2**40, description="Bytes; smaller files stay in their mail.")
     ] = None
     storage_limit: Annotated[
-        int | None, Field(ge=0, le=2**62, description="Bytes that attachments of records may take; 0: no limit.")
+        int | None, Field(ge=0, le=2**53, description="Bytes that attachments of records may take; 0: no limit.")
     ] = None
+    unsubscribe_text: UnsubscribeText | None = None
+    unsubscribe_url: Annotated[str, AfterValidator(_form_url)] | None = None
 
     def applied(self, to: OrganisationSettings) -> OrganisationSettings:
         """The settings with what was given. Raises Invalid when they do not go together."""

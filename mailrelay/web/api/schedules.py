@@ -144,12 +144,19 @@ async def edit(
             "idempotency-key", "is not for edits: send If-Match with the version that you saw, and a repeat is refused"
         )
     change = await app.store.read(_change, app, caller, schedule, user, if_match)
-    known, wish = await app.store.read(scheduled.kept, change)
+    known, wish, before = await app.store.read(scheduled.kept, change)
     asked = asked_for(at, zone, preset)
     submission = await read_submission(app, caller, request, user=known.author, schedule=asked)
     seen = replace(change, version=known.version)
     queued = await app.submitter.submit(
-        replace(submission, schedule=submission.schedule or wish, revises=known),
+        replace(
+            submission,
+            schedule=submission.schedule or wish,
+            revises=known,
+            job=submission.job or before.job,
+            list=submission.list or ("" if submission.job else before.list),
+            tracking=submission.tracking or before.tracking,
+        ),
         provided=lambda tx: scheduled.end_old(tx, seen),
     )
     response.headers["ETag"] = f'"{known.version + 1}"'

@@ -19,6 +19,7 @@ from mailrelay.mail.message import parse
 from mailrelay.mail.thread import references
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import BodyType, Channel, EnvelopeRecipient, MailParams
+from mailrelay.model.mailing_list import LONGEST_NAME
 from mailrelay.model.organisation import User
 from mailrelay.model.record import RecordRef
 from mailrelay.model.schedule import Preset, Wish
@@ -26,6 +27,7 @@ from mailrelay.model.tracking import Mode
 from mailrelay.outbound import addressing
 from mailrelay.outbound.addressing import ToRecord
 from mailrelay.outbound.job import JOB_FIELD, LONGEST_JOB, checked_job, take_job
+from mailrelay.outbound.mailing_list import checked_list, take_list
 from mailrelay.outbound.submission import Addressed, Submission, Submitted
 from mailrelay.outbound.tracked import take_tracking
 from mailrelay.smtp.address import parse_address
@@ -132,6 +134,8 @@ Job = Annotated[str, StringConstraints(max_length=LONGEST_JOB)]
 _AT = "When it is to go: 2026-12-01T08:00 where its author is, or in `zone`; with an offset that moment."
 _MOST_RECORDS = 50
 _RECORDS = "Records to file it on, besides those that the rules find: a deal, an invoice."
+ListName = Annotated[str, StringConstraints(max_length=LONGEST_NAME)]
+_LIST = "The mailing list that a mass of mail is sent to (O15): who left it gets none of it. Without one it is all mail that they leave."
 _JOB = "What you call the mass of mail that this is part of: its rates are watched, and it can be stopped, by itself."
 
 
@@ -159,6 +163,7 @@ class GivenMessage(Given):
     in_reply_to: Line | None = Field(None, description="A Message-ID without angle brackets.")
     references: tuple[Line, ...] = Field((), max_length=100)
     job: Job = Field("", description=_JOB)
+    list: ListName = Field("", description=_LIST)
     tracking: Mode | None = Field(
         None, description="What may be recorded of opens and clicks, at most (O9); null: as the organisation has it."
     )
@@ -286,7 +291,7 @@ async def read_submission(
         raw = normalise_newlines(await request.body())
         sender, recipients = await _off_loop(len(raw), _envelope, raw)
         author = await app.store.read(author_of, caller, user, sender)
-        documents, tracking = 0, None
+        documents, tracking, list_ = 0, None, ""
     elif kind in ("application/json", ""):
         size = len(await request.body())
         given = await _off_loop(size, validated, GivenMessage, await json_body(request))
@@ -302,6 +307,7 @@ async def read_submission(
         records = (*records, *given.records)
         documents = given.documents
         tracking = given.tracking
+        list_ = checked_list(given.list, "list") if given.list else ""
         job = _one_job(job, given.job)
         if given.schedule is not None and schedule is not None:
             raise Invalid("schedule", "is in the body and in the query; say it once")
@@ -309,6 +315,9 @@ async def read_submission(
     else:
         raise HTTPException(415, f"Send application/json or {_WHOLE}, not {kind}")
     raw, named = take_job(raw)
+    raw, of_list = take_list(raw)
+    if list_ and of_list and list_ != of_list:
+        raise Invalid("list", f"is {list_} in one place and {of_list} in another")
     raw, said = take_tracking(raw)
     if said is not None and tracking is not None and said is not tracking:
         raise Invalid("tracking", f"is {tracking} in one place and {said} in another")
@@ -325,6 +334,7 @@ async def read_submission(
         ),
         documents=documents,
         job=_one_job(job, named),
+        list=list_ or of_list,
         tracking=tracking or said,
         schedule=schedule,
         addressed=addressed,

@@ -22,6 +22,7 @@ def upgrade() -> None:
     _notices()
     _hits()
     _consents()
+    _unsubscribing()
     _places()
     _finding()
     _webhooks()
@@ -190,6 +191,22 @@ def _consents() -> None:
         sa.Column("given", sa.Boolean(), nullable=False),
         *_texts("by", "evidence"),
         sa.PrimaryKeyConstraint("org", "key", "at", name=op.f("pk_consent")),
+    )
+
+
+def _unsubscribing() -> None:
+    """Mailing lists, and who wants no more of one (O15)."""
+    op.add_column("delivery", sa.Column("list", sa.Text(), server_default="", nullable=False))
+    op.add_column("suppression", sa.Column("list", sa.Text(), server_default="", nullable=False))
+    op.drop_index("uq_suppression_standing", table_name="suppression")
+    standing, columns = "lifted_at IS NULL", ["org", "key", "reason", "list"]
+    _partial_index("uq_suppression_standing", "suppression", columns, standing, unique=True)
+    _partial_index("ix_suppression_list", "suppression", ["org", "list", "key", "since"], "list <> ''")
+    op.create_table(
+        "mailing_list",
+        *_texts("org", "name", "label", "description"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "name", name=op.f("pk_mailing_list")),
     )
 
 
