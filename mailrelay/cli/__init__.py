@@ -12,6 +12,7 @@ import click
 _COMMANDS = {
     "absence": "Who is away until when, or gone.",
     "address": "What is known of an address: why somebody gets no mail.",
+    "attachment": "Files of mail and of records, and what they take.",
     "audit": "Compare what was accepted with what ended and what is in flight.",
     "backup": "Copy everything to a new folder while the daemon runs.",
     "check": "Check a configuration file, or whether the daemon is ready.",

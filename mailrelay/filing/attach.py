@@ -129,9 +129,11 @@ class AttachmentFiler:
         smallest = max(1, read.settings.attachments_from)
         outside = read.settings.attachments is Attachments.STORE
         now = self._clock.now()
+        # Sorted, so that their order by id is that of the parts.
+        ids = iter(sorted(self._new_id() for _ in range(len(records) * len(found))))
         return [
             RecordAttachment(
-                id=self._new_id(),
+                id=next(ids),
                 org=org,
                 record=record,
                 message=name,

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
-from pydantic import Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema, model_validator
 
-from mailrelay.errors import Invalid, MemoryShort, NotPermitted
-from mailrelay.ids import OrgId
-from mailrelay.mail import addresses
+from mailrelay.errors import Conflict, Invalid, MemoryShort, NotPermitted, Unknown
+from mailrelay.ids import AttachmentId, OrgId
+from mailrelay.mail import addresses, file_name
 from mailrelay.mail.compose import Attachment, Draft, Person, compose
 from mailrelay.mail.message import parse
 from mailrelay.mail.thread import references
@@ -35,6 +35,7 @@ from mailrelay.smtp.data import normalise_newlines
 from mailrelay.store import messages, people, visibility
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
+from mailrelay.web.api import attachments
 from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
 from mailrelay.web.application import App
 from mailrelay.web.identity import Caller, Sender
@@ -140,11 +141,31 @@ _JOB = "What you call the mass of mail that this is part of: its rates are watch
 
 
 class GivenAttachment(Given):
-    """A file: its content in base64."""
+    """A file: `name` and `content` in base64; or a file of a record: `record` and `attachment`, its id."""
 
-    name: Line
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["name", "content"]}, {"required": ["record", "attachment"]}]}
+    )
+
+    name: Line = ""
     type: Line = "application/octet-stream"
-    content: Content = Field(repr=False)
+    content: Content = Field(b"", repr=False)
+    record: Annotated[Ref | None, Field(description="The record that has the file.")] = None
+    attachment: Annotated[str, StringConstraints(max_length=50)] = Field(
+        "", description="Which of the record's files: its id."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> GivenAttachment:
+        said = self.model_fields_set
+        if said & {"record", "attachment"}:
+            if self.record is None or not self.attachment:
+                raise ValueError("a file of a record needs record and attachment")
+            if said & {"name", "type", "content"}:
+                raise ValueError("is a file of a record or one with a name and content, not both")
+        elif not {"name", "content"} <= said:
+            raise ValueError("needs name and content, or record and attachment for a file of a record")
+        return self
 
 
 class GivenMessage(Given):
@@ -303,7 +324,7 @@ async def read_submission(
         wanted = _to_records(given)
         people_of = await app.store.read(addressing.resolve, caller.org, wanted) if wanted else {}
         addressed = tuple(Addressed(one.record, people_of[path].address) for path, one in wanted.items())
-        raw, recipients = await _off_loop(size, _composed, given, author, people_of)
+        raw, recipients = await _off_loop(size, _composed, given, author, people_of, await _files(app, caller, given))
         records = (*records, *given.records)
         documents = given.documents
         tracking = given.tracking
@@ -403,7 +424,24 @@ def _thread(tx: Tx, caller: Caller, answered: str) -> tuple[str, ...]:
     return references(found[0]) if found else (name,)
 
 
-def _composed(given: GivenMessage, author: User, people_of: Mapping[str, Person]) -> tuple[bytes, tuple[Address, ...]]:
+async def _files(app: App, caller: Caller, given: GivenMessage) -> tuple[Attachment, ...]:
+    """The files of a mail, those of records with their bytes (O4). Raises Invalid for one that the caller cannot have."""
+    found = []
+    for place, one in enumerate(given.attachments):
+        if one.record is None:
+            found.append(Attachment(one.name, one.type, one.content))
+            continue
+        try:
+            file, data = await attachments.fetch(app, caller, one.record, AttachmentId(one.attachment))
+        except (Unknown, Conflict) as error:
+            raise Invalid(f"attachments[{place}]", str(error)) from None
+        found.append(Attachment(file_name.safe(file.name, file.type), file_name.media_type(file.type), data))
+    return tuple(found)
+
+
+def _composed(
+    given: GivenMessage, author: User, people_of: Mapping[str, Person], files: Sequence[Attachment]
+) -> tuple[bytes, tuple[Address, ...]]:
     """`people_of` are the recipients that were named by a record, by where they stand."""
 
     def persons(name: str, everyone: Sequence[Person | ToRecord]) -> tuple[Person, ...]:
@@ -423,7 +461,7 @@ def _composed(given: GivenMessage, author: User, people_of: Mapping[str, Person]
         subject=given.subject,
         text=given.text,
         html=given.html,
-        attachments=tuple(Attachment(one.name, one.type, one.content) for one in given.attachments),
+        attachments=files,
         headers=tuple(given.headers.items()),
         in_reply_to=given.in_reply_to,
         references=given.references,
