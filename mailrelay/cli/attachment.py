@@ -52,8 +52,8 @@ def list_(talk: Talk, where: str, limit: int) -> None:
         (one["number"], one["name"] or "-", one["type"], _size(one["size"]), one["part"], one["sha256"][:12])
         for one in found["items"]
     )
-    said = ("NUMBER", "NAME", "TYPE", "SIZE", "PART", "SHA-256")
-    talk.show(found, lambda: table(rows_of_mail, *said) or "The mail has no attachments.")
+    of_mail = ("NUMBER", "NAME", "TYPE", "SIZE", "PART", "SHA-256")
+    talk.show(found, lambda: table(rows_of_mail, *of_mail) or "The mail has no attachments.")
 
 
 @command.command("save")

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from mailrelay import metrics
 from mailrelay.errors import DiskFull, Fatal, StoreBusy, StoreDamaged
 from mailrelay.ids import Digest
-from mailrelay.store import ledger
+from mailrelay.store import contents, ledger
 from mailrelay.store.base import Bells, Ring, Tx
 
 try:  # architecture §5: a SQLite older than 3.51.3 can corrupt a WAL; the wheel brings a newer one
@@ -89,6 +89,16 @@ def blobs_of(database: Path) -> list[Digest]:
     try:
         with engine.connect() as connection:
             return sorted({Digest(row[2]) for row in ledger.bodies_elsewhere(Tx(connection))})
+    finally:
+        engine.dispose()
+
+
+def contents_of(database: Path) -> list[tuple[Digest, str]]:
+    """The digest and the name of each content of an attachment that the data folder keeps, in a database nobody uses. Blocks."""
+    engine = _engine(database, pool_size=1)
+    try:
+        with engine.connect() as connection:
+            return [(digest, name) for _, digest, name in contents.in_folder(Tx(connection))]
     finally:
         engine.dispose()
 

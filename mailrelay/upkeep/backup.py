@@ -6,16 +6,20 @@ their name and are durable before a row names them, so that all of them are ther
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from mailrelay.blob import durable
+from mailrelay.blob.base import ObjectsAway
 from mailrelay.blob.folder import BlobDamaged, FolderBlobs
+from mailrelay.blob.object_folder import FolderObjects
 from mailrelay.clock import Clock
 from mailrelay.errors import MailrelayError
 from mailrelay.ids import Digest
-from mailrelay.store.sqlite import blobs_of, copy_online
+from mailrelay.store.sqlite import blobs_of, contents_of, copy_online
 from mailrelay.upkeep.folder import DataFolder
 
 _SMALL = ("secret", "self-signed.key", "self-signed.pem")
@@ -56,6 +60,7 @@ def make(data: Path, to: Path) -> Backup:
         copy_online(source.database, copy.database)
         digests = blobs_of(copy.database)
         bodies = _copy_bodies(FolderBlobs(source.blobs, clean=False), FolderBlobs(copy.blobs), digests)
+        attachments = asyncio.run(_copy_attachments(source, copy))
         for name in _SMALL:
             if (data / name).exists():
                 durable.write(beside / name, (data / name).read_bytes())
@@ -67,7 +72,28 @@ def make(data: Path, to: Path) -> Backup:
     except MailrelayError:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    return Backup(to, len(digests), to.joinpath("mailrelay.db").stat().st_size + bodies)
+    return Backup(to, len(digests), to.joinpath("mailrelay.db").stat().st_size + bodies + attachments)
+
+
+async def _copy_attachments(source: DataFolder, copy: DataFolder) -> int:
+    """Copy the contents of attachments that are in the data folder; what is in the outside store is not ours to copy.
+
+    One that somebody removed since the database was copied is in its mail, or nowhere: it is left out, and nobody waits for it.
+    """
+    here, there = FolderObjects(source.attachments), FolderObjects(copy.attachments)
+    size = 0
+    for digest, name in contents_of(copy.database):
+        try:
+            data = await here.get(name)
+        except ObjectsAway as away:
+            raise BackupFailed(str(away)) from away
+        if data is None:
+            continue
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise BackupFailed(f"The content of an attachment is damaged: {name}")
+        await there.put(name, data)
+        size += len(data)
+    return size
 
 
 def _copy_bodies(source: FolderBlobs, copy: FolderBlobs, digests: list[Digest]) -> int:
