@@ -69,7 +69,7 @@ class AttachmentFiler:
         self._stopping = stopping
         self._memory = memory or Memory()
         self._poll = poll
-        self._away: set[Place] = set()  # what could not be reached in this round: nobody waits for it again
+        self._away: dict[Place, str] = {}  # what could not be reached in this round: nobody waits for it again
 
     async def run(self) -> None:
         """Work until stopping is set. Raises Fatal."""
@@ -214,11 +214,11 @@ class AttachmentFiler:
             if data is None or hashlib.sha256(data).hexdigest() != one.sha256:
                 raise ContentMissing(f"part {one.part} of {one.message} is not what it was")
             if to.place in self._away:
-                raise ObjectsAway("Where attachments are kept cannot be reached now")
+                raise ObjectsAway(self._away[to.place])
             try:
                 await self._kept.put(to.place, to.name, data)
-            except ObjectsAway:
-                self._away.add(to.place)
+            except ObjectsAway as error:
+                self._away[to.place] = str(error)
                 raise
         if await self._store.write(attachments.filed, job, at=self._clock.now()):
             metrics.attachments.labels("filed").inc()

@@ -26,9 +26,8 @@ def safe(name: str, type: str = "") -> str:  # noqa: A002 (the field's name)
     name = _FORBIDDEN.sub("_", " ".join(name.split())).strip(". ")
     if not name.strip("_"):
         name = "attachment" + (mimetypes.guess_extension(media_type(type), strict=True) or "")
-    if _RESERVED.match(name):
-        name = f"_{name}"
-    return _cut(name)
+    name = _cut(name)
+    return f"_{name}" if _RESERVED.match(name) else name
 
 
 def _cut(name: str) -> str:
@@ -36,7 +35,7 @@ def _cut(name: str) -> str:
     stem, dot, end = name.rpartition(".")
     if not stem or len(end) > _LONGEST_END:
         stem, dot, end = name, "", ""
-    room = MAX_BYTES - len((dot + end).encode())
+    room = MAX_BYTES - 1 - len((dot + end).encode())
     return stem.encode()[:room].decode(errors="ignore").rstrip(". ") + dot + end
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import structlog
 
+from mailrelay.filing.attach import AttachmentFiler
 from mailrelay.ids import DeliveryId, QueueId
+from mailrelay.model.attachment import Attachments
 from mailrelay.model.envelope import Channel
 from mailrelay.model.event import EventType
 from mailrelay.model.organisation import Right, Role
@@ -20,7 +22,7 @@ from tests.support import factory
 from tests.support.answers import Zone
 from tests.support.every_route import NAMES, READS, V1, Kind, Route, World, asked, not_there
 from tests.support.filing import mail, office
-from tests.support.http import Client, ZoneResolver, serving
+from tests.support.http import Api, Client, ZoneResolver, serving
 
 MARKER = "Zaubernuss"
 """Stands in all that is Anna's alone."""
@@ -63,7 +65,7 @@ class Place:
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    private = OrganisationSettings(sharing=Sharing.PRIVATE)
+    private = OrganisationSettings(sharing=Sharing.PRIVATE, attachments=Attachments.RECORD)
     with structlog.testing.capture_logs():
         async with (
             serving(tmp_path, resolver=ZoneResolver(_ZONE)) as api,
@@ -82,6 +84,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
             anna = await client(Right.READ, Right.SEND, on_behalf_of=desk.anna)
             things = await _annas_mail(desk, anna)
+            things |= await _annas_files(api, desk, anna)
             machine = await client()
             things |= await _the_organisations(desk, machine)
             other = await factory.org(api.store, api.clock, domains=("other.test",))
@@ -222,6 +225,21 @@ async def _annas_mail(desk: Any, anna: Client) -> dict[str, list[str]]:
         "queue/{delivery}": [one.id for one in made],
         "notices/{seq}": [str(one["seq"]) for one in notices],
         "schedules/{schedule}": [scheduled[0]["id"], later.json["queue_id"]],
+    }
+
+
+async def _annas_files(api: Api, desk: Any, anna: Client) -> dict[str, list[str]]:
+    """The files of her mail, filed to the record that it is on."""
+    kept, new_id = api.application.contents, api.application.ids.attachment
+    await AttachmentFiler(
+        api.store, desk.bodies, kept, api.clock, new_id=new_id, stopping=api.stopping
+    ).look()
+    listed = (await anna.get(f"{V1}/records/contact/1/attachments")).json["items"]
+    assert [one["state"] for one in listed] == ["filed"]
+    return {
+        "attachments/{attachment}": [listed[0]["attachment"]],
+        "attachments/{file}": ["1"],
+        "parts/{part}": ["0", "1"],
     }
 
 

@@ -179,7 +179,7 @@ async def test_over_the_limit_nothing_is_lost_and_it_goes_on_when_there_is_room(
         for number in range(3):
             p.api.clock.advance(timedelta(seconds=1))
             await p.desk.post(mixed(part(b"%d" % number * 50, f"{number}.bin")))
-        await p.filer.look()
+            await p.filer.look()
         await p.filer.look()
         listed = await p.listed()
         assert [(one["name"], one["state"]) for one in listed] == [

@@ -35,6 +35,8 @@ NAMES: dict[str, Kind] = {
     # `the last word before it/{its name}`; World.things has what there is by the same key.
     "addresses/{address}": Kind.NAME,
     "arrivals/{id}": Kind.PRIVATE,
+    "attachments/{attachment}": Kind.PRIVATE,
+    "attachments/{file}": Kind.NAME,
     "calls/{seq}": Kind.NAME,
     "consents/{address}": Kind.NAME,
     "domains/{domain}": Kind.NAME,
@@ -48,6 +50,7 @@ NAMES: dict[str, Kind] = {
     "notices/{seq}": Kind.PRIVATE,
     "operations/{operation}": Kind.OURS,
     "organisation-addresses/{id}": Kind.OURS,
+    "parts/{part}": Kind.NAME,
     "queue/{delivery}": Kind.PRIVATE,
     "record-addresses/{number}": Kind.OURS,
     "records/{id}": Kind.NAME,  # the CRM's own: each organisation may have its contact/1
@@ -77,7 +80,7 @@ BODIES: dict[str, Any] = {
 }
 READS = frozenset({"POST /find", "POST /operations/plan"})
 """Routes that change nothing although they are no GET."""
-LARGE_FILES = ("text/csv", "application/x-ndjson", "application/ndjson", "message/rfc822", "text/plain")
+LARGE_FILES = ("text/csv", "application/x-ndjson", "application/ndjson", "message/rfc822", "text/plain", "application/octet-stream")
 
 
 @dataclass(frozen=True)
