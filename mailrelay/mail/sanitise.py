@@ -112,7 +112,7 @@ def sanitise(html: str, inline: Callable[[str], str | None]) -> Sanitised:
         attributes=_ATTRIBUTES,
         attribute_filter=attribute,
         url_schemes=_SCHEMES,
-        url_relative="pass-through",  # `attribute` says what stays
+        url_relative="pass_through",  # `attribute` says what stays
         link_rel="noopener noreferrer nofollow",
         set_tag_attribute_values={"a": {"target": "_blank"}},
         filter_style_properties=set(_PROPERTIES),
