@@ -3,7 +3,7 @@
 # They are installed only: none is started, none is left running, none starts with the machine.
 set -eu
 
-packages="postfix swaks libnet-ssleay-perl dovecot-lmtpd opendkim opendkim-tools prometheus strace eatmydata unbound fiu-utils faketime nftables iproute2 util-linux wrk"
+packages="curl postfix swaks libnet-ssleay-perl dovecot-lmtpd opendkim opendkim-tools prometheus strace eatmydata unbound fiu-utils faketime nftables iproute2 util-linux wrk"
 # Debian lets only one mail system be installed, so Exim is unpacked beside the system (tests/support/peers.py looks there).
 unpacked="exim4-base exim4-daemon-light"
 beside=/opt/mailrelay-peers/exim

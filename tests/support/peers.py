@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 PACKAGES = {
+    "curl": "curl",
     "dovecot": "dovecot-lmtpd",
     "eatmydata": "eatmydata",
     "exim4": "exim4-daemon-light",
