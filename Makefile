@@ -6,7 +6,7 @@
 BIN := .venv/bin
 QUICK := $(wildcard tests/unit tests/store tests/flow tests/config tests/meta)
 FUZZ_SECONDS ?= 60
-CODE := mailrelay tests scripts $(wildcard bench)
+CODE := mailrelay tests scripts examples $(wildcard bench)
 
 .PHONY: help run test test-faults check lint types layers fuzz fuzz-api docs bench lock clean dev peers
 

@@ -86,7 +86,7 @@ class Daemon:
             )
         self.wait_ready()
 
-    def wait_ready(self, seconds: float = 20) -> None:
+    def wait_ready(self, seconds: float = 60) -> None:
         """Wait for /readyz."""
 
         def ready() -> bool:
