@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from mailrelay.daemon import Running
 
 
+_FURTHER = (
+    ("docs/quickstart.md", "docs/quickstart.md: your own CRM in five minutes with curl: webhooks, tracking, find"),
+    ("examples/crm.py", "python3 examples/crm.py: a small CRM in one file, at http://127.0.0.1:8030"),
+)
+"""What is worth a look, of what is in this folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing to try: what it shows, and a command line for a POSIX shell. `needs` is a program that may be missing."""
@@ -40,6 +47,7 @@ def text(running: Running, made: Sample | None) -> str:
     listens = [
         *((str(one.kind), f"{one.host}:{one.port}") for one in running.bound),
         ("API", f"http://{_at(running.api)}/api/v1"),
+        ("every operation of it", f"http://{_at(running.api)}/api/v1/docs"),
         ("pixels, links", f"http://{_at(running.public)}"),
         ("metrics, health", f"http://{_at(running.ops)}/metrics, /healthz, /readyz"),
         ("command line", str(_short(running.unix_socket))),
@@ -72,6 +80,9 @@ def text(running: Running, made: Sample | None) -> str:
     ]
     for step in steps(running, made):
         lines += [f"  # {step.title}", f"  {step.command}"]
+    further = [f"  {what}" for path, what in _FURTHER if Path(path).exists()]
+    if further:
+        lines += ["", "What next", *further]
     lines += ["", "Ctrl-C stops it; `mailrelay --help` shows everything else.", ""]
     return "\n".join(lines)
 
@@ -101,7 +112,17 @@ def steps(running: Running, made: Sample) -> tuple[Step, ...]:
     else:
         # Pasted without a thought it would really be sent, so there is no command for it here.
         found.append(Step("the queue", f"{program} queue list --all{there}"))
-    found.append(Step("is everything accounted for?", f"{program} audit{there}"))
+    found += [
+        Step(
+            "ask: who was written to and has not answered",
+            f"{program} find 'contacts where sent within 3 days and not replied'{there}",
+        ),
+        Step(
+            "all that happened, as `mailrelay webhook add URL` has it sent to a CRM",
+            f"{program} event list{there}",
+        ),
+        Step("is everything accounted for?", f"{program} audit{there}"),
+    ]
     return tuple(found)
 
 

@@ -92,9 +92,9 @@ def test_each_printed_command_works_and_nothing_leaves_the_machine(place: Place,
     assert "--sample" in command
     with place.running(command) as printed:
         steps = {found["title"]: found["command"] for found in _STEP.finditer(printed)}
-        assert len(steps) == 8, printed
+        assert len(steps) == 10, printed
         said = {title: place.paste(step) for title, step in steps.items()}
-        first, filed, record, sent, api, queue, kept, audit = said.values()
+        first, filed, record, sent, api, queue, kept, asked, happened, audit = said.values()
         assert "250 2.0.0 queued as Q" in first
         # Which record, by which rule, on what evidence.
         assert re.search(r"contact/1\b.*by rule match\.primary", filed), filed
@@ -102,6 +102,8 @@ def test_each_printed_command_works_and_nothing_leaves_the_machine(place: Place,
         message = filed.split()[0]
         assert re.search(rf"{message} .*match\.primary", record), record
         assert "Queued as Q" in sent
+        assert "contact/1" in asked
+        assert "message.filed" in happened
         assert json.loads(api)["deliveries"][0]["recipient"] == "bob@bluebird.example"
         mailrelay = ".venv/bin/mailrelay"
 
