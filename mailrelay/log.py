@@ -17,6 +17,7 @@ CATALOGUE: dict[str, str] = {
     "address.suppressed": "an answer made an address one that must not be sent to",
     "address.unsubscribed": "somebody wants no more mail, of a list or at all",
     "answer.withheld": "an automatic answer was asked for and not sent, and why (RFC 3834)",
+    "unsubscription.delayed": "the store did not take an unsubscription; whoever asked was told to come again",
     "arrival.accepted": "a mail was made durable and answered 250",
     "arrival.ended": "an arrival was filed, dropped or recognised as a duplicate",
     "arrival.held": "an arrival waits in the unresolved list",

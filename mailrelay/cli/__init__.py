@@ -21,6 +21,7 @@ _COMMANDS = {
     "event": "The journal of everything that happened.",
     "exclusion": "Addresses and domains that are never matched.",
     "find": "Records by what became of their mail, and by their fields.",
+    "mailing-list": "What mass mail is about, so that people can leave one list.",
     "message": "Messages and where they were filed.",
     "module": "Kinds of record and their address fields.",
     "notice": "What users hear of at once: who wrote, replied, opened, and what came back.",
@@ -46,6 +47,7 @@ _COMMANDS = {
     "token": "Tokens of the HTTP API.",
     "tracking": "What recipients did with mail, and their consent.",
     "unresolved": "Mail that could not be filed and waits for a person.",
+    "unsubscription": "Who wants no more mail, of a list or at all.",
     "user": "People, their addresses and submission passwords.",
     "webhook": "URLs that events are sent to.",
 }

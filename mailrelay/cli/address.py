@@ -33,7 +33,7 @@ def show(talk: Talk, address: str, limit: int) -> None:
 
 
 def _told(one: Mapping[str, Any]) -> Iterator[str]:
-    standing = [each for each in one["suppressions"] if not each["lifted_at"]]
+    standing = [each for each in one["suppressions"] if not each["lifted_at"] and not each["list"]]
     if standing:
         why = ", ".join(f"{each['reason'].replace('_', ' ')} since {when(each['since'])}" for each in standing)
         yield (

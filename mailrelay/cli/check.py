@@ -28,8 +28,9 @@ def command(talk: Talk, ready: bool) -> None:
     lines: list[str] = []
     if not ready:
         name, config = start.configuration(talk.config)
-        said["configuration"] = {"name": name, "valid": True}
-        lines += [f"The configuration is right ({name}).", _told(config)]
+        warnings = _warnings(config)
+        said["configuration"] = {"name": name, "valid": True, "warnings": warnings}
+        lines += [f"The configuration is right ({name}).", _told(config), *warnings]
     try:
         state = readiness(talk)
     except Failed as nobody:
@@ -57,6 +58,14 @@ def readiness(talk: Talk) -> Any:
         raise failure(answer)
     with answer:
         return decoded(answer.read())
+
+
+def _warnings(config: Config) -> list[str]:
+    """What works as it stands, and not as it could."""
+    if config.public.url.startswith("https://"):
+        return []
+    because = "without https nobody unsubscribes from mass mail by one click (RFC 8058), only by the page and by mail."
+    return [f"public.url is {config.public.url}: {because}"]
 
 
 def _told(config: Config) -> str:

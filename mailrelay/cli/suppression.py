@@ -58,7 +58,7 @@ def show(talk: Talk, address: str) -> None:
 @click.option("--reason", type=_REASONS, default="by_hand", show_default=True)
 @click.option("--evidence", default="by hand", show_default=True, help="What was seen.")
 @click.option("--job", default="", help="With --reason unsubscribed: the job that it counts against.")
-@click.option("--list", "list_name", default="", help="With --reason unsubscribed: the list that was left.")
+@click.option("--list", "list_name", default="", help="With --reason unsubscribed: the mailing list that was left.")
 @talks
 def add(talk: Talk, address: str, reason: str, evidence: str, job: str, list_name: str) -> None:
     """Suppress an address.
@@ -74,13 +74,14 @@ def add(talk: Talk, address: str, reason: str, evidence: str, job: str, list_nam
 @click.argument("address")
 @click.option("--reason", type=_REASONS, help="Only this one; by default all.")
 @click.option("--note", default="", help="Why it is lifted.")
+@click.option("--list", "list_name", default="", help="Of mass mail of this mailing list, in place of all mail.")
 @talks
-def lift(talk: Talk, address: str, reason: str | None, note: str) -> None:
-    """Let an address be sent to again.
+def lift(talk: Talk, address: str, reason: str | None, note: str, list_name: str) -> None:
+    """Let an address be sent to again. Who unsubscribed themselves comes back by themselves only.
 
     Example: mailrelay suppression lift bob@customer.example --note "has a new mailbox"
     """
-    found = talk.delete(f"/suppressions/{part(address)}", reason=reason, note=note)
+    found = talk.delete(f"/suppressions/{part(address)}", reason=reason, note=note, list=list_name)
     talk.show(found, lambda: f"Lifted from {address}: {', '.join(one['reason'] for one in found)}.")
 
 
@@ -178,7 +179,7 @@ def suppressions(found: Iterable[Mapping[str, Any]], *, lifted: bool) -> str:
     rows = [
         (
             one["key"],
-            one["reason"],
+            one["reason"] + (f" ({one['list']})" if one["list"] else ""),
             when(one["since"]),
             one["by"] or "-",
             *((_lifted(one),) if lifted else ()),

@@ -2,7 +2,7 @@
 
 Columns or keys, in any case and with blanks or underscores: `address` (or email, recipient, key), and if there are `reason` (or
 type), `since` (or created, date, timestamp), `evidence` (or description, detail, diagnostic), `by`, `lifted_at`, `lifted_by`,
-`note`. Others are left alone. What is written can be read again.
+`note`, `list` (or mailing list). Others are left alone. What is written can be read again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mailrelay.model.suppression import Suppression, SuppressionReason
 from mailrelay.smtp.address import BadAddress, format_address, parse_address
 from mailrelay.smtp.escape import shown
 
-COLUMNS = ("address", "reason", "since", "evidence", "by", "lifted_at", "lifted_by", "note")
+COLUMNS = ("address", "reason", "since", "evidence", "by", "lifted_at", "lifted_by", "note", "list")
 """Of a file that we write."""
 _ALIASES = {
     "address": ("address", "email", "email address", "e mail", "recipient", "recipient address", "key"),
@@ -36,6 +36,7 @@ _ALIASES = {
     "lifted_at": ("lifted at",),
     "lifted_by": ("lifted by",),
     "note": ("note",),
+    "list": ("list", "mailing list"),
 }
 _KNOWN = frozenset(alias for aliases in _ALIASES.values() for alias in aliases)
 _MANY = 50
@@ -73,13 +74,20 @@ class Entry:
     lifted_at: datetime | None
     lifted_by: str | None
     note: str
+    list: str
 
 
 class Reader:
     """Reads one file."""
 
-    def __init__(self, *, reason: SuppressionReason | None, now: datetime) -> None:
-        """`reason` is that of every line, whatever the line says; its own word for it is then evidence."""
+    def __init__(
+        self, *, reason: SuppressionReason | None, now: datetime, lists: Collection[str] = frozenset()
+    ) -> None:
+        """`reason` is that of every line, whatever the line says; its own word for it is then evidence.
+
+        `lists` are the mailing lists that there are: who left one is suppressed for it only.
+        """
+        self._lists = frozenset(lists)
         self._reason = reason
         self._now = now
         self._ignored: set[str] = set()
@@ -137,7 +145,17 @@ class Reader:
             lifted_at=self._date("lifted_at", field["lifted_at"]),
             lifted_by=field["lifted_by"] or None,
             note=field["note"],
+            list=self._list(field["list"], self._reason or _reason(field["reason"])),
         )
+
+    def _list(self, name: str, reason: SuppressionReason) -> str:
+        if not name or reason is not SuppressionReason.UNSUBSCRIBED:
+            return ""
+        if name not in self._lists:
+            raise BadText(
+                f"list: there is no mailing list {shown(name)}; make it first, or leave the column out for all mail"
+            )
+        return name
 
     def _date(self, name: str, text: str) -> datetime | None:
         """`2026-01-31`, `2026-01-31 09:30:00+01:00`, or seconds or milliseconds since 1970; UTC where no zone is named."""
@@ -224,6 +242,7 @@ def _values(one: Suppression) -> dict[str, Any]:
         None if one.lifted_at is None else one.lifted_at.isoformat(),
         one.lifted_by,
         one.note,
+        one.list,
     )
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, delete, or_, select, tuple_, update
+from sqlalchemy import and_, delete, or_, select, text, tuple_, update
 
 from mailrelay.clock import to_micros
 from mailrelay.errors import Conflict, Unknown
@@ -80,6 +80,22 @@ def list_organisations(tx: Tx, *, after: str = "", limit: int | None = None) -> 
     """The organisations of the installation, oldest first; those behind an id, and so many, or all."""
     wanted = select(organisation.c.id).where(organisation.c.id > after).order_by(organisation.c.id).limit(limit)
     return tuple(get(tx, OrgId(org)) for org in tx.execute(wanted).scalars().all())
+
+
+def one_at_a_time(tx: Tx) -> None:
+    """Have no other transaction change an organisation meanwhile: to be called first."""
+    if tx.dialect == "postgresql":  # SQLite has one writer
+        tx.execute(text("LOCK TABLE organisation IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def check_host(tx: Tx, org: OrgId, host: str) -> None:
+    """That no other organisation has this name for its links, which are nobody else's business. Raises Conflict.
+
+    Behind `one_at_a_time`.
+    """
+    others = tx.execute(select(organisation.c.id, organisation.c.settings).where(organisation.c.id != org))
+    if any(rows.decode(OrganisationSettings, row.settings).tracking_host == host for row in others):
+        raise Conflict(f"tracking_host: {host} is another organisation's; each needs a name of its own")
 
 
 def by_domain(tx: Tx, domain: str) -> OrgId | None:

@@ -167,7 +167,9 @@ def test_check_says_what_the_configuration_means_and_that_no_daemon_runs(tmp_pat
     assert "stays on this machine" in done.stdout
     assert "No daemon runs on it now" in done.stdout
     found = json.loads(run("check", "--json", folder=tmp_path).stdout)
+    (warning,) = found["configuration"].pop("warnings")
     assert found == {"configuration": {"name": "built-in defaults", "valid": True}, "daemon": None}
+    assert "http://localhost:8026" in warning
     assert run("check", "--ready", folder=tmp_path).returncode == 69
 
 

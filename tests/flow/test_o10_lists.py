@@ -127,7 +127,7 @@ async def test_what_is_taken_out_is_brought_in_elsewhere_as_it_was(
 
 async def test_an_export_of_nothing_is_a_header_and_can_be_read(cli: Cli) -> None:
     said = await cli("suppression", "export")
-    assert said.out == "address,reason,since,evidence,by,lifted_at,lifted_by,note\n"
+    assert said.out == "address,reason,since,evidence,by,lifted_at,lifted_by,note,list\n"
     assert (await cli.json("suppression", "import", "-", stdin=said.out))["added"] == 0
 
 
@@ -254,7 +254,7 @@ async def test_who_unsubscribes_again_after_a_lift_is_no_second_person(
     async def leaves_thrice(given: dict[str, str]) -> None:
         for _ in range(3):
             assert (await admin.post(f"{V1}/suppressions", json=given)).status == 201
-            assert (await admin.delete(f"{V1}/suppressions/bob@customer.test")).status == 200
+            assert (await admin.delete(f"{V1}/suppressions/bob@customer.test?note=mistake")).status == 200
 
     spring, domain, autumn = (
         Sending(Scope.JOB, "spring"),

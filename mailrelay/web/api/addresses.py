@@ -122,7 +122,7 @@ def _known(tx: Tx, caller: Caller, address: Address, limit: int, *, now: datetim
     return ShownAddressPage(
         address=address,
         key=key,
-        may_be_sent_to=all(one.lifted_at is not None for one in stood),
+        may_be_sent_to=all(one.lifted_at is not None or one.list for one in stood),
         suppressions=tuple(ShownSuppression.model_validate(one) for one in stood),
         absence=None if away is None else ShownAbsence.model_validate(away),
         records=tuple(AddressRecord.of(one) for one in matches.by_addresses(tx, org, [key], limit=_RECORDS)),

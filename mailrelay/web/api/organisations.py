@@ -192,6 +192,9 @@ async def add(app: App, given: GivenOrganisation, once: Annotated[Once, making("
 
 
 def _create(tx: Tx, new: Organisation, now: datetime) -> Organisation:
+    if new.settings.tracking_host:
+        organisations.one_at_a_time(tx)
+        organisations.check_host(tx, new.id, new.settings.tracking_host)
     organisations.create(tx, new, now=now)
     data = {"name": new.name, "by": OPERATOR}
     events.append(tx, org=new.id, at=now, type=EventType.ORGANISATION_CREATED, data=data)
@@ -200,6 +203,8 @@ def _create(tx: Tx, new: Organisation, now: datetime) -> Organisation:
 
 def _change(tx: Tx, app: Application, caller: Caller, given: OrganisationChange, seen: Seen) -> Organisation:
     org = caller.org
+    if given.settings.tracking_host:
+        organisations.one_at_a_time(tx)
     seen.check(tx, lambda: ShownOrganisation.model_validate(organisations.get(tx, org)))
     if given.settings.attachments is Attachments.STORE and not app.contents.has_outside:
         because = "needs an outside store: the operator sets attachments.folder or attachments.s3 in the configuration"
@@ -211,6 +216,8 @@ def _change(tx: Tx, app: Application, caller: Caller, given: OrganisationChange,
         time_zone=given.time_zone or old.time_zone,
         settings=given.settings.applied(old.settings),
     )
+    if given.settings.tracking_host:
+        organisations.check_host(tx, org, given.settings.tracking_host)
     organisations.update_organisation(tx, changed)
     if changed != old:
         data = {"changed": differing(old, changed), "by": caller.by}

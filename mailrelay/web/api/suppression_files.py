@@ -17,7 +17,7 @@ from mailrelay.crm.row import BadLine
 from mailrelay.crm.suppressed import Entry
 from mailrelay.errors import MailrelayError, Unavailable
 from mailrelay.model.suppression import Suppression, SuppressionReason
-from mailrelay.store import suppressions
+from mailrelay.store import mailing_lists, suppressions
 from mailrelay.store.base import Tx
 from mailrelay.web import upload
 from mailrelay.web.api.suppressions import Lifted, OfReason, Search
@@ -72,6 +72,7 @@ class ExportedSuppression(Shown):
     lifted_at: datetime | None
     lifted_by: str | None
     note: str
+    list: str
 
 
 class Format(StrEnum):
@@ -103,7 +104,8 @@ async def import_(
     """
     read = upload.kind_of(request, _READS)
     file = await upload.spooled(request, app.config.data)
-    reader = suppressed.Reader(reason=reason, now=app.clock.now())
+    lists = await app.store.read(mailing_lists.list_lists, caller.org)
+    reader = suppressed.Reader(reason=reason, now=app.clock.now(), lists=[one.name for one in lists])
     try:
         rows = read(reader, cast("BinaryIO", file))
         first = await upload.chunk(rows)  # the header's faults are the answer's status
@@ -200,6 +202,7 @@ class _Loading:
                 lifted_at=one.lifted_at,
                 lifted_by=one.lifted_by,
                 note=one.note,
+                list=one.list,
             )
             for one in entries
         ]

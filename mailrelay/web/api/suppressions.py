@@ -9,14 +9,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import StringConstraints
 
-from mailrelay.errors import Invalid, Unknown
+from mailrelay.errors import Invalid, NotPermitted, Unknown
 from mailrelay.ids import OrgId
 from mailrelay.model.address import Address
+from mailrelay.model.mailing_list import LONGEST_NAME
 from mailrelay.model.suppression import Suppression, SuppressionReason
 from mailrelay.outbound.job import LONGEST_JOB, checked_job
 from mailrelay.outbound.unsubscribe import unsubscribe
 from mailrelay.smtp.address import BadAddress, parse_address
-from mailrelay.store import suppressions
+from mailrelay.store import mailing_lists, suppressions
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch
@@ -30,11 +31,15 @@ _BY_HAND = "by hand"
 
 Search = Annotated[str, Query(max_length=320, description="Part of an address.")]
 OfReason = Annotated[SuppressionReason | None, Query(description="Only of this reason.")]
+OfList = Annotated[str, Query(max_length=LONGEST_NAME, description="Only of this mailing list.")]
 Lifted = Annotated[bool, Query(description="Those that were lifted too.")]
 
 
 class GivenSuppression(Given):
-    """An address to suppress, and why. `job` and `list` say what somebody unsubscribed from, which counts against the job (O18)."""
+    """An address to suppress, and why. `job` and `list` say what somebody unsubscribed from, which counts against the job (O18).
+
+    Where `list` is one of the mailing lists, they have left that one only; any other name is kept as evidence, and they get no more mail.
+    """
 
     address: MailAddress
     reason: SuppressionReason = SuppressionReason.BY_HAND
@@ -44,7 +49,10 @@ class GivenSuppression(Given):
 
 
 class ShownSuppression(Shown):
-    """A suppression; `key` is the address as it is compared. `by` is who or what did it: a user, a delivery, a mail."""
+    """A suppression; `key` is the address as it is compared. `by` is who or what did it: a user, a delivery, a mail, or the person.
+
+    With a `list` it is about mass mail of that list only.
+    """
 
     key: str
     reason: SuppressionReason
@@ -54,6 +62,7 @@ class ShownSuppression(Shown):
     lifted_at: datetime | None
     lifted_by: str | None
     note: str
+    list: str
 
 
 @router.get("/suppressions", response_model=Page[ShownSuppression])
@@ -63,6 +72,7 @@ async def list_all(
     search: Search = "",
     reason: OfReason = None,
     lifted: Lifted = False,
+    list: OfList = "",  # noqa: A002 (the parameter's name)
     after: After = "",
     limit: Limit = 100,
 ) -> Paged[Suppression]:
@@ -74,6 +84,7 @@ async def list_all(
         search=search,
         reason=reason,
         lifted=lifted,
+        list_=list,
         limit=limit,
     )
     return paged(found, limit=limit, cursor=lambda one: f"{one.key} {one.since.isoformat()}")
@@ -104,18 +115,43 @@ async def lift(
     seen: IfMatch,
     reason: Annotated[SuppressionReason | None, Query(description="Only from this reason; without, from all.")] = None,
     note: Annotated[str, Query(max_length=500, description="Why it is lifted.")] = "",
+    list: Annotated[  # noqa: A002 (the parameter's name)
+        str, Query(max_length=LONGEST_NAME, description="Of mass mail of this mailing list only, in place of all mail.")
+    ] = "",
 ) -> Sequence[Suppression]:
-    """Let an address be sent to again, from every reason or from one; answers what was lifted."""
+    """Let an address be sent to again, from every reason or from one; answers what was lifted.
+
+    Who unsubscribed by a link or mail of theirs comes back by themselves only (O15): that is refused. An unsubscription that was
+    entered for somebody can be taken back with a `note` that says why.
+    """
     key, now = given_address(address).key, app.clock.now()
 
     def lift_it(tx: Tx) -> Sequence[Suppression]:
         seen.check(tx, lambda: Page[ShownSuppression].model_validate(_history(tx, caller.org, key)))
-        return suppressions.lift(tx, caller.org, key, by=caller.by, now=now, reason=reason, note=note)
+        for one in suppressions.holding(tx, caller.org, [key], lists={list}):
+            if one.list == list and reason in (None, one.reason):
+                _check_lift(one, address, note)
+        return suppressions.lift(tx, caller.org, key, by=caller.by, now=now, reason=reason, note=note, lists={list})
 
     lifted = await app.store.write(lift_it)
     if not lifted:
         raise Unknown(f"{address} is not suppressed" + (f" ({reason.replace('_', ' ')})" if reason else ""))
     return lifted
+
+
+def _check_lift(one: Suppression, address: str, note: str) -> None:
+    """Raises NotPermitted for what a person said, Invalid for what somebody said for them and is taken back without a word."""
+    from_what = f"the list {one.list}" if one.list else "all mail"
+    if one.is_own_word:
+        raise NotPermitted(
+            f"{address} unsubscribed from {from_what}: only its owner can subscribe again, by the link in a mail that they got. "
+            "Other reasons can be lifted one by one, with reason="
+        )
+    if one.reason is SuppressionReason.UNSUBSCRIBED and not note.strip():
+        raise Invalid(
+            "note",
+            f"must say why: somebody wrote down that {address} unsubscribed from {from_what}, and only a mistake is undone",
+        )
 
 
 def _history(tx: Tx, org: OrgId, key: str, after: str = "", limit: int = 100) -> Paged[Suppression]:
@@ -140,6 +176,7 @@ def _add(tx: Tx, app: Application, caller: Caller, given: GivenSuppression) -> S
             address=given.address,
             job=checked_job(given.job, "job") if given.job else "",
             evidence=_left(given),
+            list_=given.list if given.list in mailing_lists.named(tx, caller.org, [given.list]) else "",
             by=caller.by,
             at=now,
             brakes=app.config.brakes,
@@ -150,7 +187,7 @@ def _add(tx: Tx, app: Application, caller: Caller, given: GivenSuppression) -> S
         suppressions.suppress(
             tx, org=caller.org, key=key, reason=given.reason, evidence=given.evidence, now=now, by=caller.by
         )
-    return suppressions.holding(tx, caller.org, [key])
+    return suppressions.holding(tx, caller.org, [key], lists={given.list})
 
 
 def _left(given: GivenSuppression) -> str:

@@ -17,12 +17,8 @@ from mailrelay import log
 from mailrelay.tracking.token import Keys
 from mailrelay.web import public
 from mailrelay.web.application import Application
-from mailrelay.web.face import Face
 from mailrelay.web.public import page
 from mailrelay.web.public.door import Door, HitSink, Path
-
-_MAX_BODY = 16_384
-"""Bytes of a form; nothing else is sent to us here."""
 
 
 def build(application: Application, *, keys: Keys, hits: HitSink) -> ASGIApp:
@@ -33,12 +29,9 @@ def build(application: Application, *, keys: Keys, hits: HitSink) -> ASGIApp:
         module = importlib.import_module(f"{public.__name__}.{one.name}")
         if hasattr(module, "paths"):
             found.update(module.paths(door))
-    guarded = {part: _guarded(path, application) for part, path in found.items()}
-    return _Public(guarded, door, below=urlsplit(application.config.public.url).path)
-
-
-def _guarded(path: Path, application: Application) -> ASGIApp:
-    return Face(path.app, memory=application.memory, max_body=_MAX_BODY) if path.reads_body else path.app
+    return _Public(
+        {part: path.app for part, path in found.items()}, door, below=urlsplit(application.config.public.url).path
+    )
 
 
 class _Public:

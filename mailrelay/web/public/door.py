@@ -1,7 +1,7 @@
 """What the pages of the public door may use, and how one is added: a module of `web.public` with a function `paths`.
 
-`paths(door)` gives an ASGI application for each first part of a path: `{"c": Path(…)}` for `/c/…`. It gets the whole scope. What
-reads a body says so, and is then behind the guards of `web.face`: small bodies only, and no slow ones. It answers by `door.answer`,
+`paths(door)` gives an ASGI application for each first part of a path: `{"c": Path(…)}` for `/c/…`. It gets the whole scope, and
+what reads a body sees itself to its size and pace. It answers by `door.answer`,
 `door.nothing` and `door.other_method`, so that every answer has the fields that keep the token to itself.
 """
 
@@ -37,7 +37,6 @@ class Path:
     """What answers below one first part of a path."""
 
     app: ASGIApp
-    reads_body: bool = False
 
 
 class Door:
