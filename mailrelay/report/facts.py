@@ -46,7 +46,7 @@ class FactKeeper:
     async def look(self) -> None:
         """Take all into account that has happened by now, unless a stop is asked for. Raises Fatal."""
         try:
-            for org in await self._store.read(followers.behind, FOLLOWER, limit=_MOST_ORGANISATIONS):
+            for org in await self._store.read(_to_do):
                 while not self._stopping.is_set():
                     began = self._clock.monotonic()
                     progress = await self._store.write(mail_facts.follow, org)
@@ -70,6 +70,11 @@ class FactKeeper:
                     await self._store.write(followers.advance, FIELDS, org, 1)
         except Unavailable as error:
             _logger.warning("facts.delayed", reason=str(error))
+
+
+def _to_do(tx: Tx) -> list[OrgId]:
+    behind = followers.behind(tx, FOLLOWER, limit=_MOST_ORGANISATIONS)
+    return list(dict.fromkeys((*behind, *mail_facts.unfinished(tx, limit=_MOST_ORGANISATIONS))))
 
 
 def _fields_unread(tx: Tx) -> list[OrgId]:

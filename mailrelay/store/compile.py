@@ -1,16 +1,18 @@
 """A question about records and their mail → SQL, whose cost does not grow with the mail and the records that there are (K2).
 
-Records are looked at in the order of their ids. Which ones: those of the condition that leaves few, where one does (a short range of
-an index), else all of the module. So many at a time are looked at at most: a page may then be short, even empty, and not be the last.
+Records are looked at in the order of their ids. Which ones: those that are in each short range of an index that there is; those that a
+longer range leads to in that order, of whose entries only the fitting are taken; else all of the module. So many at a time are looked at
+at most: a page may then be short, even empty, and not be the last. That is for conditions which are common, and seldom meet.
 Each condition is a probe by an index into what one record has. That it stays a probe is why none is a join, nor an EXISTS that the
 planner of PostgreSQL may turn into one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -19,7 +21,9 @@ from sqlalchemy import (
     Select,
     TextClause,
     and_,
+    case,
     func,
+    literal,
     literal_column,
     not_,
     or_,
@@ -47,13 +51,23 @@ LOOKED_AT: Final = 2_000
 """Records that one question looks at."""
 LOOKED_AT_CLOSELY: Final = 400
 """… where of each mail must be asked whether it may be seen."""
-FEW: Final = 10_000
+FEW: Final = 20_000
 """Entries of an index that are read to find the records that are looked at."""
+SCANNED: Final = 100_000
+"""… where they are read in the order of the records, and the page ends with them."""
 _VERY_FEW = 300
+_QUITE_FEW = 2_000
+_WORTH = 3
+"""A range of so many times the entries of another is read for what is in both, rather than each record looked at."""
+_COUNTS = 8
+"""Ranges whose entries are counted, to choose among them."""
+_MERGED = 8
+"""So many people's mail is read side by side."""
 _SMALL = 300
 """Records of a module that are as well looked at one after the other."""
 _INSTANT = timedelta(microseconds=1)
 _ONE: ColumnElement[int] = literal_column("1")
+_FACTS = mail_fact.alias("fact")
 _FLAGS = {Word(flag.name.lower()): flag for flag in Flag if flag.name and flag.name.lower() in set(Word)}
 _INDEXED = {word: f"{word}_at" for word in Word} | {
     Word.OPENED: "last_opened_at",
@@ -61,6 +75,8 @@ _INDEXED = {word: f"{word}_at" for word in Word} | {
 }
 _UNSELECTIVE = frozenset({Word.SENT, Word.RECEIVED})
 """Most mail is: without a time they leave as good as all."""
+_DELIVERED = (int(Flag.DELIVERED), int(Flag.SENT | Flag.OURS))
+"""Mail counts as delivered with the one or the other."""
 _TEXT_OF = {Place.TEXT: "text", Place.NUMBER: "number", Place.TIME: "time"}
 
 
@@ -99,7 +115,7 @@ def find(tx: Tx, question: Question, terms: Terms, *, after: str = "", limit: in
         tx.execute(
             text("SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true)")
         )
-    asked = _Asked(question.module, terms)
+    asked = _Asked(tx, question.module, terms)
     way = _way(tx, asked, question.where)
     candidates = way.candidates(asked, after)
     fits = true() if question.where is None else asked.fits(question.where, candidates.c.id)
@@ -109,14 +125,26 @@ def find(tx: Tx, question: Question, terms: Terms, *, after: str = "", limit: in
     if tx.dialect == "postgresql":
         page = page.order_by(candidates.c.id)  # SQLite keeps the order without being told, and would sort if it were
     ids = sorted(tx.execute(page).scalars())
-    end = ids[-1] if len(ids) == limit else _horizon(tx, asked, candidates)
+    end: str | None = ids[-1] if len(ids) == limit else None
+    if end is None and (way.number is None or way.number >= asked.looks_at):
+        end = _horizon(tx, asked, way, after)
+        if end is not None and end not in ids and way.scan is not None:  # what was read of its mail may not be all
+            this = asked.is_there(literal(end))
+            this = this if question.where is None else and_(this, asked.fits(question.where, literal(end)))
+            ids += tx.execute(select(literal(end)).where(this)).scalars()
     return Found(_hits(tx, asked, question, ids), end, str(way))
 
 
-def _horizon(tx: Tx, asked: _Asked, candidates: FromClause) -> str | None:
-    """The last candidate, where there may be more behind."""
+def _horizon(tx: Tx, asked: _Asked, way: _Way, after: str) -> str | None:
+    """The last record that was looked at, where there may be more behind."""
+    end = None
+    if way.scan is not None:
+        end, fitting = way.scan.end(tx, after)
+        if fitting < asked.looks_at:
+            return end
+    candidates = way.candidates(asked, after)
     number, last = tx.execute(select(func.count(), func.max(candidates.c.id)).select_from(candidates)).one()
-    return last if number == asked.looks_at else None
+    return last if number == asked.looks_at else end
 
 
 def _hits(tx: Tx, asked: _Asked, question: Question, ids: Sequence[str]) -> tuple[Hit, ...]:
@@ -188,11 +216,19 @@ def _cost(part: Meaning) -> int:
 class _Asked:
     """The conditions of one question, for the records of a module."""
 
-    def __init__(self, module: str, terms: Terms) -> None:
+    def __init__(self, tx: Tx, module: str, terms: Terms) -> None:
         self.org = terms.viewer.org
         self.module = module
+        self.dialect = tx.dialect
+        self.counts_left = _COUNTS
         self._terms = terms
-        self.looks_at = LOOKED_AT if terms.viewer.all else LOOKED_AT_CLOSELY
+        self._sharers = visibility.sharers_for(tx, terms.viewer)
+        self.looks_at = LOOKED_AT if terms.viewer.all or self._sharers is not None else LOOKED_AT_CLOSELY
+
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """Of no others' mail anything is to be seen; () where that is not known."""
+        return () if self._sharers is None else self._sharers.authors
 
     def fits(self, node: Meaning, id_: ColumnElement[str]) -> ColumnElement[bool]:
         """That the record with this id is so."""
@@ -215,24 +251,24 @@ class _Asked:
 
     def newest(self, mail: Mail, id_: ColumnElement[str]) -> ColumnElement[str | None]:
         """The id of the newest mail of the record that fits."""
-        facts = mail_fact.alias()
-        found = self._matching(mail, id_, facts.c.message, facts=facts)
-        return found.order_by(facts.c.at.desc()).limit(1).scalar_subquery()
+        found = self._matching(mail, id_, _FACTS.c.message)
+        return found.order_by(_FACTS.c.at.desc()).limit(1).scalar_subquery()
 
-    def _matching(
-        self, mail: Mail, id_: ColumnElement[str], column: ColumnElement[Any], *, facts: FromClause | None = None
-    ) -> Select[Any]:
-        facts = mail_fact.alias() if facts is None else facts
+    def _matching(self, mail: Mail, id_: ColumnElement[str], column: ColumnElement[Any]) -> Select[Any]:
+        facts = _FACTS
         mine = (facts.c.org == self.org, facts.c.module == self.module, facts.c.record == id_)
         said = [self._happened(one, facts) for one in mail.all]
         unsaid = [not_(self._happened(one, facts)) for one in mail.none]
         found = select(column).select_from(facts).where(*mine, *said, *unsaid, *self._shows(facts))
-        return found.with_hint(facts, "INDEXED BY ix_mail_fact_record", "sqlite")
+        index = "ix_mail_fact_author" if 0 < len(self.authors) <= _MERGED else "ix_mail_fact_record"
+        return found.with_hint(facts, f"INDEXED BY {index}", "sqlite")
 
     def _shows(self, facts: FromClause) -> Iterator[ColumnElement[bool]]:
         """That the viewer may see the mail, and it shows on the record (I16)."""
         if not self._terms.viewer.all:
-            yield visibility.readable_delivery(self._terms.viewer, facts)
+            if self.authors:
+                yield facts.c.author.in_(self.authors)
+            yield visibility.readable_delivery(self._terms.viewer, facts, sharers=self._sharers)
         if not self._terms.keep_former:
             has_it = select(_ONE).where(
                 record_address.c.org == self.org,
@@ -304,14 +340,17 @@ class _Asked:
         )
         return found.where(func.lower(hit.c.url).contains(fact.link, autoescape=True)) if fact.link else found
 
-    def delivered_sources(self, fact: Fact) -> Iterator[tuple[_Source, ...]]:
+    def delivered_sources(self, fact: Fact, masks: Sequence[int]) -> Iterator[tuple[_Source, ...]]:
         """What was sent at a time that makes it count as delivered then, and what a success notice told of."""
         if fact.span == EVER:
             return
         earlier = self._terms.delivered_after
         start, end = (None if at is None else at - earlier for at in (fact.span.start, fact.span.end))
         end = self._terms.now - earlier + _INSTANT if end is None else end
-        yield _fact_source(self, Word.SENT, Span(start, end)), _fact_source(self, Word.DELIVERED, fact.span)
+        yield (
+            _fact_source(self, Word.SENT, Span(start, end), masks),
+            _fact_source(self, Word.DELIVERED, fact.span, masks),
+        )
 
     # --- fields ---
 
@@ -380,6 +419,12 @@ class _Source:
     conditions: tuple[ColumnElement[bool] | TextClause, ...]
     in_order: bool = False
     """It has the ids in their order, each once."""
+    also: tuple[ColumnElement[bool], ...] = ()
+    """What holds of the entries besides, by columns that the index has, too."""
+
+    def ids(self) -> Select[Any]:
+        """The records' ids, perhaps several times."""
+        return self.select(self.id.label("id")).where(*self.also)
 
     def select(self, *columns: Any) -> Select[Any]:
         """These columns of its entries."""
@@ -392,43 +437,102 @@ class _Source:
         column: ColumnElement[str] = self.table.c[self.column]
         return column
 
-    def count(self, tx: Tx) -> int:
-        """How many entries, up to one more than are few."""
-        some = self.select(_ONE.label("one")).limit(FEW + 1).subquery()
-        return int(tx.execute(select(func.count()).select_from(some)).scalar_one())
+    def count(self, tx: Tx) -> int | None:
+        """How many entries there are that may fit; None where that is not to be known from few."""
+        fitting = case((and_(true(), *self.also), 1), else_=0)
+        some = self.select(fitting.label("fits")).limit(FEW + 1).subquery()
+        number, fit = tx.execute(select(func.count(), func.sum(some.c.fits)).select_from(some)).one()
+        return int(fit or 0) if number <= FEW else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """Entries of an index in the order of the records' ids, of which those that fit are taken."""
+
+    what: str
+    table: FromClause
+    index: str
+    ranges: tuple[tuple[ColumnElement[bool] | TextClause, ...], ...]
+    """Side by side."""
+    column: str
+    """What of an entry tells whether it fits …"""
+    fits: Callable[[ColumnElement[Any]], ColumnElement[bool]]
+    """… and how."""
+
+    def entries(self, after: str) -> FromClause:
+        """So many entries of records behind `after`, in order."""
+        id_ = self.table.c.record
+        each = [
+            select(id_.label("id"), self.table.c[self.column].label("value"))
+            .where(*conditions, id_ > after)
+            .with_hint(self.table, f"INDEXED BY {self.index}", "sqlite")
+            for conditions in self.ranges
+        ]
+        if len(each) == 1:
+            return each[0].order_by(id_).limit(SCANNED).subquery("entry")
+        return union_all(*each).order_by(literal_column("id")).limit(SCANNED).subquery("entry")
+
+    def end(self, tx: Tx, after: str) -> tuple[str | None, int]:
+        """The record of the last entry that is read, None where there are no more behind; and how many of the entries fit."""
+        entries = self.entries(after)
+        fitting = func.sum(case((self.fits(entries.c.value), 1), else_=0))
+        asked = select(func.count(), func.max(entries.c.id), fitting).select_from(entries)
+        number, last, fit = tx.execute(asked).one()
+        return last if number == SCANNED else None, int(fit or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """Where the records come from that are looked at: these sources together, or without any all of the module."""
+    """Where the records come from that are looked at: these sources together, or a scan, or without any all of the module."""
 
     sources: tuple[_Source, ...] = ()
     number: int | None = None
     """How many entries the sources have."""
+    scan: _Scan | None = None
+    within: tuple[tuple[_Source, ...], ...] = ()
+    """They must be in each of these, too."""
 
     @property
     def of_records(self) -> bool:
         """They are those of the table of records itself."""
-        return not self.sources
+        return not self.sources and self.scan is None
 
     def candidates(self, asked: _Asked, after: str) -> FromClause:
         """So many ids behind `after`, in their order."""
+        if self.scan is not None:
+            entries = self.scan.entries(after)
+            fitting = (
+                select(entries.c.id).where(self.scan.fits(entries.c.value), *self._inside(entries.c.id)).distinct()
+            )
+            # SQLite reads them in order, and no more than are wanted, if it is not told to sort them.
+            fitting = fitting.order_by(entries.c.id) if asked.dialect == "postgresql" else fitting
+            return fitting.limit(asked.looks_at).subquery("candidate")
         if not self.sources:
             behind = (record.c.org == asked.org, record.c.module == asked.module, record.c.id > after)
             return select(record.c.id).where(*behind).order_by(record.c.id).limit(asked.looks_at).subquery("candidate")
         if len(self.sources) == 1:
             only = self.sources[0]
-            found = only.select(only.id.label("id")).where(only.id > after)
+            found = only.ids().where(only.id > after, *self._inside(only.id))
             found = found if only.in_order else found.distinct()
             return found.order_by(only.id).limit(asked.looks_at).subquery("candidate")
-        each = union_all(*(one.select(one.id.label("id")).where(one.id > after) for one in self.sources)).subquery()
-        return select(each.c.id).distinct().order_by(each.c.id).limit(asked.looks_at).subquery("candidate")
+        each = union_all(*(one.ids().where(one.id > after) for one in self.sources)).subquery()
+        ids = select(each.c.id).where(*self._inside(each.c.id)).distinct()
+        return ids.order_by(each.c.id).limit(asked.looks_at).subquery("candidate")
+
+    def _inside(self, id_: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
+        for sources in self.within:
+            each = [one.ids() for one in sources]
+            # IS TRUE, so that PostgreSQL makes a table of them once, and does not look for each of the ids anew.
+            yield id_.in_(each[0] if len(each) == 1 else union_all(*each)).is_(True)
 
     def __str__(self) -> str:
-        if not self.sources:
+        if self.of_records:
             return "looks at the records of the module one after the other"
-        said = " and ".join(one.what for one in self.sources)
-        return f"looks at the records by {said}" + ("" if self.number is None else f": {self.number} entries")
+        each = [" or ".join(one.what for one in ors) for ors in self.within]
+        each.insert(0, self.scan.what if self.scan is not None else " or ".join(one.what for one in self.sources))
+        return f"looks at the records by {' and by '.join(each)}" + (
+            "" if self.number is None else f": {self.number} entries"
+        )
 
 
 def _way(tx: Tx, asked: _Asked, where: Meaning | None) -> _Way:
@@ -436,9 +540,77 @@ def _way(tx: Tx, asked: _Asked, where: Meaning | None) -> _Way:
     if where is None or _is_small(tx, asked):
         return _Way()
     few = _fewest(tx, asked, where)
+    if few is not None and _length(few) <= _QUITE_FEW:
+        return few
+    scan = _scan(asked, where)
+    if scan is not None and (few is None or asked.authors):
+        return _Way(scan=scan, within=() if few is None else (few.sources, *few.within))
     if few is not None:
         return few
     return next((_Way(each) for each in _of_all(asked, where) if each[0].in_order), _Way())
+
+
+def _scan(asked: _Asked, where: Meaning) -> _Scan | None:
+    """A longer range that holds all records that fit: of a person's own mail, or of the values of one field."""
+    masks = _masks(where)
+    if masks and 0 < len(asked.authors) <= _MERGED:
+        mine = (mail_fact.c.org == asked.org, mail_fact.c.module == asked.module)
+        ranges = tuple((*mine, mail_fact.c.author == one) for one in asked.authors)
+        return _Scan("mail of one's own", mail_fact, "ix_mail_fact_author", ranges, "flags", partial(_has_any, masks))
+    for one in _needed(where):
+        if isinstance(one, Field) and one.place is Place.TEXT and one.match in (Match.CONTAINS, Match.STARTS):
+            fields = (
+                record_field.c.org == asked.org,
+                record_field.c.module == asked.module,
+                record_field.c.field == one.name,
+                text("record_field.start IS NOT NULL"),
+            )
+            fits = partial(_holds, asked.dialect, one.texts[0], one.match)
+            what = one.name.removeprefix(":")
+            return _Scan(what, record_field, "ix_record_field_value", (fields,), "start", fits)
+    if masks and _rarity(masks) > 1:
+        mine = (mail_fact.c.org == asked.org, mail_fact.c.module == asked.module)
+        return _Scan("mail", mail_fact, "ix_mail_fact_record", (mine,), "flags", partial(_has_any, masks))
+    return None
+
+
+def _has_any(masks: Sequence[int], flags: ColumnElement[Any]) -> ColumnElement[bool]:
+    """That an entry has all flags of one of these; 0 any entry has."""
+    return true() if 0 in masks else or_(*(flags.bitwise_and(one) == one for one in masks))
+
+
+def _holds(dialect: str, wanted: str, match: Match, start: ColumnElement[Any]) -> ColumnElement[bool]:
+    """That a text holds or begins with this, as far as its beginning tells."""
+    within = (func.instr if dialect == "sqlite" else func.strpos)(start, wanted[:START])
+    more = func.length(start) == START
+    return within == 1 if match is Match.STARTS else or_(within > 0, more)
+
+
+def _masks(node: Meaning) -> tuple[int, ...]:
+    """Flags of which a record that fits has a mail with all, for one of the masks at least; () where it need not have any."""
+    match node:
+        case Mail(all=said):
+            masks = [0]
+            for one in said:
+                flags = _DELIVERED if one.word is Word.DELIVERED else (_flags_of(one),)
+                masks = [mask | flag for mask in masks for flag in flags]
+            return tuple(dict.fromkeys(masks))
+        case meaning.All(parts):
+            return max((found for part in parts if (found := _masks(part))), key=_rarity, default=())
+        case meaning.Any(parts):
+            each = [_masks(part) for part in parts]
+            return tuple(dict.fromkeys(mask for masks in each for mask in masks)) if all(each) else ()
+        case _:
+            return ()
+
+
+def _flags_of(one: Fact) -> int:
+    return int(_FLAGS[one.word] | Flag.HARD) if one.hard else int(_FLAGS[one.word])
+
+
+def _rarity(masks: Sequence[int]) -> int:
+    """Of how many flags at least: the more the fewer mails have them."""
+    return min((mask & ~int(Flag.SENT | Flag.RECEIVED)).bit_count() for mask in masks)
 
 
 def _is_small(tx: Tx, asked: _Asked) -> bool:
@@ -450,26 +622,36 @@ def _fewest(tx: Tx, asked: _Asked, node: Meaning) -> _Way | None:
     """The shortest way to all records that fit; None where every one is long."""
     match node:
         case meaning.All(parts):
-            best: _Way | None = None
+            found: list[_Way] = []
             for part in parts:
-                found = _fewest(tx, asked, part)
-                if found is not None and (best is None or _length(found) < _length(best)):
-                    best = found
-                if best is not None and _length(best) <= _VERY_FEW:
-                    break
-            return best
+                way = _fewest(tx, asked, part)
+                if way is not None and _length(way) <= _VERY_FEW:
+                    return way
+                found += [] if way is None else [way]
+            if not found:
+                return None
+            best, *others = sorted(found, key=_length)
+            near = [one.sources for one in others if _length(one) <= _WORTH * _length(best)]
+            return replace(best, within=(*best.within, *near))
         case meaning.Any(parts):
-            ways = []
+            each: list[_Way] = []
             for part in parts:
-                found = _fewest(tx, asked, part)
-                if found is None:
+                one = _fewest(tx, asked, part)
+                if one is None:
                     return None
-                ways.append(found)
-            number = sum(map(_length, ways))
-            return _Way(tuple(source for way in ways for source in way.sources), number) if number <= FEW else None
+                each.append(one)
+            number = sum(map(_length, each))
+            # What one of them must be in besides is asked of its records.
+            return _Way(tuple(source for one in each for source in one.sources), number) if number <= FEW else None
         case Mail() | Field():
-            ways = [_Way(each, sum(one.count(tx) for one in each)) for each in _sources(asked, node)]
-            return min((one for one in ways if _length(one) <= FEW), key=_length, default=None)
+            ways = []
+            for sources in _sources(asked, node):
+                asked.counts_left -= len(sources)
+                if asked.counts_left < 0:
+                    return None
+                numbers = [one.count(tx) for one in sources]
+                ways += [] if None in numbers else [_Way(sources, sum(one or 0 for one in numbers))]
+            return min(ways, key=_length, default=None)
         case Opposite():
             return None
 
@@ -478,31 +660,38 @@ def _length(way: _Way) -> int:
     return way.number or 0
 
 
-def _of_all(asked: _Asked, node: Meaning) -> Iterator[tuple[_Source, ...]]:
-    """The sources of what must hold in any case."""
+def _needed(node: Meaning) -> Iterator[Mail | Field]:
+    """What must hold in any case."""
     match node:
         case meaning.All(parts):
             for part in parts:
-                yield from _of_all(asked, part)
+                yield from _needed(part)
         case Mail() | Field():
-            yield from _sources(asked, node)
+            yield node
+
+
+def _of_all(asked: _Asked, node: Meaning) -> Iterator[tuple[_Source, ...]]:
+    """The sources of what must hold in any case."""
+    for one in _needed(node):
+        yield from _sources(asked, one)
 
 
 def _sources(asked: _Asked, node: Mail | Field) -> Iterator[tuple[_Source, ...]]:
     """Sources, each of which leads to all records that fit, or those of each together."""
     match node:
         case Mail():
+            masks = _masks(node)
             for fact in node.all:
                 if fact.word is Word.DELIVERED:
-                    yield from asked.delivered_sources(fact)
+                    yield from asked.delivered_sources(fact, masks)
                 elif fact.word not in _UNSELECTIVE or fact.span != EVER:
-                    yield (_fact_source(asked, fact.word, fact.span),)
+                    yield (_fact_source(asked, fact.word, fact.span, masks),)
         case Field():
             for source in _field_sources(asked, node):
                 yield (source,)
 
 
-def _fact_source(asked: _Asked, word: Word, span: Span) -> _Source:
+def _fact_source(asked: _Asked, word: Word, span: Span, masks: Sequence[int]) -> _Source:
     name = _INDEXED[word]
     # Of what may happen again the last time is in the index, so that only the beginning of the span says something.
     again = word in (Word.OPENED, Word.CLICKED)
@@ -510,7 +699,10 @@ def _fact_source(asked: _Asked, word: Word, span: Span) -> _Source:
     filled = text(f"mail_fact.{name} IS NOT NULL")
     mine = (mail_fact.c.org == asked.org, mail_fact.c.module == asked.module)
     index = f"ix_mail_fact_{name.removesuffix('_at')}"
-    return _Source(f"mail {word}", mail_fact, "record", index, (*mine, filled, *within))
+    also = [_has_any(masks, mail_fact.c.flags)]
+    if asked.authors:
+        also.append(mail_fact.c.author.in_(asked.authors))
+    return _Source(f"mail {word}", mail_fact, "record", index, (*mine, filled, *within), also=tuple(also))
 
 
 def _field_sources(asked: _Asked, one: Field) -> Iterator[_Source]:

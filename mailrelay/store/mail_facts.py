@@ -3,6 +3,9 @@
 A row stands for one delivery of a message on one record, or for the message itself where it has no delivery of ours. Whose deliveries
 are a record's: those to its own addresses, present or former, where its module is of people (it has address fields that mail is
 matched by, and is not the account); of any other record, a deal or an account, all deliveries of the mail that is on it.
+
+Each row is somebody's to see, its `author`'s: a mail that came to several users has a row for each of them. So one person's mail is
+found without looking at that of all others; whether it may be seen is asked of the mail all the same (I16).
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from enum import IntFlag
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Table, and_, delete, or_, select
+from sqlalchemy import ColumnElement, Row, Table, and_, delete, func, or_, select, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import MessageId, OrgId
@@ -35,7 +38,9 @@ from mailrelay.store.tables import (
     former_address,
     link,
     mail_fact,
+    mail_fact_again,
     message,
+    message_source,
     participant,
     record_address,
 )
@@ -91,11 +96,17 @@ _NO_MAIL_OF_PEOPLE = frozenset(
     {Kind.BOUNCE, Kind.DELAY, Kind.DELIVERED, Kind.FEEDBACK, Kind.AUTO_REPLY, Kind.CHALLENGE}
 )
 _OF_MESSAGES = frozenset({EventType.MESSAGE_FILED, EventType.MESSAGE_LINKED, EventType.MESSAGE_UNLINKED})
+_OF_ARRIVALS = frozenset({EventType.ARRIVAL_ENDED, EventType.MESSAGE_HELD})
+_OF_RECORDS = frozenset({EventType.RECORD_CREATED, EventType.RECORD_CHANGED, EventType.RECORD_REMOVED})
+_MOST_AUTHORS = 20
+"""Of so many users' mail a row each is kept; of more one, of which is asked whoever wants to see it."""
 _ENGAGED = ("opens", "first_opened_at", "last_opened_at", "clicks", "first_clicked_at", "last_clicked_at")
 _PIECE = 400
 """Values of one IN."""
 _PAIRS = 100
 _T = TypeVar("_T")
+_Place = tuple[str, str, str, str, str]
+"""Module, record, message, delivery and author."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +127,21 @@ class _Touched:
     records: set[tuple[str, str, str]] = field(default_factory=set)
     """Message, module, record."""
     unsubscribed: dict[str, int] = field(default_factory=dict)
+    readdressed: dict[tuple[str, str], int] = field(default_factory=dict)
+    """When records got other addresses, by module and id."""
+    arrivals: set[str] = field(default_factory=set)
+    """By which mail came, perhaps such as is known and came to somebody else now."""
 
     def note(self, one: Event) -> None:
         """Take note of what an event changes."""
         if one.type is EventType.ADDRESS_UNSUBSCRIBED and one.delivery:
             self.unsubscribed[one.delivery] = to_micros(one.at)
-        if one.delivery and one.message:
+        if one.type in _OF_ARRIVALS:
+            self.arrivals.add(one.queue_id)
+        elif one.type in _OF_RECORDS and _other_addresses(one):
+            module, _, record = one.record.partition("/")
+            self.readdressed[module, record] = to_micros(one.at)
+        elif one.delivery and one.message:
             self.deliveries[one.delivery] = one.message
         elif one.message and one.type in _OF_MESSAGES:
             module, slash, record = one.record.partition("/")
@@ -131,17 +151,79 @@ class _Touched:
                 self.messages.add(one.message)
 
 
+def _other_addresses(one: Event) -> bool:
+    return one.type is not EventType.RECORD_CHANGED or "addresses" in dict(one.data).get("changed", "").split()
+
+
 def follow(tx: Tx, org: OrgId, *, limit: int = BATCH) -> Progress:
-    """Take the next events of an organisation into account."""
+    """Take the next events of an organisation into account; where there are none, mail of records with other addresses."""
     seen = followers.claim(tx, FOLLOWER, org)
     new = events.after(tx, org, seen, limit=limit)
     if new:
         touched = _Touched()
         for one in new:
             touched.note(one)
+        touched.messages |= _known_of(tx, touched.arrivals)
         _make(tx, org, touched)
+        _note_again(tx, org, touched.readdressed)
         followers.advance(tx, FOLLOWER, org, new[-1].seq)
-    return Progress(len(new), left=len(new) == limit)
+    left = len(new) == limit
+    return Progress(len(new), left=left or _made_some_again(tx, org, limit=limit))
+
+
+def _known_of(tx: Tx, arrivals: Collection[str]) -> set[str]:
+    """The mails that these arrivals brought, as far as there are facts of them which tell of no delivery of ours."""
+    found: set[str] = set()
+    for part in _pieces(arrivals):
+        mine = select(message_source.c.message).where(message_source.c.arrival.in_(part)).distinct()
+        known = select(mail_fact.c.message).where(mail_fact.c.message.in_(mine), mail_fact.c.delivery == "")
+        found |= set(tx.execute(known.distinct()).scalars())
+    return found
+
+
+def unfinished(tx: Tx, *, limit: int) -> list[OrgId]:
+    """Organisations with records whose mail is to be looked at again, since they have other addresses."""
+    return [OrgId(one) for one in tx.execute(select(mail_fact_again.c.org).distinct().limit(limit)).scalars()]
+
+
+def _note_again(tx: Tx, org: OrgId, records: Mapping[tuple[str, str], int]) -> None:
+    """Have the facts of these records' mail made anew, as far as they have any."""
+    by_module: defaultdict[str, list[str]] = defaultdict(list)
+    for module, id_ in records:
+        by_module[module].append(id_)
+    row = tx.insert(mail_fact_again)
+    again = row.on_conflict_do_update(
+        index_elements=["org", "module", "record"], set_={"at": row.excluded.at, "after": ""}
+    )
+    for module, ids in sorted(by_module.items()):
+        for part in _pieces(ids):
+            mine = (link.c.org == org) & (link.c.module == module) & link.c.record.in_(part)
+            linked = tx.execute(select(link.c.record).where(mine).distinct()).scalars().all()
+            rows = [{"org": org, "module": module, "record": one, "at": records[module, one]} for one in sorted(linked)]
+            if rows:
+                tx.execute(again, rows)
+
+
+def _made_some_again(tx: Tx, org: OrgId, *, limit: int) -> bool:
+    """Make the facts of so many mails anew whose records have other addresses; whether more are left."""
+    first = select(mail_fact_again).where(mail_fact_again.c.org == org).order_by(mail_fact_again.c.at).limit(1)
+    row = tx.execute(first).first()
+    if row is None:
+        return False
+    mine = (link.c.org == org, link.c.module == row.module, link.c.record == row.record, link.c.message > row.after)
+    page = select(link.c.message).where(*mine).order_by(link.c.message).limit(limit)
+    mails = tx.execute(page).scalars().all()
+    _make(tx, org, _Touched(records={(one, row.module, row.record) for one in mails}))
+    this = and_(
+        mail_fact_again.c.org == org,
+        mail_fact_again.c.module == row.module,
+        mail_fact_again.c.record == row.record,
+    )
+    if len(mails) == limit:
+        tx.execute(update(mail_fact_again).where(this).values(after=mails[-1]))
+    else:
+        tx.execute(delete(mail_fact_again).where(this))
+    return True
 
 
 def make_again(tx: Tx, org: OrgId, *, after: MessageId | None = None, limit: int = BATCH) -> MessageId | None:
@@ -158,10 +240,11 @@ def as_of(tx: Tx, org: OrgId, *, now: datetime) -> tuple[bool, datetime]:
     """Whether the facts tell of everything until now, and otherwise until when they do."""
     last = tx.execute(select(event_counter.c.last).where(event_counter.c.org == org)).scalar() or 0
     seen = followers.position(tx, FOLLOWER, org)
-    if seen >= last:
-        return True, now
+    again = select(func.min(mail_fact_again.c.at)).where(mail_fact_again.c.org == org)
     first_left = select(event.c.at).where(event.c.org == org, event.c.seq > seen).order_by(event.c.seq).limit(1)
-    return False, from_micros(tx.execute(first_left).scalar_one())
+    left = [tx.execute(again).scalar(), tx.execute(first_left).scalar() if seen < last else None]
+    since = min((one for one in left if one is not None), default=None)
+    return (True, now) if since is None else (False, from_micros(since))
 
 
 def behind_by(tx: Tx) -> int:
@@ -185,6 +268,8 @@ class _Mail:
     at: int
     keys: Mapping[str, frozenset[str]]
     """Roles by address."""
+    whose: tuple[str, ...]
+    """The users whom it came to, or who sent it; "" the organisation's own."""
 
 
 def _make(tx: Tx, org: OrgId, touched: _Touched) -> None:
@@ -194,7 +279,7 @@ def _make(tx: Tx, org: OrgId, touched: _Touched) -> None:
     singly = {id_: mail for id_, mail in touched.deliveries.items() if mail not in whole}
     by_record = {one for one in touched.records if one[0] not in whole}
     mails = _mails(tx, org, whole | set(singly.values()) | {one[0] for one in by_record})
-    made: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+    made: dict[_Place, dict[str, Any]] = {}
     superseded: set[tuple[str, str, str]] = set()
     maker = _Maker(tx, org, people, mails, touched.unsubscribed)
     for part in _pieces(whole):
@@ -204,7 +289,7 @@ def _make(tx: Tx, org: OrgId, touched: _Touched) -> None:
         deliveries = _deliveries(tx, org, delivery.c.id.in_(part))
         of_these = maker.facts(_links_of_deliveries(tx, org, deliveries, people), deliveries, only_deliveries=True)
         made |= of_these
-        superseded |= {(mail, module, record) for module, record, mail, _ in of_these}
+        superseded |= {(mail, module, record) for module, record, mail, _, _ in of_these}
     for places in _pieces(by_record, _PAIRS):
         links = _links_of_records(tx, org, places)
         made |= maker.facts(links, maker.deliveries_for(links))
@@ -253,8 +338,8 @@ class _Maker:
         *,
         only_deliveries: bool = False,
         whole: bool = False,
-    ) -> dict[tuple[str, str, str, str], dict[str, Any]]:
-        """Rows by module, record, message and delivery."""
+    ) -> dict[_Place, dict[str, Any]]:
+        """Rows by their places."""
         self._know_addresses(links)
         accepted, tried = self._attempts(deliveries)
         engaged = self._engaged([one.id for one in deliveries])
@@ -271,9 +356,11 @@ class _Maker:
             for one in mine:
                 told = _of_delivery(one, accepted.get(one.id), tried.get(one.id))
                 told |= engaged.get(one.id, {}) | {"unsubscribed_at": unsubscribed.get(one.id)}
-                found[to.module, to.record, mail.id, one.id] = self._row(to, mail, one.id, told, hard=one.hard)
+                place = (to.module, to.record, mail.id, one.id, one.author)
+                found[place] = self._row(to, mail, one.id, told, hard=one.hard)
             if not mine and not only_deliveries:
-                found[to.module, to.record, mail.id, ""] = self._row(to, mail, "", self._of_mail(to, mail))
+                row = self._row(to, mail, "", self._of_mail(to, mail))
+                found |= {(to.module, to.record, mail.id, "", who): row | {"author": who} for who in mail.whose}
         return found
 
     def _is_of(self, to: Row[Any], one: Row[Any]) -> bool:
@@ -427,14 +514,20 @@ def _mails(tx: Tx, org: OrgId, ids: Collection[str]) -> dict[str, _Mail]:
         people = select(participant.c.message, participant.c.key, participant.c.role)
         for row in tx.execute(people.where(participant.c.message.in_(part))):
             roles[row.message][row.key].add(row.role)
+        whose: defaultdict[str, set[str]] = defaultdict(set)
+        sources = select(message_source.c.message, message_source.c.user).where(message_source.c.message.in_(part))
+        for row in tx.execute(sources):
+            whose[row.message].add(row.user or "")
         for row in tx.execute(select(*columns).where(message.c.id.in_(part))):
             if row.org == org:
+                users = whose[row.id]
                 found[row.id] = _Mail(
                     id=row.id,
                     incoming=row.direction == Direction.IN,
                     people=Kind(row.kind) not in _NO_MAIL_OF_PEOPLE,
                     at=row.received_at,
                     keys={key: frozenset(each) for key, each in roles[row.id].items()},
+                    whose=tuple(sorted(users)) if 0 < len(users) <= _MOST_AUTHORS else ("",),
                 )
     return found
 

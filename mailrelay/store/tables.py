@@ -206,6 +206,7 @@ record_field = Table(  # values of the fields that records are found by, written
     Column("time", BigInteger),  # of a date: its midnight in UTC
     PrimaryKeyConstraint("org", "module", "record", "field"),
     _partial("ix_record_field_start", "org", "module", "field", "start", "record", where="start IS NOT NULL"),
+    _partial("ix_record_field_value", "org", "module", "field", "record", "start", where="start IS NOT NULL"),
     _partial("ix_record_field_number", "org", "module", "field", "number", "record", where="number IS NOT NULL"),
     _partial("ix_record_field_time", "org", "module", "field", "time", "record", where="time IS NOT NULL"),
 )
@@ -445,8 +446,8 @@ delivery = Table(
         "tracking", Text, nullable=False, server_default=""
     ),  # what its author asked for; "" as the organisation has it
     Column("tracked", Text, nullable=False, server_default=""),  # what became of its copy (O9): model.tracking.Tracked
-    Index("ix_delivery_message", "message"),
     Column("list", Text, nullable=False, server_default=""),  # the mailing list that its job is sent to (O15)
+    Index("ix_delivery_message", "message"),
     Index("ix_delivery_recipient", "org", "recipient_key", "id"),
     _partial("ix_delivery_blamed", "org", "ended_at", where="fault = 'sender'"),
     _partial("ix_delivery_job", "org", "job", "state", "id", where="job <> ''"),
@@ -635,8 +636,8 @@ suppression = Table(
     Column("lifted_at", BigInteger),
     Column("lifted_by", Text),
     Column("note", Text, nullable=False, server_default=""),  # why it was lifted
-    PrimaryKeyConstraint("org", "key", "since"),
     Column("list", Text, nullable=False, server_default=""),  # "": all mail; else mass mail of this list only (O15)
+    PrimaryKeyConstraint("org", "key", "since"),
     _partial("ix_suppression_holding", "org", "key", where="lifted_at IS NULL"),
     _partial("uq_suppression_standing", "org", "key", "reason", "list", where="lifted_at IS NULL", unique=True),
     _partial("ix_suppression_list", "org", "list", "key", "since", where="list <> ''"),
@@ -700,13 +701,15 @@ idempotency = Table(  # O19
     Column("request_sha256", Text, nullable=False),
     Column("queue_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    PrimaryKeyConstraint("org", "key"),
+    Column("by", Text, nullable=False, server_default=""),  # whose key it is; "" of an earlier release, which kept no more
+    PrimaryKeyConstraint("org", "by", "key"),
 )
 
 given_answer = Table(  # to requests with an Idempotency-Key that made something
     "given_answer",
     metadata,
     Column("org", Text, nullable=False),
+    Column("by", Text, nullable=False),  # whose key it is
     Column("key", Text, nullable=False),
     Column("request_sha256", Text, nullable=False),
     Column("status", Integer, nullable=False, server_default="0"),
@@ -714,7 +717,7 @@ given_answer = Table(  # to requests with an Idempotency-Key that made something
     Column("location", Text, nullable=False, server_default=""),
     Column("etag", Text, nullable=False, server_default=""),
     Column("created_at", BigInteger, nullable=False),
-    PrimaryKeyConstraint("org", "key"),
+    PrimaryKeyConstraint("org", "by", "key"),
     Index("ix_given_answer_created_at", "created_at"),
 )
 
@@ -1067,10 +1070,9 @@ _FACT_TIMES = (
 
 
 def _fact_index(name: str) -> Index:
-    """The mail of a module by when that happened to it; `flags` so that most questions are answered by the index alone."""
-    return _partial(
-        f"ix_mail_fact_{name}", "org", "module", f"{name}_at", "record", "flags", where=f"{name}_at IS NOT NULL"
-    )
+    """The mail of a module by when that happened to it; the rest so that most questions are answered by the index alone."""
+    columns = ("org", "module", f"{name}_at", "record", "flags", "author")
+    return _partial(f"ix_mail_fact_{name}", *columns, where=f"{name}_at IS NOT NULL")
 
 
 mail_fact = (
@@ -1101,12 +1103,25 @@ mail_fact = (
         Column("replied_at", BigInteger),
         Column("complained_at", BigInteger),
         Column("unsubscribed_at", BigInteger),
-        Column("author", Text, nullable=False),  # the delivery's, whose it is to see
-        PrimaryKeyConstraint("org", "module", "record", "message", "delivery"),
+        # Whose it is to see: the delivery's author, or a user whom the mail came to (a row for each); "": as the mail is.
+        Column("author", Text, nullable=False),
+        PrimaryKeyConstraint("org", "module", "record", "message", "delivery", "author"),
         Index("ix_mail_fact_message", "message", "delivery"),
-        Index("ix_mail_fact_record", "org", "module", "record", "at", "flags"),
+        Index("ix_mail_fact_record", "org", "module", "record", "at", "flags", "author"),
+        Index("ix_mail_fact_author", "org", "module", "author", "record", "flags"),  # one person's mail, by record
         *(_fact_index(name) for name in _FACT_TIMES),
     )
+)
+
+mail_fact_again = Table(  # records whose addresses are others now, so that the facts of their mail are made anew (K2)
+    "mail_fact_again",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("module", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),  # when they changed
+    Column("after", Text, nullable=False, server_default=""),  # the last message that has been
+    PrimaryKeyConstraint("org", "module", "record"),
 )
 
 organisation_address = Table(  # shared addresses that receive and send: support@ (I13)
@@ -1185,7 +1200,9 @@ webhook = Table(  # where an organisation's events are sent, and how far in the 
     Column("succeeded_at", BigInteger),
     Column("failed_at", BigInteger),
     Column("failure", Text, nullable=False),  # what went wrong the last time
+    Column("token", Text, nullable=False),  # that answers for it: while it is valid; "" where the operator does
     Index("ix_webhook_org", "org", "id"),
+    _partial("ix_webhook_token", "token", where="token <> '' AND removed_at IS NULL"),
     _partial("ix_webhook_awake", "wake_at", "org", where=WEBHOOKS_AWAKE.text),
 )
 
@@ -1209,6 +1226,7 @@ webhook_call = Table(  # one event on its way to one webhook
     Column("lease_until", BigInteger),
     Column("fence", Integer, nullable=False),
     Column("ended_at", BigInteger),
+    Column("again", Boolean, nullable=False),  # while calling: to be called once more when that has ended
     PrimaryKeyConstraint("webhook", "seq"),
     _partial("ix_webhook_call_due", "webhook", "due_at", where=CALLS_WAITING.text),
     _partial("ix_webhook_call_chain", "webhook", "chain", "seq", where=CALLS_LEFT.text),

@@ -44,6 +44,7 @@ from mailrelay.store.tables import (
     user,
 )
 
+_MOST_SHARERS = 200
 NOBODYS = (Channel.BOUNCE, Channel.NOTICE)
 """Channels whose mail belongs to nobody where it is no user's: it quotes somebody's mail, and nobody can say whose."""
 _DEFAULT = OrganisationSettings()
@@ -58,17 +59,59 @@ class Viewer:
     all: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharers:
+    """Whose mail a viewer may see, looked up beforehand: what is asked of each mail is less then, and the same."""
+
+    me: str
+    """"" nobody, as where the viewer is deactivated."""
+    public: tuple[str, ...]
+    custom: tuple[str, ...]
+    """… that of the records that these chose."""
+    keeps_back: bool
+    """There are domains whose mail is not shared."""
+
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """Of no others' mail anything is to be seen; "" is the organisation's."""
+        return tuple(dict.fromkeys(("", self.me, *self.public, *self.custom)))
+
+
+def sharers_for(tx: Tx, viewer: Viewer) -> Sharers | None:
+    """Whose mail the viewer may see. None where that is everybody's, or that of too many to list."""
+    if viewer.all:
+        return None
+    mine = "" if viewer.user is None else tx.execute(select(_if_active(viewer.org, viewer.user))).scalar()
+    listed = select(unshared_domain.c.domain).where(unshared_domain.c.org == viewer.org).limit(1)
+    effective = _effective(viewer.org, user.c.sharing)
+    shares = (user.c.org == viewer.org, user.c.active, effective.in_([Sharing.PUBLIC, Sharing.CUSTOM]))
+    found = tx.execute(select(user.c.id, effective.label("how")).where(*shares).limit(_MOST_SHARERS + 1)).all()
+    if len(found) > _MOST_SHARERS:
+        return None
+    return Sharers(
+        me=mine or "",
+        public=tuple(row.id for row in found if row.how == Sharing.PUBLIC),
+        custom=tuple(row.id for row in found if row.how == Sharing.CUSTOM),
+        keeps_back=tx.execute(listed).first() is not None,
+    )
+
+
 def readable(
-    viewer: Viewer, of: ColumnElement[Any] = message.c.id, *, whose: ColumnElement[Any] | None = None
+    viewer: Viewer,
+    of: ColumnElement[Any] = message.c.id,
+    *,
+    whose: ColumnElement[Any] | None = None,
+    sharers: Sharers | None = None,
 ) -> ColumnElement[bool]:
     """That the viewer may see a message, by a column that holds its id. Says nothing of whose organisation's it is.
 
     With `whose`, that they may see it as that user's, and not only since it came to themselves too; "" is any user's.
+    With `sharers`, those of the viewer, the same is said in fewer words.
     """
     if viewer.all:
         return true()
     source = message_source.alias()
-    seen = readable_source(viewer, source)
+    seen = readable_source(viewer, source, sharers=sharers)
     if whose is not None:
         seen = and_(or_(whose == "", source.c.user == whose), seen)
     found = select(literal(1)).where(source.c.message == of, source.c.org == viewer.org, seen)
@@ -76,10 +119,14 @@ def readable(
     return exists(found.with_hint(source, "INDEXED BY sqlite_autoindex_message_source_1", "sqlite"))
 
 
-def readable_source(viewer: Viewer, source: FromClause = message_source) -> ColumnElement[bool]:
+def readable_source(
+    viewer: Viewer, source: FromClause = message_source, *, sharers: Sharers | None = None
+) -> ColumnElement[bool]:
     """That the viewer may see a message by this way, a row of `message_source`: as this user's, or as the organisation's."""
     if viewer.all:
         return true()
+    if sharers is not None:
+        return _readable_source_of(viewer, source, sharers)
     seen = or_(
         and_(source.c.user.is_(None), source.c.channel.not_in(NOBODYS)),
         and_(
@@ -97,6 +144,18 @@ def readable_source(viewer: Viewer, source: FromClause = message_source) -> Colu
     return seen
 
 
+def _readable_source_of(viewer: Viewer, source: FromClause, sharers: Sharers) -> ColumnElement[bool]:
+    ways: list[ColumnElement[bool]] = [and_(source.c.user.is_(None), source.c.channel.not_in(NOBODYS))]
+    if sharers.me:
+        ways.append(source.c.user == sharers.me)
+    shared: list[ColumnElement[bool]] = [source.c.user.in_(sharers.public)] if sharers.public else []
+    if sharers.custom:
+        shared.append(and_(source.c.user.in_(sharers.custom), _chosen(viewer.org, source)))
+    if shared:
+        ways.append(and_(or_(*shared), _not_kept_back(viewer.org, source)) if sharers.keeps_back else or_(*shared))
+    return or_(*ways)
+
+
 def check(tx: Tx, viewer: Viewer, id: MessageId) -> None:  # noqa: A002
     """Raises Unknown for a message that the viewer may not see, or that is not there."""
     if not of_these(tx, viewer, [id]):
@@ -111,14 +170,18 @@ def of_these(tx: Tx, viewer: Viewer, ids: Collection[MessageId]) -> frozenset[Me
     return frozenset(MessageId(one) for one in tx.execute(found).scalars())
 
 
-def readable_delivery(viewer: Viewer, of: FromClause = delivery) -> ColumnElement[bool]:
+def readable_delivery(
+    viewer: Viewer, of: FromClause = delivery, *, sharers: Sharers | None = None
+) -> ColumnElement[bool]:
     """That the viewer may see a delivery, a row of `delivery`: its author, or with whom the author shares the mail.
 
     Whom else a mail went to (Bcc) is not for those to see who only received it.
     """
     if viewer.all:
         return true()
-    shared = readable(viewer, of.c.message, whose=of.c.author)
+    shared = readable(viewer, of.c.message, whose=of.c.author, sharers=sharers)
+    if sharers is not None:
+        return or_(of.c.author == sharers.me, shared) if sharers.me else shared
     return shared if viewer.user is None else or_(of.c.author == _if_active(viewer.org, viewer.user), shared)
 
 

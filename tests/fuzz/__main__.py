@@ -22,6 +22,7 @@ from itertools import chain
 from pathlib import Path
 
 from bench import returned
+from bench.find import QUESTIONS
 from tests.fuzz.targets import TARGETS
 from tests.support.cost import cpu
 
@@ -60,7 +61,8 @@ def _write_seeds(folder: Path) -> None:
     folder.mkdir()
     ours = (path.read_bytes() for path in sorted(_DATA.rglob("*.eml")))
     made = (raw for raw in returned.mails(52) if len(raw) < _LONGEST)
-    for number, raw in enumerate(chain(ours, made)):
+    asked = (one.encode() for one in QUESTIONS)
+    for number, raw in enumerate(chain(ours, made, asked)):
         (folder / f"{number:04}").write_bytes(raw)
 
 

@@ -6,7 +6,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["mailrelay.mail"]):
+with atheris.instrument_imports(include=["mailrelay.mail", "mailrelay.query"]):
     from tests.fuzz.targets import TARGETS
 
 

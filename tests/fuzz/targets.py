@@ -5,12 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
+from mailrelay.ids import OrgId
 from mailrelay.mail import arf, away, bounce, dsn, message, record_address, reply_text, return_path
 from mailrelay.mail.inspect import inspect
+from mailrelay.model.record import AddressField, AddressKind, Field, FieldType, Module
+from mailrelay.query import check, grammar
+from mailrelay.query.check import Known
+from mailrelay.query.grammar import BadQuery
+from mailrelay.query.when import Here
 
 _TODAY = date(2026, 11, 21)
 _NOW = datetime(2026, 11, 21, tzinfo=UTC)
+_KNOWN = Known(
+    modules=(
+        Module(
+            org=OrgId("O"),
+            name="contact",
+            label="Contact",
+            custom=False,
+            address_fields=(AddressField(name="email", kind=AddressKind.PRIMARY, matched=True),),
+            fields=tuple(Field(name=str(one), type=one) for one in FieldType),
+        ),
+    ),
+    here=Here(_NOW, ZoneInfo("Europe/Berlin")),
+    me="U1",
+    user=lambda said: said if "@" in said else None,
+)
 _KEYS = (b"k" * 32, b"o" * 32)
 
 
@@ -53,6 +75,17 @@ def absent(raw: bytes) -> None:
         assert found is None or not (found.gone and found.until)
 
 
+def query(raw: bytes) -> None:
+    """A question (K2): it is understood, or an error names a column of it."""
+    text = raw.decode("utf-8", "replace")
+    column = 1
+    try:
+        check.check(grammar.parse(text), _KNOWN)
+    except BadQuery as error:
+        column = error.column
+    assert 1 <= column <= len(text) + 1
+
+
 def local(raw: bytes) -> None:
     """The local part of a recipient: nobody but us signs one, whatever stands in it."""
     text = raw.decode("utf-8", "replace")
@@ -67,5 +100,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "reply": reply,
     "absent": absent,
     "local": local,
+    "query": query,
 }
 """By the name that the command line takes."""

@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from bench import find as bench
 from mailrelay.clock import to_micros
-from mailrelay.ids import OrgId
+from mailrelay.ids import OrgId, UserId
 from mailrelay.model.organisation import Organisation
 from mailrelay.query import meaning
 from mailrelay.query.check import Known, check
@@ -27,7 +28,17 @@ from mailrelay.store import modules
 from mailrelay.store.base import Tx
 from mailrelay.store.compile import Terms
 from mailrelay.store.mail_facts import _TIMES, Flag
-from mailrelay.store.tables import hit, link_hit, mail_fact, message, record, record_field
+from mailrelay.store.tables import (
+    hit,
+    link_hit,
+    mail_fact,
+    message,
+    message_source,
+    organisation,
+    record,
+    record_field,
+    user,
+)
 from mailrelay.store.visibility import Viewer
 from tests.store.explain import AnyStore, watched
 from tests.support import factory
@@ -35,7 +46,6 @@ from tests.support.clock import FakeClock
 
 ORG, NOW, ZONE = OrgId("O"), datetime(2026, 11, 22, 11, 0, tzinfo=UTC), ZoneInfo("Europe/Berlin")
 AFTER = timedelta(days=3)
-TERMS = Terms(viewer=Viewer(org=ORG, all=True), now=NOW, delivered_after=AFTER, keep_former=True)
 _TIMED = {word: f"{word}_at" for word in Word} | {Word.OPENED: "last_opened_at", Word.CLICKED: "last_clicked_at"}
 
 
@@ -46,6 +56,14 @@ class World:
     records: list[dict[str, Any]] = field(default_factory=list)
     facts: list[dict[str, Any]] = field(default_factory=list)
     links: list[dict[str, Any]] = field(default_factory=list)
+    shares: str = "private"
+    """How U2 shares their mail."""
+    eyes: str = ""
+    """Who asks; "" somebody who sees all."""
+
+    def sees(self, row: dict[str, Any]) -> bool:
+        return not self.eyes or row["author"] in ("", self.eyes) or (row["author"] == "U2" and self.shares == "public")
+
     hits: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -58,7 +76,7 @@ _DAYS = st.none() | st.integers(0, 9)
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    world = World()
+    world = World(shares=draw(st.sampled_from(["private", "public"])), eyes=draw(st.sampled_from(["", "U1", "U2"])))
     for number in range(draw(st.integers(1, 5))):
         world.records.append(
             {
@@ -93,7 +111,7 @@ def worlds(draw: st.DrawFn) -> World:
                 "flags": int(flags),
                 "at": _at(number),
                 "key": "",
-                "author": "",
+                "author": draw(st.sampled_from(["", "U1", "U2"])),
             }
         )
         if ours and draw(st.booleans()):
@@ -237,6 +255,7 @@ def _mail(world: World, node: Mail, id_: str) -> list[dict[str, Any]]:
         row
         for row in world.facts
         if row["record"] == id_
+        and world.sees(row)
         and all(_happened(world, one, row) for one in node.all)
         and not any(_happened(world, one, row) for one in node.none)
     ]
@@ -282,8 +301,24 @@ def _field_fits(node: Field, row: dict[str, Any]) -> bool:
 
 
 def _put(tx: Tx, world: World) -> None:
-    for table in (record, record_field, mail_fact, message, link_hit, hit):
+    for table in (record, record_field, mail_fact, message_source, message, link_hit, hit, user):
         tx.execute(table.delete())
+    if tx.execute(select(organisation.c.id)).first() is None:
+        bench.begin(tx)
+    for id_, sharing in (("U1", "private"), ("U2", world.shares)):
+        tx.execute(
+            user.insert().values(
+                id=id_,
+                org=ORG,
+                name=id_,
+                role="user",
+                active=True,
+                settings={},
+                created_at=0,
+                confirmed=True,
+                sharing=sharing,
+            )
+        )
     at = to_micros(NOW)
     base = {"org": ORG, "module": "deal"}
     for row in world.records:
@@ -316,6 +351,8 @@ def _put(tx: Tx, world: World) -> None:
                 raw_digest="", raw_size=1, subject="", received_at=row["at"], parents=[], part=0, automatic="", attachments=[],
             )
         )  # fmt: skip
+        source = {"message": row["message"], "org": ORG, "at": row["at"], "received_at": row["at"], "channel": "api"}
+        tx.execute(message_source.insert().values(**source, arrival=row["message"], user=row["author"] or None))
     for number, row in enumerate(world.links):
         tx.execute(link_hit.insert().values(**row, link=number, org=ORG, message="M", clicks=1))
     for number, row in enumerate(world.hits):
@@ -323,11 +360,11 @@ def _put(tx: Tx, world: World) -> None:
         tx.execute(hit.insert().values(**row, **more, headers={}, reasons=[], rules=1))
 
 
-def _all_pages(tx: Tx, question: Question) -> list[tuple[str, str | None]]:
+def _all_pages(tx: Tx, question: Question, terms: Terms) -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = []
     after: str | None = ""
     while after is not None:
-        page = compiled.find(tx, question, TERMS, after=after, limit=2)
+        page = compiled.find(tx, question, terms, after=after, limit=2)
         assert page.next is None or page.next > after
         found += [(one.record.id, one.message) for one in page.hits]
         after = page.next
@@ -342,9 +379,14 @@ async def test_what_is_found_is_what_a_look_at_everything_finds(
     monkeypatch.setattr(compiled, "_SMALL", data.draw(st.sampled_from([0, 300])))
     monkeypatch.setattr(compiled, "LOOKED_AT", data.draw(st.sampled_from([1, 3, 2000])))
     monkeypatch.setattr(compiled, "FEW", data.draw(st.sampled_from([0, 2, 10_000])))
+    monkeypatch.setattr(compiled, "_VERY_FEW", data.draw(st.sampled_from([0, 300])))
+    monkeypatch.setattr(compiled, "_QUITE_FEW", data.draw(st.sampled_from([0, 2_000])))
+    monkeypatch.setattr(compiled, "SCANNED", data.draw(st.sampled_from([1, 2, 60_000])))
     world, where = data.draw(worlds()), data.draw(meanings)
     await store.write(_put, world)
-    found = await store.read(_all_pages, Question(module="deal", where=where))
+    eyes = Viewer(org=ORG, user=UserId(world.eyes)) if world.eyes else Viewer(org=ORG, all=True)
+    terms = Terms(viewer=eyes, now=NOW, delivered_after=AFTER, keep_former=True)
+    found = await store.read(_all_pages, Question(module="deal", where=where), terms)
     assert [one for one, _ in found] == [row["id"] for row in world.records if fits(world, where, row)]
     asked = list(compiled._mails(where))
     for id_, mail in found:

@@ -35,15 +35,31 @@ def _api() -> None:
     op.add_column("api_token", sa.Column("used_at", sa.BigInteger(), nullable=True))
     op.create_table(
         "given_answer",
-        *_texts("org", "key", "request_sha256"),
+        *_texts("org", "by", "key", "request_sha256"),
         sa.Column("status", sa.Integer(), server_default="0", nullable=False),
         sa.Column("body", sa.Text(), server_default="", nullable=False),
         sa.Column("location", sa.Text(), server_default="", nullable=False),
         sa.Column("etag", sa.Text(), server_default="", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("org", "key", name=op.f("pk_given_answer")),
+        sa.PrimaryKeyConstraint("org", "by", "key", name=op.f("pk_given_answer")),
     )
     op.create_index("ix_given_answer_created_at", "given_answer", ["created_at"])
+    # Whose a key was, an earlier release did not keep: "" is nobody's.
+    op.rename_table("idempotency", "idempotency_before")
+    if op.get_bind().dialect.name == "postgresql":
+        op.drop_constraint("pk_idempotency", "idempotency_before")  # the new table's has its name
+    op.create_table(
+        "idempotency",
+        *_texts("org", "key", "request_sha256", "queue_id"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("by", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("org", "by", "key", name=op.f("pk_idempotency")),
+    )
+    op.execute(
+        "INSERT INTO idempotency (org, key, request_sha256, queue_id, created_at)"
+        " SELECT org, key, request_sha256, queue_id, created_at FROM idempotency_before"
+    )
+    op.drop_table("idempotency_before")
 
 
 def _journal() -> None:
@@ -313,6 +329,15 @@ def _finding() -> None:
     for name in ("start", "number", "time"):
         columns = ["org", "module", "field", name, "record"]
         _partial_index(f"ix_record_field_{name}", "record_field", columns, f"{name} IS NOT NULL")
+    columns = ["org", "module", "field", "record", "start"]
+    _partial_index("ix_record_field_value", "record_field", columns, "start IS NOT NULL")
+    op.create_table(
+        "mail_fact_again",
+        *_texts("org", "module", "record"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("after", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("org", "module", "record", name=op.f("pk_mail_fact_again")),
+    )
     op.create_table(
         "mail_fact",
         *_texts("org", "module", "record", "message", "delivery"),
@@ -325,13 +350,16 @@ def _finding() -> None:
         sa.Column("clicks", sa.Integer(), nullable=False),
         *_times("first_clicked_at", "last_clicked_at", "replied_at", "complained_at", "unsubscribed_at"),
         *_texts("author"),
-        sa.PrimaryKeyConstraint("org", "module", "record", "message", "delivery", name=op.f("pk_mail_fact")),
+        sa.PrimaryKeyConstraint(
+            "org", "module", "record", "message", "delivery", "author", name=op.f("pk_mail_fact")
+        ),
     )
+    op.create_index("ix_mail_fact_author", "mail_fact", ["org", "module", "author", "record", "flags"])
     op.create_index("ix_mail_fact_message", "mail_fact", ["message", "delivery"])
-    op.create_index("ix_mail_fact_record", "mail_fact", ["org", "module", "record", "at", "flags"])
+    op.create_index("ix_mail_fact_record", "mail_fact", ["org", "module", "record", "at", "flags", "author"])
     words = "sent received delivered bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed"
     for name in words.split():
-        columns = ["org", "module", f"{name}_at", "record", "flags"]
+        columns = ["org", "module", f"{name}_at", "record", "flags", "author"]
         _partial_index(f"ix_mail_fact_{name}", "mail_fact", columns, f"{name}_at IS NOT NULL")
 
 
@@ -374,9 +402,11 @@ def _webhooks() -> None:
         sa.Column("succeeded_at", sa.BigInteger(), nullable=True),
         sa.Column("failed_at", sa.BigInteger(), nullable=True),
         sa.Column("failure", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook")),
     )
     op.create_index("ix_webhook_org", "webhook", ["org", "id"])
+    _partial_index("ix_webhook_token", "webhook", ["token"], "token <> '' AND removed_at IS NULL")
     _partial_index("ix_webhook_awake", "webhook", ["wake_at", "org"], "active AND removed_at IS NULL")
     op.create_table(
         "webhook_call",
@@ -397,6 +427,7 @@ def _webhooks() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("fence", sa.Integer(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("again", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("webhook", "seq", name=op.f("pk_webhook_call")),
     )
     left = "state IN ('behind', 'waiting', 'calling')"
@@ -424,7 +455,14 @@ def _attachments() -> None:
         *_times("removed_at"),
         sa.Column("removed_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_record_attachment")),
-        sa.UniqueConstraint("org", "module", "record", "message", "part", name=op.f("uq_record_attachment_org_module_record_message_part")),
+        sa.UniqueConstraint(
+            "org",
+            "module",
+            "record",
+            "message",
+            "part",
+            name=op.f("uq_record_attachment_org_module_record_message_part"),
+        ),
     )
     op.create_index("ix_record_attachment_record", "record_attachment", ["org", "module", "record", "id"])
     _partial_index("ix_record_attachment_due", "record_attachment", ["due_at", "id"], "state = 'waiting'")
