@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from mailrelay.ids import OrgId
-from mailrelay.mail import arf, away, bounce, dsn, message, record_address, reply_text, return_path
+from mailrelay.mail import arf, away, bounce, dsn, file_name, message, record_address, reply_text, return_path
 from mailrelay.mail.inspect import inspect
+from mailrelay.mail.sanitise import sanitise
 from mailrelay.model.record import AddressField, AddressKind, Field, FieldType, Module
 from mailrelay.query import check, grammar
 from mailrelay.query.check import Known
@@ -94,12 +96,24 @@ def local(raw: bytes) -> None:
         assert not isinstance(return_path.read(one, _KEYS, now=_NOW), return_path.ReturnPathToken)
 
 
+def shown(raw: bytes) -> None:
+    """HTML as it is shown, and the name of a file: nothing is left that acts or loads, or that leads anywhere (P04, P11)."""
+    text = raw.decode("utf-8", "replace")
+    html = sanitise(text, {"x": "/part"}.get).html.lower()
+    for word in ("<script", "<svg", "<style", "<form", "<iframe", "<object", "url("):
+        assert word not in re.sub(r'"[^"]*"|>[^<]*', "", html)
+    name = file_name.safe(text)
+    assert name and not set(name) & set("/\\\0\r\n\"")
+    assert len(file_name.disposition(text)) < 1_000
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "judge": judge,
     "fields": fields,
     "reply": reply,
     "absent": absent,
     "local": local,
+    "shown": shown,
     "query": query,
 }
 """By the name that the command line takes."""
