@@ -99,11 +99,12 @@ def local(raw: bytes) -> None:
 def shown(raw: bytes) -> None:
     """HTML as it is shown, and the name of a file: nothing is left that acts or loads, or that leads anywhere (P04, P11)."""
     text = raw.decode("utf-8", "replace")
-    html = sanitise(text, {"x": "/part"}.get).html.lower()
+    html = f">{sanitise(text, {'x': '/part'}.get).html.lower()}"
     for word in ("<script", "<svg", "<style", "<form", "<iframe", "<object", "url("):
         assert word not in re.sub(r'"[^"]*"|>[^<]*', "", html)
     name = file_name.safe(text)
-    assert name and not set(name) & set("/\\\0\r\n\"")
+    assert name
+    assert not set(name) & set('/\\\0\r\n"')
     assert len(file_name.disposition(text)) < 1_000
 
 
