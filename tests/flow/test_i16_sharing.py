@@ -3,66 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import structlog
 
 from mailrelay.ids import DeliveryId, QueueId
 from mailrelay.model.envelope import Channel
 from mailrelay.model.event import EventType
-from mailrelay.model.organisation import Right, Role, User
+from mailrelay.model.organisation import Right, Role
 from mailrelay.store import deliveries, events
-from tests.support import factory
-from tests.support.cli import Cli
-from tests.support.filing import Desk, mail, office
-from tests.support.http import Api, Client, serving
+from tests.support.filing import mail
+from tests.support.http import Client
+from tests.support.sharing import V1, Place, sharing_office
 
-V1 = "/api/v1"
 USER = "X-Mailrelay-User"
-
-
-@dataclass
-class Place:
-    api: Api
-    desk: Desk
-    cli: Cli
-    berta: User
-    anna: Client
-    bertas: Client
-    machine: Client
-    reader: Client
-    """A token without a user, to read and send."""
-
-    async def client(self, *rights: Right, on_behalf_of: User | None = None) -> Client:
-        _, secret = await factory.api_token(
-            self.api.store, self.api.clock, self.desk.org, *rights, on_behalf_of=on_behalf_of
-        )
-        return self.api.web.bearing(secret)
-
-    async def settings(self, **changed: Any) -> None:
-        answer = await self.machine.patch(f"{V1}/organisation", json={"settings": changed})
-        assert answer.status == 200, answer.body
-
-    async def share(self, who: str, **given: Any) -> None:
-        answer = await self.machine.put(f"{V1}/users/{who}/sharing", json=given)
-        assert answer.status == 200, answer.body
 
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    with structlog.testing.capture_logs():
-        async with serving(tmp_path) as api, office(tmp_path, store=api.store) as desk:
-            berta = await desk.user("berta@example.com")
-            nobody = api.web
-            made = Place(api, desk, Cli(api.server.unix_socket), berta, nobody, nobody, nobody, nobody)
-            made.anna = await made.client(Right.READ, Right.SEND, on_behalf_of=desk.anna)
-            made.bertas = await made.client(Right.READ, Right.SEND, on_behalf_of=berta)
-            made.machine = await made.client()
-            made.reader = await made.client(Right.READ, Right.SEND)
-            yield made
+    async with sharing_office(tmp_path) as made:
+        yield made
 
 
 async def _subjects(client: Client, **headers: str) -> list[str]:
