@@ -1,23 +1,25 @@
 """What a page of 50 costs that is found by mail, by kind of question: from a million messages on a hundred thousand records (K2).
 
-`python -m bench find [--rows 1000000]`. Milliseconds of the statements, on SQLite and on PostgreSQL.
+`python -m bench find [--rows 1000000]`. Milliseconds of the statements, on SQLite and on PostgreSQL, for somebody who sees all and for
+one of fifty who see their own; beside them what it costs to read fifty records by their ids, in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from mailrelay import log
 from mailrelay.clock import to_micros
@@ -35,11 +37,13 @@ from mailrelay.store.compile import Terms
 from mailrelay.store.mail_facts import Flag
 from mailrelay.store.postgres import PostgresStore
 from mailrelay.store.sqlite import SqliteStore
+from mailrelay.store.tables import record
 from mailrelay.store.visibility import Viewer
 from tests.support import postgres
 
 AnyStore = SqliteStore | PostgresStore
 ORG, ME, NOW = OrgId("O"), UserId("U7"), datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
+T = TypeVar("T")
 _ROUNDS: Final = 20
 _USERS: Final = 50
 QUESTIONS: Final = (
@@ -214,6 +218,7 @@ def begin(tx: Tx) -> None:
 def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure on both databases; a record for each."""
     log.configure(level="warning", json=False)
+    os.environ.setdefault("MAILRELAY_TEST_BUFFERS", "1GB")  # PostgreSQL with the memory of a small server
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for kind in ("sqlite", "postgresql"):
@@ -238,7 +243,7 @@ async def _measured(kind: str, folder: Path, url: str, rows: int) -> list[dict[s
             for asked in QUESTIONS:
                 found.append(await _ask(store, kind, who, viewer, asked))
                 print(
-                    "{store:10} {who:4} p50 {p50:7.1f}  p95 {p95:7.1f}  {records:3}{more} {asked}\n{pad:32}{way}".format(
+                    "{store:10} {who:4} p50 {p50:7.1f}  p95 {p95:7.1f}  x{ratio:5.1f} {records:3}{more} {asked}\n{pad:32}{way}".format(
                         pad="", **found[-1]
                     )
                 )
@@ -247,20 +252,33 @@ async def _measured(kind: str, folder: Path, url: str, rows: int) -> list[dict[s
         await store.close()
 
 
-async def _ask(store: AnyStore, kind: str, who: str, viewer: Viewer, asked: str) -> dict[str, Any]:
-    meant = await store.read(question, asked)
+def _by_id(tx: Tx) -> int:
+    ids = [f"c{number:08d}" for number in range(50)]
+    mine = (record.c.org == ORG, record.c.module == "contact", record.c.id.in_(ids))
+    return len(tx.execute(select(record.c.id, record.c.name).where(*mine)).all())
+
+
+async def _timed(store: AnyStore, fn: Callable[..., T], *args: Any, **kwargs: Any) -> tuple[list[float], T]:
+    """Milliseconds of each time, in order, and what came back last."""
     spent = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()
-        page = await store.read(compiled.find, meant, terms(viewer), limit=50)
+        found = await store.read(fn, *args, **kwargs)
         spent.append((time.perf_counter() - began) * 1000)
-    spent.sort()
+    return sorted(spent), found
+
+
+async def _ask(store: AnyStore, kind: str, who: str, viewer: Viewer, asked: str) -> dict[str, Any]:
+    meant = await store.read(question, asked)
+    beside, _ = await _timed(store, _by_id)
+    spent, page = await _timed(store, compiled.find, meant, terms(viewer), limit=50)
     return {
         "store": kind,
         "who": who,
         "asked": asked,
         "p50": round(statistics.median(spent), 1),
         "p95": round(spent[int(len(spent) * 0.95) - 1], 1),
+        "ratio": round(statistics.median(spent) / statistics.median(beside), 1),
         "records": len(page.hits),
         "more": "+" if page.next else " ",
         "way": page.way,

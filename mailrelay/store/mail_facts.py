@@ -43,6 +43,7 @@ from mailrelay.store.tables import (
     message_source,
     participant,
     record_address,
+    user_address,
 )
 
 FOLLOWER: Final = "mail-facts"
@@ -263,6 +264,7 @@ class _Mail:
 
     id: str
     incoming: bool
+    """Somebody else wrote it; a copy of what one of us sent by other means came in, and yet was sent."""
     people: bool
     """It is a person's, and no report or automatic answer."""
     at: int
@@ -514,6 +516,7 @@ def _mails(tx: Tx, org: OrgId, ids: Collection[str]) -> dict[str, _Mail]:
         people = select(participant.c.message, participant.c.key, participant.c.role)
         for row in tx.execute(people.where(participant.c.message.in_(part))):
             roles[row.message][row.key].add(row.role)
+        ours = _of_users(tx, org, (key for each in roles.values() for key in each))
         whose: defaultdict[str, set[str]] = defaultdict(set)
         sources = select(message_source.c.message, message_source.c.user).where(message_source.c.message.in_(part))
         for row in tx.execute(sources):
@@ -521,14 +524,24 @@ def _mails(tx: Tx, org: OrgId, ids: Collection[str]) -> dict[str, _Mail]:
         for row in tx.execute(select(*columns).where(message.c.id.in_(part))):
             if row.org == org:
                 users = whose[row.id]
+                wrote = {key for key, each in roles[row.id].items() if each & _FROM}
                 found[row.id] = _Mail(
                     id=row.id,
-                    incoming=row.direction == Direction.IN,
+                    incoming=row.direction == Direction.IN and not wrote & ours,
                     people=Kind(row.kind) not in _NO_MAIL_OF_PEOPLE,
                     at=row.received_at,
                     keys={key: frozenset(each) for key, each in roles[row.id].items()},
                     whose=tuple(sorted(users)) if 0 < len(users) <= _MOST_AUTHORS else ("",),
                 )
+    return found
+
+
+def _of_users(tx: Tx, org: OrgId, keys: Iterable[str]) -> set[str]:
+    """Those of these addresses that are users'."""
+    found: set[str] = set()
+    for part in _pieces(keys):
+        mine = select(user_address.c.key).where(user_address.c.org == org, user_address.c.key.in_(part))
+        found |= set(tx.execute(mine).scalars())
     return found
 
 

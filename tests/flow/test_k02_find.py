@@ -18,7 +18,7 @@ from mailrelay.model.organisation import Right
 from mailrelay.model.settings import Unknown, UserSettings
 from mailrelay.report.facts import FactKeeper
 from mailrelay.service import Stopping
-from mailrelay.store import events, mail_facts
+from mailrelay.store import deliveries, events, mail_facts
 from mailrelay.store.tables import delivery, engagement, mail_fact
 from tests.support import factory
 from tests.support.cli import Cli
@@ -288,3 +288,95 @@ async def test_k02_everything_that_can_be_said_is_listed(place: Place) -> None:
     assert {"opened", "never", "bounced"} - {one["word"] for one in found["words"]} == {"never"}
     deal = next(one for one in found["modules"] if one["name"] == "deal")
     assert {"name": "closing_date", "type": "date", "aliases": ["closing", "closes"]} in deal["fields"]
+
+
+async def test_k02_an_address_that_a_contact_gains_brings_it_what_went_there_before(place: Place) -> None:
+    await place.put("contact/1", "bob@customer.test")
+    message = await place.went("eve@customer.test", opened=place.api.clock.now())
+    await place.link(message, "contact/1")
+    assert await place.found("contacts where opened") == []
+    await place.put("contact/1", "eve@customer.test")
+    assert await place.found("contacts where opened") == ["contact/1"]
+
+
+async def test_k02_a_contact_with_much_mail_gains_an_address_a_piece_at_a_time(place: Place) -> None:
+    await place.put("contact/1", "bob@customer.test")
+    for _ in range(3):
+        await place.link(await place.went("eve@customer.test", opened=place.api.clock.now()), "contact/1")
+    await place.facts.look()
+    await place.put("contact/1", "eve@customer.test")
+
+    def step(tx: Any) -> bool:
+        return mail_facts.follow(tx, place.desk.org.id, limit=2).left
+
+    waited = 0
+    while await place.api.store.write(step):
+        if await place.api.store.read(mail_facts.unfinished, limit=1):
+            waited += 1
+            current, _ = await place.api.store.read(mail_facts.as_of, place.desk.org.id, now=place.api.clock.now())
+            assert not current
+        assert waited < 10
+    assert waited == 1
+    assert await place.api.store.read(mail_facts.unfinished, limit=1) == []
+    assert await place.found("contacts where opened") == ["contact/1"]
+
+
+async def test_k02_mail_under_a_former_address_is_found_as_long_as_it_shows(place: Place) -> None:
+    await place.put("contact/1", "bob@customer.test")
+    await place.desk.post(mail(from_="anna@example.com", to="bob@customer.test"))
+    await place.put("contact/1", "robert@customer.test")
+    assert await place.found("contacts where sent") == ["contact/1"]
+    answer = await place.client.patch(f"{V1}/organisation", json={"settings": {"keep_former_mail": False}})
+    assert answer.status == 200, answer.body
+    assert await place.found("contacts where sent") == []
+
+
+async def test_k02_what_was_sent_by_other_means_and_filed_was_sent(place: Place) -> None:
+    await place.put("contact/1", "bob@customer.test")
+    await place.put("deal/1")
+    arrival = await place.desk.post(mail(from_="anna@example.com", to="bob@customer.test"))
+    assert arrival.message is not None
+    await place.link(arrival.message, "deal/1")
+    assert await place.found("contacts where sent") == ["contact/1"]
+    assert await place.found("deals where sent and not opened") == ["deal/1"]
+    assert await place.found("deals where received") == []
+
+
+async def test_k02_who_unsubscribed_by_a_mail_is_found(place: Place) -> None:
+    await place.put("contact/1", "bob@customer.test")
+    await place.put("deal/1")
+    message = await place.went("bob@customer.test")
+    await place.link(message, "contact/1", "deal/1")
+    assert await place.found("contacts where unsubscribed") == []
+
+    def leaves(tx: Any) -> None:
+        id_ = tx.execute(select(delivery.c.id).where(delivery.c.message == message)).scalar_one()
+        events.about(
+            tx,
+            deliveries.get(tx, place.desk.org.id, id_),
+            EventType.ADDRESS_UNSUBSCRIBED,
+            at=place.api.clock.now(),
+            data={"list": ""},
+        )
+
+    await place.api.store.write(leaves)
+    assert await place.found("contacts where unsubscribed today") == ["contact/1"]
+    assert await place.found("deals where sent and unsubscribed") == ["deal/1"]
+    assert await place.found("contacts where not unsubscribed") == []
+
+
+async def test_k02_mail_that_came_to_two_people_is_both_ones_to_find(place: Place) -> None:
+    await place.put("contact/1", "bob@customer.test")
+    ben = await place.desk.user("ben@example.com")
+    answer = await place.client.patch(f"{V1}/organisation", json={"settings": {"sharing": "private"}})
+    assert answer.status == 200, answer.body
+    raw = mail(from_="bob@customer.test", to="anna@example.com, ben@example.com")
+    arrival = await place.desk.post(raw, mail_from="bob@customer.test")
+    assert arrival.message is not None
+    await place.link(arrival.message, "contact/1")
+    await place.facts.look()
+    _, secret = await factory.api_token(place.api.store, place.api.clock, place.desk.org, Right.READ, on_behalf_of=ben)
+    client = place.api.web.bearing(secret)
+    assert await place.found("contacts where received", client) == []
+    await place.desk.post(raw, mail_from="bob@customer.test", user=ben)
+    assert await place.found("contacts where received", client) == ["contact/1"]

@@ -40,7 +40,7 @@ _SETTINGS = {
     "fsync": "off",  # the server is thrown away; that a commit is durable is PostgreSQL's own promise
     "full_page_writes": "off",
     "max_connections": "300",
-    "shared_buffers": "32MB",
+    "shared_buffers": os.environ.get("MAILRELAY_TEST_BUFFERS", "32MB"),
     "autovacuum": "off",
 }
 
