@@ -374,7 +374,7 @@ service_restarts = _counter(
     ),
 )
 attachments = _counter(
-    "mailrelay_attachments_total",
+    "mailrelay_attachment_filings_total",
     "Files of mail by how filing them to a record ended; full is without room, failed is tried again",
     outcome=("filed", "full", "failed"),
 )

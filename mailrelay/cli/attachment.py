@@ -50,7 +50,7 @@ def list_(talk: Talk, where: str, limit: int) -> None:
     found = talk.get(f"/messages/{part(where)}/attachments")
     rows_of_mail = (
         (one["number"], one["name"] or "-", one["type"], _size(one["size"]), one["part"], one["sha256"][:12])
-        for one in found["items"]
+        for one in found["attachments"]
     )
     of_mail = ("NUMBER", "NAME", "TYPE", "SIZE", "PART", "SHA-256")
     talk.show(found, lambda: table(rows_of_mail, *of_mail) or "The mail has no attachments.")

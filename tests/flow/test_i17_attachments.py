@@ -307,7 +307,7 @@ async def test_a_file_is_put_to_a_record_once_and_sent_with_a_mail(tmp_path: Pat
             },
         )
         assert sent.status == 202, sent.body
-        listed = (await p.client.get(f"{V1}/messages/{sent.json['id']}/attachments")).json["items"]
+        listed = (await p.client.get(f"{V1}/messages/{sent.json['id']}/attachments")).json["attachments"]
         assert [(each["name"], each["sha256"]) for each in listed] == [
             ("terms.pdf", hashlib.sha256(PDF).hexdigest()),
             ("n.txt", hashlib.sha256(b"hello").hexdigest()),

@@ -63,7 +63,7 @@ async def test_fault_p11_the_page_of_a_mail_loads_nothing(tmp_path: Path) -> Non
 async def test_the_parts_of_a_mail_are_listed_and_had(tmp_path: Path) -> None:
     async with place(tmp_path) as p:
         path = await a_mail(p)
-        parts = {one["part"]: one for one in (await p.client.get(f"{path}/parts")).json["items"]}
+        parts = {one["part"]: one for one in (await p.client.get(f"{path}/parts")).json["parts"]}
         assert parts["0"]["parts"] == ["1", "2", "3"]
         assert (parts["3"]["type"], parts["3"]["encoding"]) == ("application/pdf", "base64")
         assert parts["2"]["content_id"] == "logo@x"
@@ -82,7 +82,7 @@ async def test_the_parts_of_a_mail_are_listed_and_had(tmp_path: Path) -> None:
 async def test_the_attachments_of_a_mail_are_had_by_number_or_digest(tmp_path: Path) -> None:
     async with place(tmp_path) as p:
         path = await a_mail(p)
-        listed = (await p.client.get(f"{path}/attachments")).json["items"]
+        listed = (await p.client.get(f"{path}/attachments")).json["attachments"]
         assert [(one["number"], one["part"], one["file"]) for one in listed] == [(1, "2", False), (2, "3", True)]
         for name in ("2", hashlib.sha256(PDF).hexdigest()):
             assert (await p.client.get(f"{path}/attachments/{name}")).body == PDF
@@ -95,7 +95,7 @@ async def test_mails_inside_a_mail_are_parts_with_parts(tmp_path: Path) -> None:
         inner = mixed(part(PDF), to="bob@customer.test")
         posted = await p.desk.post(attach(inner, to="bob@customer.test"))
         path = f"{V1}/messages/{posted.message}"
-        listed = (await p.client.get(f"{path}/parts")).json["items"]
+        listed = (await p.client.get(f"{path}/parts")).json["parts"]
         pdf = next(one for one in listed if one["type"] == "application/pdf")
         assert (await p.client.get(f"{path}/parts/{pdf['part']}")).body == PDF
         whole = next(one for one in listed if one["type"] == "message/rfc822")

@@ -85,7 +85,7 @@ class ShownParts(Shown):
     """All parts of a mail, each before those in it."""
 
     message: str
-    items: tuple[ShownPart, ...]
+    parts: tuple[ShownPart, ...]
     defects: Annotated[tuple[str, ...], Field(description="What is odd about how the mail is written.")]
 
 
@@ -105,7 +105,7 @@ class ShownAttachments(Shown):
     """The attachments of a mail."""
 
     message: str
-    items: tuple[ShownAttachment, ...]
+    attachments: tuple[ShownAttachment, ...]
 
 
 @router.get("/messages/{id}/body")
@@ -141,7 +141,7 @@ async def parts(app: App, caller: Reader, id: str) -> ShownParts:  # noqa: A002
     """The parts of a mail, mails inside it and their parts included."""
 
     def read(parsed: ParsedMessage) -> ShownParts:
-        return ShownParts(message=id, items=tuple(_shown(part) for part in parsed.root.walk()), defects=parsed.defects)
+        return ShownParts(message=id, parts=tuple(_shown(part) for part in parsed.root.walk()), defects=parsed.defects)
 
     return await _of(app, caller, id, read)
 
@@ -169,7 +169,7 @@ async def attachments(app: App, caller: Reader, id: str) -> ShownAttachments:  #
         both = zip(parsed.attachment_parts, parsed.attachments, strict=True)
         return ShownAttachments(
             message=id,
-            items=tuple(
+            attachments=tuple(
                 ShownAttachment(
                     number=number,
                     part=part.path or WHOLE,
