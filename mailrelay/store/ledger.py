@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from sqlalchemy import Executable, Table, TextClause, and_, func, not_, or_, select, union_all
 
-from mailrelay.model.decision import HoldReason
+from mailrelay.model.decision import DropReason, HoldReason
 from mailrelay.model.delivery import IN_FLIGHT_DELIVERIES
 from mailrelay.model.envelope import IN_FLIGHT_ARRIVALS, ArrivalState, Channel
 from mailrelay.model.event import EventType
@@ -184,6 +184,7 @@ _CHECKS = (
         "has ended, and no message came of it",
         select(arrival.c.id, arrival.c.channel).where(
             arrival.c.state.in_(_ENDED_ARRIVALS),
+            arrival.c.reason != DropReason.UNSUBSCRIBED,  # O15: it says one thing, and is no message
             not_(select(message_source.c.message).where(message_source.c.arrival == arrival.c.id).exists()),
             or_(
                 arrival.c.message.is_(None),

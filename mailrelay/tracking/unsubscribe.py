@@ -79,7 +79,9 @@ def with_fields(raw: bytes, how: Unsubscribing) -> bytes:
     """The mail with the header fields in place of its author's: one https URI at most, first (RFC 8058 §3.1)."""
     block = HeaderBlock.parse(raw).without(_FIELDS)
     ways = [f"<{how.page}>"] if how.one_click else []
-    fields = [encode_field(_FIELDS[0], ", ".join((*ways, f"<mailto:{how.mailto}?subject=unsubscribe>")))]
+    # Not folded behind its name, as a long URL would be: not everybody reads that.
+    said = ",\r\n ".join((*ways, f"<mailto:{how.mailto}?subject=unsubscribe>"))
+    fields = [f"{_FIELDS[0]}: {said}\r\n".encode("ascii")]
     if how.one_click:
         fields.append(encode_field(_FIELDS[1], "=".join(ONE_CLICK)))
     if how.list_id and "List-Id" not in block:
