@@ -120,7 +120,7 @@ def find(tx: Tx, question: Question, terms: Terms, *, after: str = "", limit: in
     candidates = way.candidates(asked, after)
     fits = true() if question.where is None else asked.fits(question.where, candidates.c.id)
     if not way.of_records:  # what led here may be of a record that is gone
-        fits = and_(asked.is_there(candidates.c.id), fits)
+        fits = and_(fits, asked.is_there(candidates.c.id))
     page = select(candidates.c.id).where(fits).limit(limit)
     if tx.dialect == "postgresql":
         page = page.order_by(candidates.c.id)  # SQLite keeps the order without being told, and would sort if it were
