@@ -196,6 +196,7 @@ async def test_over_the_limit_nothing_is_lost_and_it_goes_on_when_there_is_room(
         storage = await p.storage()
         assert (storage["full"], storage["used"], storage["full_since"] is None) == (3, len(PDF), False)
         # The same content is there already, and takes nothing.
+        p.api.clock.advance(timedelta(seconds=1))
         await p.desk.post(mixed(part(PDF, "again.pdf")))
         await p.filer.look()
         assert (await p.listed())[0]["state"] == "filed"
