@@ -85,7 +85,10 @@ class EventType(StrEnum):
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_CHANGED = "webhook.changed"
-    WEBHOOK_DISABLED = "webhook.disabled"  # by itself, after lasting failure; why is in the data (R6)
+    WEBHOOK_DISABLED = "webhook.disabled"  # by itself, after lasting failure, or by somebody; why is in the data (R6)
+    WEBHOOK_ENABLED = "webhook.enabled"
+    WEBHOOK_REPLAYED = "webhook.replayed"  # all after an event is sent again
+    WEBHOOK_RESENT = "webhook.resent"  # one event is sent again, or all dead letters
     WEBHOOK_REMOVED = "webhook.removed"
     ATTACHMENT_FILED = "attachment.filed"  # to a record, or to the outside store (I17)
     ATTACHMENT_REMOVED = "attachment.removed"  # somebody took it off its record

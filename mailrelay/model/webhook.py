@@ -42,6 +42,8 @@ class Webhook:
     succeeded_at: datetime | None = None
     failed_at: datetime | None = None
     failure: str = ""
+    token: str = ""
+    """The token that answers for it: that made it, or enabled it last; "" where that was the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

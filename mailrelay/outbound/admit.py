@@ -82,6 +82,8 @@ class Asked:
     domains: Collection[str]
     secrets: Sequence[bytes]
     now: datetime
+    request_sha256: str
+    """Of a submission with an idempotency key."""
 
 
 def standing(tx: Tx, asked: Asked) -> Standing:
@@ -99,7 +101,9 @@ def standing(tx: Tx, asked: Asked) -> Standing:
     )
     own = tuple(one for one in shared if one.org == submission.org)
     return Standing(
-        known=None if key is None else idempotency.find(tx, submission.org, key),
+        known=None
+        if key is None
+        else idempotency.find(tx, submission.org, submission.owner, key, asked.request_sha256),
         organisation=organisation,
         sender=sender.SenderFacts(user=user, domains=organisation.domains, others=others, shared=own),
         house=own_places.look(
@@ -181,7 +185,7 @@ def admit(
         provided(tx)
     if submission.idempotency_key is not None:
         request = idempotency.Known(request_sha256=request_sha256, queue_id=message.queue_id)
-        known = idempotency.take(tx, submission.org, submission.idempotency_key, request, now=now)
+        known = idempotency.take(tx, submission.org, submission.owner, submission.idempotency_key, request, now=now)
         if known is not None:
             return repeated(tx, known, request_sha256)
     if submission.list and submission.list not in mailing_lists.named(tx, submission.org, [submission.list]):

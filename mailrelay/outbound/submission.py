@@ -34,6 +34,8 @@ class Submission:
     params: MailParams = field(default_factory=MailParams)
     idempotency_key: str | None = None
     """O19: the same key and the same request is the same message; the same key and another request is refused."""
+    by: str = ""
+    """Who hands it in, and so whose key that is, where it is not its user: a token."""
     job: str = ""
     """What the author calls the mass of mail that it is part of: its rates are watched together (O18)."""
     list: str = ""
@@ -50,6 +52,11 @@ class Submission:
     """Those of the recipients that its author named by a record: it is filed on these (O3)."""
     records: tuple[RecordRef, ...] = ()
     """Further records that its author files it on (O3)."""
+
+    @property
+    def owner(self) -> str:
+        """Whose idempotency key it has."""
+        return self.by or self.user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,14 @@ class Submitter:
         header = await _off_loop(submission.raw, _authors, submission.raw)
         now = self._clock.now()
         standing = await self._standings.ask(
-            admit.Asked(submission=submission, header=header, domains=self._domains, secrets=self._secrets, now=now)
+            admit.Asked(
+                submission=submission,
+                header=header,
+                domains=self._domains,
+                secrets=self._secrets,
+                now=now,
+                request_sha256=request,
+            )
         )
         if standing.known is not None:
             return await self._store.read(admit.repeated, standing.known, request)

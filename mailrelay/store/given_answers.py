@@ -28,39 +28,39 @@ class GivenAnswer:
     etag: str
 
 
-def take(tx: Tx, org: OrgId, key: str, request_sha256: str, *, now: datetime) -> GivenAnswer | None:
-    """Take a key for a request whose answer `keep` brings in the same transaction; when it is taken already, its answer.
+def take(tx: Tx, org: OrgId, by: str, key: str, request_sha256: str, *, now: datetime) -> GivenAnswer | None:
+    """Take a key of somebody's for a request whose answer `keep` brings in the same transaction; when it is taken already, its answer.
 
     Somebody who is taking it at this moment is waited for. Some answers that are too old are forgotten.
     """
     table = given_answer.c
     old = (
-        select(table.org, table.key)
+        select(table.org, table.by, table.key)
         .where(table.created_at < to_micros(now - KEPT))
         .order_by(table.created_at)
         .limit(_TIDIED)
         .with_for_update(skip_locked=True)
     )
-    if passed := [(row.org, row.key) for row in tx.execute(old)]:
-        tx.execute(delete(given_answer).where(tuple_(table.org, table.key).in_(passed)))
+    if passed := [(row.org, row.by, row.key) for row in tx.execute(old)]:
+        tx.execute(delete(given_answer).where(tuple_(table.org, table.by, table.key).in_(passed)))
     taken = tx.execute(
         tx.insert(given_answer)
-        .values(org=org, key=key, request_sha256=request_sha256, created_at=to_micros(now))
+        .values(org=org, by=by, key=key, request_sha256=request_sha256, created_at=to_micros(now))
         .on_conflict_do_nothing()
         .returning(table.key)
     ).first()
     if taken is not None:
         return None
-    row = tx.execute(select(given_answer).where(table.org == org, table.key == key)).one()
+    row = tx.execute(select(given_answer).where(table.org == org, table.by == by, table.key == key)).one()
     return GivenAnswer(
         request_sha256=row.request_sha256, status=row.status, body=row.body, location=row.location, etag=row.etag
     )
 
 
-def keep(tx: Tx, org: OrgId, key: str, answer: GivenAnswer) -> None:
+def keep(tx: Tx, org: OrgId, by: str, key: str, answer: GivenAnswer) -> None:
     """Keep the answer of a key that was taken in this transaction."""
     tx.execute(
         update(given_answer)
-        .where(given_answer.c.org == org, given_answer.c.key == key)
+        .where(given_answer.c.org == org, given_answer.c.by == by, given_answer.c.key == key)
         .values(status=answer.status, body=answer.body, location=answer.location, etag=answer.etag)
     )

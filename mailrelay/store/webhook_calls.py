@@ -1,8 +1,7 @@
-"""Events on their way to webhooks: queued from the journal, claimed under a lease, made, and settled (R6).
+"""Events on their way to webhooks: claimed under a lease, made, and settled (R6).
 
-The journal is the outbox: a webhook has a place in it, and its events are queued in the transaction that moves the place on, so that none
-is left out and none is queued twice; only so many wait here, the rest waits in the journal (Q09). Of the calls of a chain
-(`model.webhook.chain`) one at a time is WAITING or CALLING, the first; the others are BEHIND it.
+`webhook_journal` queues them, `webhook_orders` does with them what people ask for. Of the calls of a chain (`model.webhook.chain`) one at
+a time is WAITING or CALLING, the first; the others are BEHIND it.
 
 Every change of calls is made with the row of their webhook locked.
 """
@@ -16,10 +15,10 @@ from typing import Any
 from sqlalchemy import Row, and_, bindparam, case, delete, func, or_, select, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
-from mailrelay.errors import Conflict, Invalid, Unknown
+from mailrelay.errors import Unknown
 from mailrelay.ids import EventSeq, NodeId, OrgId, WebhookId
 from mailrelay.model.event import Event, EventType
-from mailrelay.model.webhook import LEFT, Call, CallState, Claimed, Webhook, chain
+from mailrelay.model.webhook import LEFT, Call, CallState, Claimed, Webhook
 from mailrelay.store import events, webhooks
 from mailrelay.store.base import Bell, Tx
 from mailrelay.store.tables import (
@@ -28,95 +27,18 @@ from mailrelay.store.tables import (
     CALLS_WAITING,
     WEBHOOKS_AWAKE,
     event,
-    event_counter,
     webhook,
     webhook_call,
 )
-from mailrelay.store.visibility import Viewer
 
-WINDOW = 10_000
-"""Calls that wait for one webhook at most before its events are left in the journal."""
 STEP = 500
-_AT_ONCE = 20
+"""Calls, at most, that one transaction changes."""
 _KEPT = {CallState.TAKEN: timedelta(days=7), CallState.DEAD: timedelta(days=90)}
 CUT_OFF = "the process ended during the request, which may have been taken"
 _HIDDEN = "its user may not see the mail any more"
-_ENDED = (CallState.TAKEN, CallState.DEAD)
-_BEHIND = and_(
-    WEBHOOKS_AWAKE, webhook.c.seq < event_counter.c.last, webhook.c.waiting < bindparam("window"), webhook.c.seq >= 0
-)
-
-
-def any_behind(tx: Tx, *, window: int = WINDOW) -> bool:
-    """Whether a webhook has events in the journal that it could be sent."""
-    found = select(webhook.c.id).join(event_counter, event_counter.c.org == webhook.c.org).where(_BEHIND).limit(1)
-    return tx.execute(found, {"window": window}).first() is not None
-
-
-def expand(tx: Tx, *, now: datetime, lifetime: timedelta, step: int = STEP, window: int = WINDOW) -> int:
-    """Queue the next events of webhooks that are behind; how many events were looked at, 0 when none is behind."""
-    found = (
-        select(webhook)
-        .join(event_counter, event_counter.c.org == webhook.c.org)
-        .where(_BEHIND)
-        .order_by(func.random())  # so that none waits for others that are always behind
-        .limit(_AT_ONCE)
-        .with_for_update(of=webhook, skip_locked=True)
-    )
-    looked = 0
-    for each in [webhooks.from_row(row) for row in tx.execute(found, {"window": window})]:
-        looked += _expand_one(tx, each, now=now, lifetime=lifetime, step=step)
-    return looked
-
-
-def _expand_one(tx: Tx, one: Webhook, *, now: datetime, lifetime: timedelta, step: int) -> int:
-    wanted = events.Wanted(types=frozenset(one.types), user=one.user or "")
-    new = events.stretch(tx, _viewer(one), one.seq, limit=step, wanted=wanted)
-    at = to_micros(now)
-    rows = [
-        {
-            "webhook": one.id,
-            "seq": each.seq,
-            "org": one.org,
-            "type": each.type,
-            "chain": chain(each),
-            "state": CallState.BEHIND,
-            "queued_at": at,
-            "due_at": at,
-            "expires_at": to_micros(now + lifetime),
-            "attempts": 0,
-            "status": 0,
-            "failure": "",
-            "said": "",
-            "fence": 0,
-        }
-        for each in new.events
-    ]
-    queued = 0
-    if rows:
-        put = tx.insert(webhook_call).values(rows)
-        again = ("state", "queued_at", "due_at", "expires_at", "attempts", "status", "failure", "said")
-        queued = len(
-            tx.execute(
-                # What was sent before is sent again in a replay; what has not ended goes its way.
-                put.on_conflict_do_update(
-                    index_elements=["webhook", "seq"],
-                    set_={name: put.excluded[name] for name in again} | {"ended_at": None},
-                    where=webhook_call.c.state.in_(_ENDED),
-                ).returning(webhook_call.c.seq)
-            ).all()
-        )
-        _order(tx, one.id, {chain(each) for each in new.events})
-    moved = {"seq": new.upto, "waiting": webhook.c.waiting + queued}
-    tx.execute(update(webhook).where(webhook.c.id == one.id).values(moved))
-    if queued:
-        _wake(tx, one.id)
-    return new.upto - one.seq
-
-
-def _viewer(one: Webhook) -> Viewer:
-    """As whom events are read for it: those of a user's webhook as that user may see them (I16)."""
-    return Viewer(org=one.org, user=one.user, all=one.user is None)
+ENDED = (CallState.TAKEN, CallState.DEAD)
+FREE: dict[str, Any] = {"lease_node": None, "lease_until": None}
+"""Columns of a call that nobody makes any more."""
 
 
 def next_wake(tx: Tx) -> datetime | None:
@@ -142,6 +64,8 @@ def claim(
     )
     claimed: list[Claimed] = []
     for one in [webhooks.from_row(row) for row in tx.execute(hooks)]:
+        if webhooks.silenced(tx, one, at=now):
+            continue
         room = limit - len(claimed)
         if room <= 0:
             break
@@ -154,7 +78,7 @@ def claim(
             # Nothing more before one of them has ended: whoever settles it wakes the webhook.
             tx.execute(update(webhook).where(webhook.c.id == one.id).values(wake_at=None))
         else:
-            _wake(tx, one.id)
+            wake(tx, one.id)
         claimed += calls
     return claimed
 
@@ -199,7 +123,7 @@ def _events(tx: Tx, one: Webhook, numbers: Collection[EventSeq]) -> dict[EventSe
     if one.user is None:
         rows = tx.execute(select(event).where(event.c.org == one.org, event.c.seq.in_(numbers)))
         return {found.seq: found for found in (events.of_row(row._mapping) for row in rows)}
-    stretches = (events.stretch(tx, _viewer(one), number - 1, limit=1).events for number in numbers)
+    stretches = (events.stretch(tx, webhooks.viewer(one), number - 1, limit=1).events for number in numbers)
     return {found.seq: found for stretch in stretches for found in stretch if found.seq in numbers}
 
 
@@ -222,12 +146,18 @@ _MINE = select(webhook_call.c.fence).where(
 
 
 def end(tx: Tx, call: Call, state: CallState, *, at: datetime, status: int, failure: str = "", said: str = "") -> None:
-    """A claimed call of a locked webhook has ended; the next of its chain may go. `went` is to follow."""
+    """A claimed call of a locked webhook has ended; the next of its chain may go. `went` is to follow.
+
+    One that a replay came upon meanwhile is made again, when those before it have been.
+    """
     ended = {"state": state, "ended_at": to_micros(at), "status": status, "failure": failure, "said": said}
     mine = {"b_webhook": call.webhook, "b_seq": call.seq}
-    name = tx.execute(_END, mine | ended | _FREE).scalar_one()
-    tx.execute(_ONE_LESS, {"b_id": call.webhook})
-    tx.execute(_NEXT, {"b_webhook": call.webhook, "b_chain": name})
+    row = tx.execute(_END, mine | ended | FREE).one()
+    if row.again:
+        _change(tx, call, {"state": CallState.BEHIND, "ended_at": None, "due_at": to_micros(at), "attempts": 0} | _ONCE)
+    else:
+        tx.execute(_ONE_LESS, {"b_id": call.webhook})
+    tx.execute(_NEXT, {"b_webhook": call.webhook, "b_chain": row.chain})
 
 
 _END = (
@@ -239,18 +169,16 @@ _END = (
             for name in ("state", "ended_at", "status", "failure", "said", "lease_node", "lease_until")
         }
     )
-    .returning(webhook_call.c.chain)
+    .returning(webhook_call.c.chain, webhook_call.c.again)
 )
+_ONCE: dict[str, Any] = {"again": False}
 _ONE_LESS = update(webhook).where(webhook.c.id == bindparam("b_id")).values(waiting=webhook.c.waiting - 1)
 
 
 def again(tx: Tx, call: Call, *, due_at: datetime, status: int, failure: str, said: str = "") -> None:
     """A call of a locked webhook is made again later."""
     later = {"state": CallState.WAITING, "due_at": to_micros(due_at), "status": status, "failure": failure}
-    _order(tx, call.webhook, _change(tx, call, later | {"said": said} | _FREE))
-
-
-_FREE: dict[str, Any] = {"lease_node": None, "lease_until": None}
+    order(tx, call.webhook, _change(tx, call, later | {"said": said} | FREE | _ONCE))
 
 
 def _change(tx: Tx, call: Call, values: dict[str, Any]) -> Collection[str]:
@@ -262,20 +190,7 @@ def went(tx: Tx, one: Webhook, *, paused_until: datetime | None, **how: object) 
     """Keep how a locked webhook fares, the last thing of a settlement; `how` are columns of it."""
     paused = 0 if paused_until is None else to_micros(paused_until)
     tx.execute(update(webhook).where(webhook.c.id == one.id).values(paused_until=paused, **how))
-    _wake(tx, one.id)
-
-
-def disable(tx: Tx, one: Webhook, because: str) -> None:
-    """Send nothing more to a locked webhook until somebody enables it; what waits goes on waiting."""
-    tx.execute(update(webhook).where(webhook.c.id == one.id).values(active=False, because=because))
-
-
-def enable(tx: Tx, one: Webhook, *, now: datetime, lifetime: timedelta) -> None:
-    """Send a locked webhook what waits for it, from now on and with its whole lifetime."""
-    fresh = {"active": True, "because": "", "failures": 0, "failing_since": None, "paused_until": 0}
-    tx.execute(update(webhook).where(webhook.c.id == one.id).values(fresh))
-    hasten(tx, one.id, now=now, expires_at=now + lifetime)
-    tx.ring(Bell.EVENTS, one.org)
+    wake(tx, one.id)
 
 
 def hasten(tx: Tx, id: WebhookId, *, now: datetime, expires_at: datetime | None = None) -> None:  # noqa: A002
@@ -286,7 +201,7 @@ def hasten(tx: Tx, id: WebhookId, *, now: datetime, expires_at: datetime | None 
         .where(webhook_call.c.webhook == id, CALLS_LEFT, webhook_call.c.state != CallState.CALLING)
         .values(values)
     )
-    _wake(tx, id)
+    wake(tx, id)
 
 
 def give_up(tx: Tx, one: Webhook, *, now: datetime, failure: str) -> int:
@@ -310,14 +225,8 @@ def give_up(tx: Tx, one: Webhook, *, now: datetime, failure: str) -> int:
     chains = list(gone)
     if chains:
         tx.execute(update(webhook).where(webhook.c.id == one.id).values(waiting=webhook.c.waiting - len(chains)))
-        _order(tx, one.id, set(chains))
+        order(tx, one.id, set(chains))
     return len(chains)
-
-
-def drop(tx: Tx, one: Webhook, *, at: datetime, because: str) -> None:
-    """End all that has not ended of a locked webhook, which is being removed."""
-    ended = {"state": CallState.DEAD, "ended_at": to_micros(at), "failure": because}
-    tx.execute(update(webhook_call).where(webhook_call.c.webhook == one.id, CALLS_LEFT).values(ended | _FREE))
 
 
 def recover(tx: Tx, *, now: datetime, node: NodeId | None = None, limit: int = STEP) -> int:
@@ -340,59 +249,14 @@ def recover(tx: Tx, *, now: datetime, node: NodeId | None = None, limit: int = S
                 CALLS_UNDER_WAY,
                 lost,
             )
-            .values(waiting | _FREE)
+            .values(waiting | FREE | _ONCE)
             .returning(webhook_call.c.chain)
         ).scalars()
         ours = list(chains)
         put_back += len(ours)
-        _order(tx, id_, set(ours))
-        _wake(tx, id_)
+        order(tx, id_, set(ours))
+        wake(tx, id_)
     return put_back
-
-
-def replay(tx: Tx, one: Webhook, after: int) -> int:
-    """Send a locked webhook again what happened after an event; how many events of the journal are looked at for it. Raises Invalid."""
-    newest = events.newest(tx, one.org)
-    if after > one.seq:
-        raise Invalid("after", f"must be at most {one.seq}: what is behind that is still to be sent")
-    tx.execute(update(webhook).where(webhook.c.id == one.id).values(seq=after))
-    tx.ring(Bell.EVENTS, one.org)
-    return newest - after
-
-
-def send_again(
-    tx: Tx, one: Webhook, *, now: datetime, lifetime: timedelta, seq: EventSeq | None = None, limit: int = STEP
-) -> int:
-    """Queue a call of a locked webhook that has ended, or up to `limit` of its dead letters; how many those are.
-
-    Raises Unknown for a call that there is not, Conflict for one that has not ended.
-    """
-    mine = webhook_call.c.webhook == one.id
-    if seq is None:
-        dead = select(webhook_call.c.seq).where(mine, webhook_call.c.state == CallState.DEAD)
-        numbers = tx.execute(dead.order_by(webhook_call.c.seq).limit(limit)).scalars().all()
-    else:
-        call = get(tx, one, seq)
-        if call.state not in _ENDED:
-            raise Conflict(f"Event {seq} has not ended: it is {call.state}")
-        numbers = [seq]
-    if not numbers:
-        return 0
-    values = {
-        "state": CallState.BEHIND,
-        "queued_at": to_micros(now),
-        "due_at": to_micros(now),
-        "expires_at": to_micros(now + lifetime),
-        "attempts": 0,
-        "ended_at": None,
-    }
-    chains = tx.execute(
-        update(webhook_call).where(mine, webhook_call.c.seq.in_(numbers)).values(values).returning(webhook_call.c.chain)
-    ).scalars()
-    _order(tx, one.id, set(chains))
-    tx.execute(update(webhook).where(webhook.c.id == one.id).values(waiting=webhook.c.waiting + len(numbers)))
-    _wake(tx, one.id)
-    return len(numbers)
 
 
 def get(tx: Tx, one: Webhook, seq: int) -> Call:
@@ -443,7 +307,15 @@ def prune(tx: Tx, *, now: datetime, limit: int = STEP) -> int:
     return gone
 
 
-def _order(tx: Tx, id_: str, chains: Collection[str]) -> None:
+def waited_since(tx: Tx, one: Webhook) -> datetime | None:
+    """Since when the oldest waits of what has not ended for a webhook; None when nothing does."""
+    since = tx.execute(
+        select(func.min(webhook_call.c.queued_at)).where(webhook_call.c.webhook == one.id, CALLS_LEFT)
+    ).scalar()
+    return None if since is None else from_micros(since)
+
+
+def order(tx: Tx, id_: str, chains: Collection[str]) -> None:
     """Of each of these chains let the first call wait for its time, unless one is under way, and the others behind it."""
     if not chains:
         return
@@ -476,7 +348,7 @@ _NEXT = (
 """Of one chain of which a call has just ended: none of it waits, so that the first of it may."""
 
 
-def _wake(tx: Tx, id_: str) -> None:
+def wake(tx: Tx, id_: str) -> None:
     """Have a locked webhook looked at when its next call is due, and not before its pause is over."""
     tx.execute(_WAKE, {"b_id": id_})
     tx.ring(Bell.WEBHOOKS)

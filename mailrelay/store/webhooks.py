@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
+from mailrelay import log
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import TooMany, Unknown
-from mailrelay.ids import EventSeq, OrgId, UserId, WebhookId
-from mailrelay.model.event import EventType
+from mailrelay.ids import EventSeq, OrgId, TokenId, UserId, WebhookId
+from mailrelay.model.event import EventType, differing
 from mailrelay.model.webhook import Webhook
 from mailrelay.store import events
 from mailrelay.store.base import Tx
-from mailrelay.store.tables import webhook
+from mailrelay.store.tables import user, webhook
+from mailrelay.store.visibility import Viewer
 
 MOST = 100
 """Webhooks of an organisation."""
+_logger = log.get(service="webhooks")
 _STANDING = webhook.c.removed_at.is_(None)
 
 
@@ -41,6 +45,7 @@ def add(tx: Tx, new: Webhook) -> Webhook:
             paused_until=0,
             failures=0,
             failure="",
+            token=new.token,
             **_given(new),
         )
     )
@@ -67,19 +72,58 @@ def _one(tx: Tx, org: OrgId, id_: WebhookId, *, lock: bool) -> Webhook:
 
 
 def list_webhooks(
-    tx: Tx, org: OrgId, *, user: UserId | None = None, after: str = "", limit: int = 100
+    tx: Tx, org: OrgId, *, of: UserId | None = None, after: str = "", limit: int = 100
 ) -> Sequence[Webhook]:
-    """The organisation's, oldest first; with `user` only those of that user's notices."""
+    """The organisation's, oldest first; with `of` only those of that user's notices."""
     wanted = select(webhook).where(webhook.c.org == org, webhook.c.id > after, _STANDING)
-    if user is not None:
-        wanted = wanted.where(webhook.c.user == user)
+    if of is not None:
+        wanted = wanted.where(webhook.c.user == of)
     return [from_row(row) for row in tx.execute(wanted.order_by(webhook.c.id).limit(limit))]
 
 
-def put(tx: Tx, changed: Webhook, *, by: str) -> None:
-    """Keep what people say of a locked webhook as it is now; how its calls go is not theirs to say."""
-    tx.execute(update(webhook).where(webhook.c.id == changed.id).values(_given(changed)))
-    tell(tx, changed, EventType.WEBHOOK_CHANGED, at=changed.changed_at, by=by)
+def put(tx: Tx, one: Webhook, changed: Webhook, *, by: str) -> None:
+    """Keep what people say of a locked webhook as it is now; how its calls go is not theirs to say. Without a difference, nothing."""
+    names = [name for name in differing(one, changed).split() if name != "changed_at"]
+    if names:
+        tx.execute(update(webhook).where(webhook.c.id == changed.id).values(_given(changed)))
+        tell(tx, changed, EventType.WEBHOOK_CHANGED, at=changed.changed_at, by=by, changed=" ".join(names))
+
+
+def disable(tx: Tx, one: Webhook, *, because: str, at: datetime, by: str = "") -> None:
+    """Send nothing more to a locked webhook until somebody enables it; what waits goes on waiting."""
+    off = {"active": False, "because": because, "changed_at": to_micros(at)}
+    tx.execute(update(webhook).where(webhook.c.id == one.id).values(off))
+    tell(tx, one, EventType.WEBHOOK_DISABLED, at=at, because=because, by=by)
+
+
+def disable_all(
+    tx: Tx, org: OrgId, *, because: str, at: datetime, by: str, of: UserId | None = None, token: TokenId | None = None
+) -> None:
+    """The same for all that are active of one user's notices, or that a token answers for."""
+    whose = webhook.c.token == token if of is None else webhook.c.user == of
+    found = select(webhook).where(webhook.c.org == org, whose, webhook.c.active, _STANDING)
+    for row in tx.execute(found.order_by(webhook.c.id).with_for_update()).all():
+        one = from_row(row)
+        disable(tx, one, because=because, at=at, by=by)
+        tx.afterwards(partial(_logger.info, "webhook.disabled", org=org, webhook=one.id, because=because))
+
+
+def silenced(tx: Tx, one: Webhook, *, at: datetime) -> bool:
+    """Whether a locked webhook's user is deactivated: it is disabled then, if whoever did that left it on."""
+    if not user_is_inactive(tx, one):
+        return False
+    disable(tx, one, because="its user is deactivated", at=at)
+    return True
+
+
+def user_is_inactive(tx: Tx, one: Webhook) -> bool:
+    """Whether it is for the notices of a user who is deactivated."""
+    return one.user is not None and tx.execute(select(user.c.active).where(user.c.id == one.user)).scalar() is False
+
+
+def viewer(one: Webhook) -> Viewer:
+    """As whom events are read for it: those of a user's webhook as that user may see them (I16)."""
+    return Viewer(org=one.org, user=one.user, all=one.user is None)
 
 
 def remove(tx: Tx, gone: Webhook, *, by: str, at: datetime) -> None:
@@ -89,15 +133,15 @@ def remove(tx: Tx, gone: Webhook, *, by: str, at: datetime) -> None:
     tell(tx, gone, EventType.WEBHOOK_REMOVED, at=at, by=by)
 
 
-def tell(tx: Tx, one: Webhook, type: EventType, *, at: datetime, by: str = "", because: str = "") -> None:  # noqa: A002
+def tell(tx: Tx, one: Webhook, type: EventType, *, at: datetime, **said: str) -> None:  # noqa: A002
     """Tell the journal. Not the URL: it may have a key in it."""
-    said = {"webhook": one.id, "description": one.description, "by": by, "because": because}
+    data = {"webhook": one.id, "description": one.description, **said}
     events.append(
         tx,
         org=one.org,
         at=at,
         type=type,
-        data={name: value for name, value in said.items() if value},
+        data={name: value for name, value in data.items() if value},
         user=one.user or "",
     )
 
@@ -140,6 +184,7 @@ def from_row(row: Row[Any]) -> Webhook:
         succeeded_at=_time(row.succeeded_at),
         failed_at=_time(row.failed_at),
         failure=row.failure,
+        token=row.token,
     )
 
 

@@ -53,6 +53,8 @@ class Caller:
     by: str
     """Whose doing it is, for what is written down: a user's id, a token's, or `operator`."""
     installation: bool
+    token: str
+    """The id of the token that they show, "" for the operator."""
 
     @property
     def viewer(self) -> Viewer:
@@ -97,7 +99,7 @@ def _operator(tx: Tx, wanted: str, whose: str) -> Caller:
     if len(everyone) > 1:
         names = ", ".join(f"{one.name} ({one.id})" for one in everyone[:10])
         raise Invalid(ORGANISATION_HEADER, f"say which organisation: {names}")
-    caller = Caller(org=everyone[0].id, rights=frozenset(Right), user=None, by=OPERATOR, installation=True)
+    caller = Caller(org=everyone[0].id, rights=frozenset(Right), user=None, by=OPERATOR, installation=True, token="")
     return _on_behalf(tx, caller, whose)
 
 
@@ -148,7 +150,14 @@ def _by_token(tx: Tx, secret_sha256: str, whose: str, now: datetime) -> tuple[Ap
             return None  # nor its user's time here
         if of_whom.role is not Role.ADMINISTRATOR:
             rights -= {Right.ADMIN}  # a token never outlives its user's role
-    caller = Caller(org=token.org, rights=rights, user=token.user, by=token.user or token.id, installation=False)
+    caller = Caller(
+        org=token.org,
+        rights=rights,
+        user=token.user,
+        by=token.user or token.id,
+        installation=False,
+        token=token.id,
+    )
     return token, _on_behalf(tx, caller, whose)
 
 

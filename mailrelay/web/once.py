@@ -8,7 +8,8 @@ How a route uses it: one parameter, and its write through it.
 
 `once.write` is `store.write` of a function that returns what the handler returns. In the same transaction it keeps the answer under
 the key: a repeat with the same body is answered the same, with `Idempotency-Replayed: true`, and nothing is done; the same key with
-another body, path or user is 409. An error keeps nothing, so that the request may be repeated when its cause is gone.
+another body or path is 409. A key is its user's or token's own: another's is another key, and says nothing of this one. An error keeps
+nothing, so that the request may be repeated when its cause is gone.
 
 `making` names where the new thing is (`Location`, filled from the answer's members, of a list its first's, and from the path). Members that are
 `secret` are null in what is kept, and so in the answer of a repeat; `etag` False is for answers that GET does not show so.
@@ -37,7 +38,7 @@ from mailrelay.store.base import Store, Tx
 from mailrelay.store.given_answers import GivenAnswer
 from mailrelay.web import etag
 from mailrelay.web.application import application
-from mailrelay.web.identity import caller_of
+from mailrelay.web.identity import OPERATOR, caller_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,12 +83,14 @@ class Making:
         caller = caller_of(request)
         sha256 = ""
         if idempotency_key is not None:
-            user = "" if caller is None else caller.user or ""
-            said = (request.method, request.url.path, request.url.query, user)
+            # With the rights, since the handler of a repeat does not ask for them: another token of the user may have fewer.
+            rights = () if caller is None else sorted(caller.rights)
+            said = (request.method, request.url.path, request.url.query, *rights)
             sha256 = hashlib.sha256("\n".join(said).encode() + b"\n" + await request.body()).hexdigest()
         return Once(
             key=idempotency_key,
             org=EVERYBODY if caller is None else caller.org,
+            by=OPERATOR if caller is None else caller.by,
             request_sha256=sha256,
             making=self,
             request=request,
@@ -106,6 +109,8 @@ class Once:
 
     key: str | None
     org: OrgId
+    by: str
+    """Whose key it is."""
     request_sha256: str
     making: Making
     request: Request = field(repr=False)
@@ -117,13 +122,13 @@ class Once:
         def done(tx: Tx) -> tuple[R, GivenAnswer]:
             if self.key is not None:
                 now = application(self.request).clock.now()
-                known = given_answers.take(tx, self.org, self.key, self.request_sha256, now=now)
+                known = given_answers.take(tx, self.org, self.by, self.key, self.request_sha256, now=now)
                 if known is not None:
                     raise self._known(known)
             made = fn(tx, *args, **kwargs)
             answer = self._answer(made)
             if self.key is not None:
-                given_answers.keep(tx, self.org, self.key, answer)
+                given_answers.keep(tx, self.org, self.by, self.key, answer)
             return made, answer
 
         made, answer = await store.write(done)

@@ -9,7 +9,7 @@ from mailrelay.clock import Clock
 from mailrelay.errors import Unavailable
 from mailrelay.outbound.steady import Steady
 from mailrelay.service import Stopping
-from mailrelay.store import webhook_calls
+from mailrelay.store import webhook_calls, webhook_journal
 from mailrelay.store.base import Bell, Store
 
 _POLL = 1.0
@@ -35,7 +35,7 @@ class Expander:
         lifetime: float,
         stopping: Stopping,
         poll: float = _POLL,
-        window: int = webhook_calls.WINDOW,
+        window: int = webhook_journal.WINDOW,
     ) -> None:
         """`lifetime` in seconds, of a call that is not taken; `window` calls of a webhook wait outside the journal at most."""
         self._store = store
@@ -65,9 +65,11 @@ class Expander:
     async def look(self) -> int:
         """Queue all that there is now; how many events were looked at. Without a webhook that is behind, nothing is written."""
         looked = 0
-        while not self._stopping.is_set() and await self._store.read(webhook_calls.any_behind, window=self._window):
+        while not self._stopping.is_set() and await self._store.read(webhook_journal.any_behind, window=self._window):
             now = self._steady.now()
-            step = await self._store.write(webhook_calls.expand, now=now, lifetime=self._lifetime, window=self._window)
+            step = await self._store.write(
+                webhook_journal.expand, now=now, lifetime=self._lifetime, window=self._window
+            )
             if not step:
                 break  # another node has them
             looked += step

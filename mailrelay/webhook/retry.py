@@ -15,7 +15,8 @@ TRIPS: Final = 5
 """Failures in a row after which a receiver is only asked now and then whether it takes something again."""
 _FIRST_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=10)
-_LONGEST_WISH = timedelta(hours=24)
+_LONGEST_WISH = timedelta(hours=1)
+"""A receiver that asks for more would have events die untried, and would never be found to have failed for long."""
 
 Random = Callable[[], float]
 """From 0 to 1."""
@@ -35,7 +36,7 @@ def rest(failures: int) -> timedelta:
 
 
 def wish(retry_after: str, now: datetime) -> timedelta | None:
-    """What a Retry-After header asks for (RFC 9110 §10.2.3), a day at most; None without one that can be read."""
+    """What a Retry-After header asks for (RFC 9110 §10.2.3), an hour at most; None without one that can be read."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return min(_LONGEST_WISH, timedelta(seconds=min(int(text[:9]), 10**8)))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from mailrelay import log, metrics
 from mailrelay.clock import to_micros
-from mailrelay.model.event import EventType
 from mailrelay.model.webhook import CallState, Claimed, Result, Webhook
 from mailrelay.store import webhook_calls, webhooks
 from mailrelay.store.base import Tx
 from mailrelay.webhook import retry
 
 _FORGIVEN = timedelta(hours=24)
-"""Failures with as long a silence between them are not of one row."""
+"""Failures with as long a silence between them, in which nothing waited, are not of one row."""
 _logger = log.get(service="webhooks")
 
 
@@ -45,7 +43,7 @@ def _failed(
     tx: Tx, hook: Webhook, claimed: Claimed, result: Result, now: datetime, disable_after: timedelta, random: float
 ) -> CallState:
     call = claimed.call
-    forgiven = hook.failed_at is not None and now - hook.failed_at > _FORGIVEN
+    forgiven = _forgiven(tx, hook, now)
     failures = 1 if forgiven else hook.failures + 1
     since = now if forgiven or hook.failing_since is None else hook.failing_since
     wait = timedelta(seconds=result.retry_after or 0)
@@ -76,6 +74,14 @@ def _failed(
     return state
 
 
+def _forgiven(tx: Tx, hook: Webhook, now: datetime) -> bool:
+    """Whether what failed before says nothing any more: for long there was nothing to take."""
+    if hook.failed_at is None or now - hook.failed_at <= _FORGIVEN:
+        return False
+    since = webhook_calls.waited_since(tx, hook)
+    return since is None or since - hook.failed_at > _FORGIVEN
+
+
 def _why_disabled(result: Result, *, since: datetime, now: datetime, disable_after: timedelta) -> str:
     if result.gone:
         return "its receiver answered 410: gone for good"
@@ -85,8 +91,7 @@ def _why_disabled(result: Result, *, since: datetime, now: datetime, disable_aft
 
 
 def _disable(tx: Tx, hook: Webhook, because: str, *, now: datetime, gone: bool) -> None:
-    webhook_calls.disable(tx, hook, because)
-    webhooks.tell(tx, replace(hook, active=False), EventType.WEBHOOK_DISABLED, at=now, because=because)
+    webhooks.disable(tx, hook, because=because, at=now)
     tx.afterwards(metrics.webhooks_disabled.labels("gone" if gone else "failing").inc)
     tx.afterwards(partial(_logger.error, "webhook.disabled", org=hook.org, webhook=hook.id, because=because))
 

@@ -28,11 +28,11 @@ async def test_of_many_with_one_key_one_does_it_and_the_others_have_its_answer(s
     done: list[int] = []
 
     def make(tx: Tx, number: int) -> int | None:
-        known = given_answers.take(tx, org.id, "key", "same", now=clock.now())
+        known = given_answers.take(tx, org.id, "U1", "key", "same", now=clock.now())
         if known is not None:
             assert known == _answer("same")
             return None
-        given_answers.keep(tx, org.id, "key", _answer("same"))
+        given_answers.keep(tx, org.id, "U1", "key", _answer("same"))
         return number
 
     found = await asyncio.gather(*(store.write(make, number) for number in range(12)))
@@ -44,9 +44,9 @@ async def test_a_key_is_forgotten_in_time_and_not_before(store: Store, clock: Fa
     org = await factory.org(store, clock)
 
     def take(tx: Tx, key: str) -> GivenAnswer | None:
-        known = given_answers.take(tx, org.id, key, "sha", now=clock.now())
+        known = given_answers.take(tx, org.id, "U1", key, "sha", now=clock.now())
         if known is None:
-            given_answers.keep(tx, org.id, key, _answer("sha"))
+            given_answers.keep(tx, org.id, "U1", key, _answer("sha"))
         return known
 
     for number in range(30):
@@ -58,7 +58,8 @@ async def test_a_key_is_forgotten_in_time_and_not_before(store: Store, clock: Fa
         await store.write(take, "another")
     assert await store.write(take, "k0") is None
     other = OrgId("O-other")
-    assert await store.write(given_answers.take, other, "another", "x", now=clock.now()) is None
+    assert await store.write(given_answers.take, other, "U1", "another", "x", now=clock.now()) is None
+    assert await store.write(given_answers.take, org.id, "U2", "another", "x", now=clock.now()) is None
 
 
 class _Shown(BaseModel):

@@ -13,7 +13,7 @@ from mailrelay.errors import Conflict, Invalid, TooMany, Unknown
 from mailrelay.ids import IdFactory, NodeId, OrgId, UserId, WebhookId
 from mailrelay.model.event import EventType
 from mailrelay.model.webhook import CallState, Claimed, Result, Webhook
-from mailrelay.store import events, webhook_calls, webhooks
+from mailrelay.store import events, webhook_calls, webhook_journal, webhook_orders, webhooks
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import webhook
 from mailrelay.webhook import retry
@@ -69,7 +69,7 @@ class Desk:
         await self.store.write(append)
 
     async def expand(self, **more: Any) -> int:
-        return await self.store.write(webhook_calls.expand, now=self.clock.now(), lifetime=LIFETIME, **more)
+        return await self.store.write(webhook_journal.expand, now=self.clock.now(), lifetime=LIFETIME, **more)
 
     async def claim(self, node: str = "one", limit: int = 50, each: int = 8) -> list[Claimed]:
         return await self.store.write(
@@ -130,7 +130,7 @@ async def test_events_are_queued_by_type_and_user_and_organisation(desk: Desk):
     await desk.happen("M3", E.MESSAGE_REPLIED, user="U1")  # of a mail that the user may not see
     assert await desk.expand()
     assert not await desk.expand()
-    assert not await desk.store.read(webhook_calls.any_behind)
+    assert not await desk.store.read(webhook_journal.any_behind)
     number = {hook.id: len(await desk.states(hook)) for hook in (everything, typed, annas, others)}
     assert number == {everything.id: 3, typed.id: 2, annas.id: 1, others.id: 0}
     assert (await desk.get(everything)).waiting == 3
@@ -223,7 +223,7 @@ async def test_fault_q09_only_so_many_wait_outside_the_journal(desk: Desk):
     while await desk.expand(step=2, window=5):
         pass
     assert (await desk.get(hook)).waiting == 6
-    assert not await desk.store.read(webhook_calls.any_behind, window=5)
+    assert not await desk.store.read(webhook_journal.any_behind, window=5)
     for one in await desk.claim():
         await desk.settle(one)
     while await desk.expand(step=2, window=5):
@@ -308,7 +308,7 @@ async def test_a_receiver_that_took_nothing_for_days_is_disabled_and_nothing_is_
         for one in claimed:
             await desk.settle(one)
         sent += len(claimed)
-    assert sent == waiting + 2  # the last mail, and that it was disabled
+    assert sent == waiting + 3  # the last mail, that it was disabled, and that it was enabled
     again = await desk.store.write(_send_again, desk, hook)
     assert again == len(dead)
     while claimed := await desk.claim():
@@ -318,13 +318,15 @@ async def test_a_receiver_that_took_nothing_for_days_is_disabled_and_nothing_is_
 
 
 def _enable(tx: Tx, desk: Desk, hook: Webhook) -> None:
-    webhook_calls.enable(tx, webhooks.locked(tx, hook.org, hook.id), now=desk.clock.now(), lifetime=LIFETIME)
+    one = webhooks.locked(tx, hook.org, hook.id)
+    webhook_orders.enable(tx, one, token="T1", by="T1", now=desk.clock.now(), lifetime=LIFETIME)
 
 
 def _send_again(tx: Tx, desk: Desk, hook: Webhook, seq: int | None = None) -> int:
-    return webhook_calls.send_again(
+    return webhook_orders.send_again(
         tx,
         webhooks.locked(tx, hook.org, hook.id),
+        by="T1",
         now=desk.clock.now(),
         lifetime=LIFETIME,
         seq=seq,  # type: ignore[arg-type]
@@ -342,6 +344,37 @@ async def test_a_failure_now_and_then_is_no_lasting_one(desk: Desk):
         for one in await desk.claim():
             await desk.settle(one)
     assert (await desk.get(hook)).active
+
+
+async def test_a_receiver_that_asks_for_time_each_time_is_disabled_as_any_other_that_takes_nothing(desk: Desk):
+    hook = await desk.hook()
+    began = desk.clock.now()
+    hours = retry.wish("86400", began)
+    assert hours is not None
+    assert hours <= timedelta(hours=4)
+    while (await desk.get(hook)).active:
+        await desk.happen("M1")
+        await desk.expand()
+        for one in await desk.claim():
+            await desk.settle(one, Result(status=503, failure="it answered 503", said="", retry_after=86_400))
+        desk.clock.advance(timedelta(hours=25))  # whatever a receiver can bring about between two requests
+        assert desk.clock.now() - began < timedelta(days=8)
+
+
+async def test_failures_with_a_silence_between_them_in_which_nothing_waited_are_not_of_one_row(desk: Desk):
+    hook = await desk.hook()
+    await desk.happen("M1")
+    await desk.expand()
+    (one,) = await desk.claim()
+    desk.clock.advance(LIFETIME)
+    assert await desk.settle(one, FAILED) is CallState.DEAD
+    desk.clock.advance(timedelta(days=7))
+    await desk.happen("M2")
+    await desk.expand()
+    (two,) = await desk.claim()
+    await desk.settle(two, FAILED)
+    found = await desk.get(hook)
+    assert (found.active, found.failures, found.failing_since) == (True, 1, desk.clock.now())
 
 
 async def test_fault_w04_a_receiver_that_is_gone_is_disabled_at_once(desk: Desk):
@@ -395,7 +428,7 @@ async def test_a_process_that_starts_again_takes_its_own_back_at_once(desk: Desk
 
 
 async def test_replay_sends_again_from_any_event_in_order(desk: Desk):
-    hook = await desk.hook()
+    hook = await desk.hook(types=(E.MESSAGE_FILED,))
     start = (await desk.get(hook)).seq
     for number in range(4):
         await desk.happen(f"M{number % 2}")
@@ -405,10 +438,7 @@ async def test_replay_sends_again_from_any_event_in_order(desk: Desk):
             await desk.settle(one)
     first = [call.seq for call in reversed(await desk.store.read(webhook_calls.list_calls, hook))]
 
-    def replay(tx: Tx, after: int) -> int:
-        return webhook_calls.replay(tx, webhooks.locked(tx, ORG, hook.id), after)
-
-    assert await desk.store.write(replay, first[0]) == 3
+    assert await desk.store.write(_replay, desk, hook, first[0]) == 3
     await desk.expand()
     again = []
     while claimed := await desk.claim():
@@ -417,11 +447,13 @@ async def test_replay_sends_again_from_any_event_in_order(desk: Desk):
             await desk.settle(one)
     assert sorted(again) == [(seq, 1) for seq in first[1:]]
     assert (await desk.get(hook)).waiting == 0
-    assert await desk.store.write(replay, 0) == first[-1]
+    told = await desk.store.read(events.last, ORG, 1)
+    assert (told[-1].type, dict(told[-1].data)["after"]) == (E.WEBHOOK_REPLAYED, str(first[0]))
+    assert await desk.store.write(_replay, desk, hook, 0) == told[-1].seq
     assert (await desk.get(hook)).seq == 0
     assert start > 0
     with pytest.raises(Invalid, match="at most"):
-        await desk.store.write(replay, first[-1] + 1)
+        await desk.store.write(_replay, desk, hook, first[-1] + 1)
 
 
 async def test_a_replay_goes_before_what_still_waits_of_the_same_message(desk: Desk):
@@ -441,6 +473,61 @@ async def test_a_replay_goes_before_what_still_waits_of_the_same_message(desk: D
     assert await desk.claim() == []
     await desk.settle(first)
     assert [each.call.seq for each in await desk.claim()] == [two.call.seq]
+
+
+async def test_a_replay_while_an_event_is_under_way_sends_that_once_more_behind_those_before_it(desk: Desk):
+    hook = await desk.hook(types=(E.MESSAGE_FILED,))
+    seqs = []
+    for _ in range(3):
+        await desk.happen("M1")
+        await desk.expand()
+        (one,) = await desk.claim()
+        seqs.append(one.call.seq)
+        await desk.settle(one)
+    for result in (TAKEN, FAILED):
+        await desk.store.write(_send_again, desk, hook, seqs[-1])
+        (under_way,) = await desk.claim()
+        await desk.store.write(_replay, desk, hook, seqs[0] - 1)
+        await desk.expand()
+        assert await desk.claim() == []  # one at a time
+        await desk.settle(under_way, result)
+        desk.clock.advance(timedelta(minutes=1))
+        order = []
+        while claimed := await desk.claim():
+            order += [each.call.seq for each in claimed]
+            for each in claimed:
+                await desk.settle(each)
+        assert order == seqs
+        found = await desk.get(hook)
+        assert (found.waiting, found.failures) == (0, 0)
+
+
+async def test_what_was_under_way_in_a_replay_when_its_process_died_is_sent_once_more_in_order(desk: Desk):
+    hook = await desk.hook(types=(E.MESSAGE_FILED,))
+    seqs = []
+    for _ in range(2):
+        await desk.happen("M1")
+        await desk.expand()
+        (one,) = await desk.claim()
+        seqs.append(one.call.seq)
+        await desk.settle(one)
+    await desk.store.write(_send_again, desk, hook, seqs[-1])
+    await desk.claim("dead")
+    await desk.store.write(_replay, desk, hook, seqs[0] - 1)
+    await desk.expand()
+    await desk.store.write(webhook_calls.recover, now=desk.clock.now(), node=NodeId("dead"))
+    order = []
+    while claimed := await desk.claim():
+        order += [each.call.seq for each in claimed]
+        for each in claimed:
+            await desk.settle(each)
+    assert order == seqs
+    assert (await desk.get(hook)).waiting == 0
+
+
+def _replay(tx: Tx, desk: Desk, hook: Webhook, after: int) -> int:
+    one = webhooks.locked(tx, hook.org, hook.id)
+    return webhook_orders.replay(tx, one, after, by="T1", now=desk.clock.now())
 
 
 async def test_only_what_has_ended_is_sent_again(desk: Desk):
@@ -464,7 +551,7 @@ async def test_what_is_removed_is_sent_nothing_more(desk: Desk):
 
     def remove(tx: Tx) -> None:
         gone = webhooks.locked(tx, ORG, hook.id)
-        webhook_calls.drop(tx, gone, at=desk.clock.now(), because="the webhook was removed")
+        webhook_orders.drop(tx, gone, at=desk.clock.now(), because="the webhook was removed")
         webhooks.remove(tx, gone, by="T1", at=desk.clock.now())
 
     await desk.store.write(remove)
@@ -511,7 +598,7 @@ async def test_no_statement_reads_a_table_from_end_to_end(desk: Desk, store: Any
     await desk.happen("M1")
     await desk.happen("M2")
     async with watched(store) as watch:
-        await store.read(webhook_calls.any_behind)
+        await store.read(webhook_journal.any_behind)
         await desk.expand()
         await store.read(webhook_calls.next_wake)
         one, two = await desk.claim()
@@ -527,14 +614,14 @@ async def test_no_statement_reads_a_table_from_end_to_end(desk: Desk, store: Any
         await store.read(webhook_calls.list_calls, hook)
         await store.write(webhook_calls.give_up, hook, now=desk.clock.now(), failure="")
         await store.write(_send_again, desk, hook)
-        await store.read(webhooks.list_webhooks, ORG, user=UserId("U1"), after=WebhookId("W"))
+        await store.read(webhooks.list_webhooks, ORG, of=UserId("U1"), after=WebhookId("W"))
     watch.check()
 
 
 async def test_without_webhooks_a_look_is_one_read_of_an_empty_index(desk: Desk, store: AnyStore):
     await desk.happen("M1")
     with counted(store) as ran:
-        assert not await store.read(webhook_calls.any_behind)
+        assert not await store.read(webhook_journal.any_behind)
         assert await store.read(webhook_calls.next_wake) is None
     assert len([one for one in ran if one.lstrip().upper().startswith("SELECT")]) == 2
     assert not [one for one in ran if one.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE"))]

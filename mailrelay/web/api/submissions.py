@@ -285,7 +285,7 @@ async def send(
         raise MemoryShort("Memory is short; try again later")  # D07: as SMTP says 421
     asked = asked_for(at, zone, preset)
     taken = await read_submission(app, caller, request, user=user, job=job, schedule=asked, records=record)
-    submitted = await app.submitter.submit(replace(taken, idempotency_key=idempotency_key))
+    submitted = await app.submitter.submit(replace(taken, idempotency_key=idempotency_key, by=caller.by))
     response.headers["Location"] = f"{PREFIX}/messages/{submitted.message}"
     if submitted.repeated:
         response.headers[REPLAYED] = "true"

@@ -12,7 +12,7 @@ from mailrelay.errors import Invalid
 from mailrelay.ids import TokenId, hash_secret, new_api_secret
 from mailrelay.model.event import EventType
 from mailrelay.model.organisation import ApiToken, Right
-from mailrelay.store import events, tokens
+from mailrelay.store import events, tokens, webhooks
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
@@ -84,7 +84,7 @@ async def show(app: App, caller: Administrator, token: str) -> ApiToken:
 
 @router.delete("/tokens/{token}", status_code=204)
 async def revoke(app: App, caller: Administrator, token: str, seen: IfMatch) -> None:
-    """Make a token worthless, at once and for good."""
+    """Make a token worthless, at once and for good. The webhooks that it made or last enabled are disabled."""
     await app.store.write(_revoke, caller, token, seen, app.clock.now())
 
 
@@ -94,6 +94,8 @@ def _revoke(tx: Tx, caller: Caller, token: str, seen: Seen, now: datetime) -> No
     tokens.revoke(tx, org, TokenId(token), now=now)
     data = {"token": token, "by": caller.by}
     events.append(tx, org=org, at=now, type=EventType.TOKEN_REVOKED, data=data)
+    because = f"its token {token} was revoked by {caller.by}"
+    webhooks.disable_all(tx, org, token=TokenId(token), because=because, at=now, by=caller.by)
 
 
 def _make(tx: Tx, app: Application, caller: Caller, given: GivenToken, secret: str) -> NewToken:

@@ -18,7 +18,7 @@ from mailrelay.model.notice import NoticeKind
 from mailrelay.model.organisation import Role, User
 from mailrelay.model.settings import Unknown as UnknownBecomes
 from mailrelay.model.settings import UserSettings
-from mailrelay.store import events, modules, people
+from mailrelay.store import events, modules, people, webhooks
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
 from mailrelay.web.application import App, Application
@@ -125,7 +125,7 @@ async def show(app: App, caller: Reader, who: str) -> User:
 
 @router.patch("/users/{who}", response_model=ShownUser)
 async def change(app: App, caller: Administrator, who: str, given: UserChange, seen: IfMatch) -> User:
-    """Change a user; making one inactive stops their dropbox and submission and keeps their history."""
+    """Change a user; making one inactive stops their dropbox, submission and webhooks, and keeps their history."""
     _check_addresses(app, given)
     return await app.store.write(_change, app, caller, who, given, seen)
 
@@ -182,6 +182,9 @@ def _change(tx: Tx, app: Application, caller: Caller, who: str, given: UserChang
     people.update_user(tx, changed)
     if changed != old:
         _tell(tx, app, caller, EventType.USER_CHANGED, {"user": old.id, "changed": differing(old, changed)})
+    if old.active and not changed.active:
+        because = f"its user was deactivated by {caller.by}"
+        webhooks.disable_all(tx, org, of=old.id, because=because, at=app.clock.now(), by=caller.by)
     return changed
 
 

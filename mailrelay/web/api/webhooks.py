@@ -17,11 +17,11 @@ from mailrelay.model.event import EventType
 from mailrelay.model.reach import LONGEST_URL, BadUrl
 from mailrelay.model.webhook import Call, CallState, SigningSecrets, Webhook
 from mailrelay.outbound.vault import Unreadable
-from mailrelay.store import people, webhook_calls, webhooks
+from mailrelay.store import people, webhook_calls, webhook_orders, webhooks
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
-from mailrelay.web.identity import Caller, Reader
+from mailrelay.web.identity import Caller, Reader, Sender
 from mailrelay.web.once import Once, making
 from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, Span, paged
 from mailrelay.web.strict import StrictRoute
@@ -81,6 +81,9 @@ class ShownWebhook(Shown):
     created_at: datetime
     created_by: str
     changed_at: datetime
+    token: str = Field(
+        description="The token that made or last enabled it: revoking that disables it. Empty where the operator did."
+    )
 
 
 class ListedWebhook(ShownWebhook):
@@ -152,20 +155,21 @@ async def list_all(app: App, caller: Reader, after: After = "", limit: Limit = 1
     mine = None if caller.viewer.all else caller.user
     if mine is None and not caller.viewer.all:
         return Paged((), None)
-    found = await app.store.read(webhooks.list_webhooks, caller.org, user=mine, after=after, limit=limit)
+    found = await app.store.read(webhooks.list_webhooks, caller.org, of=mine, after=after, limit=limit)
     return paged([ListedWebhook.of(one) for one in found], limit=limit, cursor=lambda one: one.id)
 
 
 @router.post("/webhooks", status_code=201)
 async def add(
     app: App,
-    caller: Reader,
+    caller: Sender,
     given: GivenWebhook,
     once: Annotated[Once, making("/webhooks/{id}", secret=("secret",))],
 ) -> NewWebhook:
     """Send events to a URL, from now on; the first one says that this webhook was created.
 
-    The organisation's token, without a user and with the right to admin, may have every event sent; a user's only their notices.
+    The organisation's token, without a user and with the right to admin, may have every event sent; a user's, with the right to send,
+    their notices. When the token is revoked, the webhook is disabled.
     """
     await _reachable(app, given.url)
     secret = sign.new_secret()
@@ -187,42 +191,48 @@ async def health(app: App, caller: Reader, webhook: str) -> Webhook:
 
 
 @router.patch("/webhooks/{webhook}", response_model=ShownWebhook)
-async def change(app: App, caller: Reader, webhook: str, given: ChangedWebhook, seen: IfMatch) -> Webhook:
+async def change(app: App, caller: Sender, webhook: str, given: ChangedWebhook, seen: IfMatch) -> Webhook:
     """Change a webhook. What waits for it goes to the new URL, at once."""
     if given.url is not None:
         await _reachable(app, given.url)
-    changed = await app.store.write(_change, app, caller, webhook, seen, lambda tx, one: _with(tx, app, one, given))
+
+    def put(tx: Tx, one: Webhook) -> None:
+        webhooks.put(tx, one, _with(tx, app, one, given), by=caller.by)
+
+    changed = await app.store.write(_change, caller, webhook, seen, put)
     _told(caller, changed, "changed")
     return changed
 
 
 @router.delete("/webhooks/{webhook}", status_code=204)
-async def remove(app: App, caller: Reader, webhook: str, seen: IfMatch) -> None:
+async def remove(app: App, caller: Sender, webhook: str, seen: IfMatch) -> None:
     """Send nothing more there, for good. What waits for it is given up."""
     gone = await app.store.write(_remove, app, caller, webhook, seen)
     _logger.info("webhook.removed", org=gone.org, webhook=gone.id, by=caller.by)
 
 
 @router.post("/webhooks/{webhook}/disable", response_model=ShownWebhook)
-async def disable(app: App, caller: Reader, webhook: str, seen: IfMatch) -> Webhook:
+async def disable(app: App, caller: Sender, webhook: str, seen: IfMatch) -> Webhook:
     """Send nothing there until it is enabled; events wait."""
     because = f"switched off by {caller.by}"
-    off = await app.store.write(
-        _change, app, caller, webhook, seen, lambda _, one: replace(one, active=False, because=because)
-    )
+
+    def stop(tx: Tx, one: Webhook) -> None:
+        webhooks.disable(tx, one, because=because, at=app.clock.now(), by=caller.by)
+
+    off = await app.store.write(_change, caller, webhook, seen, stop)
     _told(caller, off, "disabled")
     return off
 
 
 @router.post("/webhooks/{webhook}/enable", response_model=ShownWebhook)
-async def enable(app: App, caller: Reader, webhook: str, seen: IfMatch) -> Webhook:
-    """Send what waits for it, and go on: after it was disabled, by itself or by hand."""
+async def enable(app: App, caller: Sender, webhook: str, seen: IfMatch) -> Webhook:
+    """Send what waits for it, and go on: after it was disabled, by itself or by hand. The caller's token answers for it from now on."""
 
-    def on(tx: Tx, one: Webhook) -> Webhook:
-        webhook_calls.enable(tx, one, now=app.clock.now(), lifetime=_lifetime(app))
-        return replace(one, active=True, because="")
+    def start(tx: Tx, one: Webhook) -> None:
+        now, lifetime = app.clock.now(), _lifetime(app)
+        webhook_orders.enable(tx, one, token=caller.token, by=caller.by, now=now, lifetime=lifetime)
 
-    enabled = await app.store.write(_change, app, caller, webhook, seen, on)
+    enabled = await app.store.write(_change, caller, webhook, seen, start)
     _told(caller, enabled, "enabled")
     return enabled
 
@@ -230,7 +240,7 @@ async def enable(app: App, caller: Reader, webhook: str, seen: IfMatch) -> Webho
 @router.post("/webhooks/{webhook}/rotate")
 async def rotate(
     app: App,
-    caller: Reader,
+    caller: Sender,
     webhook: str,
     once: Annotated[Once, making("/webhooks/{id}", secret=("secret",))],
     given: Rotation | None = None,
@@ -243,9 +253,9 @@ async def rotate(
 
 
 @router.post("/webhooks/{webhook}/test")
-async def test(app: App, caller: Reader, webhook: str) -> Tried:
+async def test(app: App, caller: Sender, webhook: str) -> Tried:
     """Send one `webhook.test` now, also while it is disabled, and say what was answered."""
-    found = await app.store.read(_get, caller, webhook)
+    found = await app.store.read(_tested, caller, webhook)
     at = int(app.clock.now().timestamp() * 1000)
     result = await app.webhooks.test(found, f"test_{found.id}_{at}")
     return Tried(
@@ -258,11 +268,12 @@ async def test(app: App, caller: Reader, webhook: str) -> Tried:
 
 
 @router.post("/webhooks/{webhook}/replay")
-async def replay(app: App, caller: Reader, webhook: str, given: Replay) -> Queued:
+async def replay(app: App, caller: Sender, webhook: str, given: Replay) -> Queued:
     """Send again what happened after an event, in order; each event with the webhook-id that it had."""
 
     def back(tx: Tx) -> int:
-        return webhook_calls.replay(tx, _get(tx, caller, webhook, lock=True), given.after)
+        one = _get(tx, caller, webhook, lock=True)
+        return webhook_orders.replay(tx, one, given.after, by=caller.by, now=app.clock.now())
 
     number = await app.store.write(back)
     _logger.info("webhook.changed", org=caller.org, webhook=webhook, by=caller.by, what="replayed", after=given.after)
@@ -292,13 +303,13 @@ async def calls(
 
 
 @router.post("/webhooks/{webhook}/calls/{seq}/send-again")
-async def send_again(app: App, caller: Reader, webhook: str, seq: Annotated[int, Field(ge=1, le=2**62)]) -> Queued:
+async def send_again(app: App, caller: Sender, webhook: str, seq: Annotated[int, Field(ge=1, le=2**62)]) -> Queued:
     """Send one event again: a dead letter, or one that was taken."""
     return Queued(events=await _again(app, caller, webhook, EventSeq(seq)))
 
 
 @router.post("/webhooks/{webhook}/send-again")
-async def send_all_again(app: App, caller: Reader, webhook: str) -> Queued:
+async def send_all_again(app: App, caller: Sender, webhook: str) -> Queued:
     """Send all dead letters again, each message's in order."""
     total = 0
     while number := await _again(app, caller, webhook, None):
@@ -309,7 +320,8 @@ async def send_all_again(app: App, caller: Reader, webhook: str) -> Queued:
 async def _again(app: Application, caller: Caller, webhook: str, seq: EventSeq | None) -> int:
     def queue(tx: Tx) -> int:
         one = _get(tx, caller, webhook, lock=True)
-        return webhook_calls.send_again(tx, one, now=app.clock.now(), lifetime=_lifetime(app), seq=seq)
+        now, lifetime = app.clock.now(), _lifetime(app)
+        return webhook_orders.send_again(tx, one, by=caller.by, now=now, lifetime=lifetime, seq=seq)
 
     number = await app.store.write(queue)
     if number:
@@ -338,12 +350,23 @@ def _get(tx: Tx, caller: Caller, id_: str, *, lock: bool = False) -> Webhook:
     return found
 
 
+def _tested(tx: Tx, caller: Caller, id_: str) -> Webhook:
+    """One to be tried out. Raises Unknown, Conflict."""
+    found = _get(tx, caller, id_)
+    if webhooks.user_is_inactive(tx, found):
+        raise Conflict("Its user is deactivated, and is sent nothing")
+    return found
+
+
 def _add(tx: Tx, app: Application, caller: Caller, given: GivenWebhook, secret: str) -> NewWebhook:
-    user = None if given.user is None else people.find(tx, caller.org, given.user).id
+    whose = None if given.user is None else people.find(tx, caller.org, given.user)
+    user = None if whose is None else whose.id
     if not caller.viewer.all and (user is None or user != caller.user):
         raise NotPermitted(
             "A user has their own notices sent (user); every event only the organisation's own token, with the right to admin"
         )
+    if whose is not None and not whose.active:
+        raise Invalid("user", "is deactivated, and is sent nothing")
     id_, now = app.ids.webhook(), app.clock.now()
     made = webhooks.add(
         tx,
@@ -362,17 +385,16 @@ def _add(tx: Tx, app: Application, caller: Caller, given: GivenWebhook, secret: 
             created_by=caller.by,
             changed_at=now,
             seq=EventSeq(0),
+            token=caller.token,
         ),
     )
     return _new(made, secret)
 
 
-def _change(
-    tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen, change_: Callable[[Tx, Webhook], Webhook]
-) -> Webhook:
+def _change(tx: Tx, caller: Caller, id_: str, seen: Seen, change_: Callable[[Tx, Webhook], None]) -> Webhook:
     seen.check(tx, lambda: ShownWebhook.model_validate(_get(tx, caller, id_)))
     one = _get(tx, caller, id_, lock=True)
-    webhooks.put(tx, replace(change_(tx, one), changed_at=app.clock.now()), by=caller.by)
+    change_(tx, one)
     return webhooks.get(tx, one.org, one.id)
 
 
@@ -384,13 +406,13 @@ def _with(tx: Tx, app: Application, one: Webhook, given: ChangedWebhook) -> Webh
         changes["types"] = _sorted(given.types)
     if given.url is not None and given.url != one.url:
         webhook_calls.hasten(tx, one.id, now=app.clock.now())
-    return replace(one, **changes)
+    return replace(one, **changes, changed_at=app.clock.now())
 
 
 def _remove(tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen) -> Webhook:
     seen.check(tx, lambda: ShownWebhook.model_validate(_get(tx, caller, id_)))
     gone = _get(tx, caller, id_, lock=True)
-    webhook_calls.drop(tx, gone, at=app.clock.now(), because="the webhook was removed")
+    webhook_orders.drop(tx, gone, at=app.clock.now(), because="the webhook was removed")
     webhooks.remove(tx, gone, by=caller.by, at=app.clock.now())
     return gone
 
@@ -416,7 +438,7 @@ def _rotate(tx: Tx, app: Application, caller: Caller, id_: str, overlap: timedel
         before_until=now + overlap if before else None,
         changed_at=now,
     )
-    webhooks.put(tx, rotated, by=caller.by)
+    webhooks.put(tx, one, rotated, by=caller.by)
     return _new(webhooks.get(tx, one.org, one.id), secret)
 
 
