@@ -210,6 +210,7 @@ async def test_no_daemon_is_one_line_for_every_command(tmp_path: Path) -> None:
             ("check",),
             ("backup",),
             ("practice", "send"),
+            ("practice", "webhook"),
             ("message", "inspect"),
             ("message", "send"),
         ):
@@ -223,7 +224,7 @@ async def test_no_daemon_is_one_line_for_every_command(tmp_path: Path) -> None:
             text
             for one in command.params
             if isinstance(one, click.Option) and one.required
-            for text in (one.opts[0], "x")
+            for text in (one.opts[0], "1")
         ]
         needed += ["--create", "lead"] if name == ("unresolved", "file") else []
         needed += ["--text", "x"] if name == ("message", "answer") else []
