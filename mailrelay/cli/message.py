@@ -140,11 +140,20 @@ def a_time(function: F) -> F:
 @a_mail
 @click.option("--user", default="", help="On whose behalf, by id or address; by default the owner of --from.")
 @click.option("--job", default="", help="What you call the mass of mail that this is part of.")
+@click.option("--list", "list_name", default="", help="The mailing list that a mass of mail is sent to.")
 @click.option("--key", help="Idempotency key: a repeat with the same key is the same mail.")
 @a_time
 @talks
 def send(
-    talk: Talk, user: str, job: str, key: str | None, at: str, zone: str, preset: str | None, **given: Any
+    talk: Talk,
+    user: str,
+    job: str,
+    list_name: str,
+    key: str | None,
+    at: str,
+    zone: str,
+    preset: str | None,
+    **given: Any,
 ) -> None:
     """Queue a mail, or schedule it; it is durable when this returns.
 
@@ -154,7 +163,7 @@ def send(
         raise click.UsageError("--key is empty; leave it out, or give a key of its own to each mail")
     headers = {"Idempotency-Key": key} if key else {}
     body, kind = mail_body(given, user)
-    query = {"user": user, "job": job, "at": at, "zone": zone, "preset": preset}
+    query = {"user": user, "job": job, "list": list_name, "at": at, "zone": zone, "preset": preset}
     answer = talk.raw("POST", "/messages", body=body, content_type=kind, headers=headers, query=query)
     if answer.status >= 400:
         raise failure(answer)

@@ -263,6 +263,7 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
             ("message", one["message"]),
             ("sender", one["sender"]),
             ("job", one["job"]),
+            ("list", one["list"]),
             ("queued", when(one["created_at"])),
             ("scheduled", _since(one["scheduled_for"])),
             ("due", due),

@@ -68,6 +68,7 @@ class ShownDelivery(Shown):
     bounce: Annotated[Literal["hard", "soft"] | None, Field(description="Class of a bounce.")]
     fault: Fault | None
     job: str
+    list: str
     held_by: Annotated[
         str,
         Field(description="What holds it: a suspension, `job:name`, `domain:name`, …; or hand, poison, unconfirmed."),
@@ -104,6 +105,7 @@ class ShownDelivery(Shown):
             bounce=("hard" if one.hard else "soft") if _was_answered(one) else None,
             fault=one.fault,
             job=one.job,
+            list=one.list,
             held_by=one.held_by,
             scheduled_for=one.scheduled_for,
             faults=one.faults,

@@ -27,7 +27,7 @@ from mailrelay.model.tracking import Mode
 from mailrelay.outbound import addressing
 from mailrelay.outbound.addressing import ToRecord
 from mailrelay.outbound.job import JOB_FIELD, LONGEST_JOB, checked_job, take_job
-from mailrelay.outbound.mailing_list import checked_list, take_list
+from mailrelay.outbound.mailing_list import LIST_FIELD, checked_list, take_list
 from mailrelay.outbound.submission import Addressed, Submission, Submitted
 from mailrelay.outbound.tracked import take_tracking
 from mailrelay.smtp.address import parse_address
@@ -270,6 +270,9 @@ async def send(
         str,
         Query(max_length=LONGEST_JOB, description=f"For a whole message, like its field {JOB_FIELD}. {_JOB}"),
     ] = "",
+    list: Annotated[  # noqa: A002 (the parameter's name)
+        str, Query(max_length=LONGEST_NAME, description=f"For a whole message, like its field {LIST_FIELD}. {_LIST}")
+    ] = "",
     at: QueryAt = "",
     zone: QueryZone = "",
     preset: QueryPreset = None,
@@ -284,7 +287,7 @@ async def send(
     if app.memory.short():
         raise MemoryShort("Memory is short; try again later")  # D07: as SMTP says 421
     asked = asked_for(at, zone, preset)
-    taken = await read_submission(app, caller, request, user=user, job=job, schedule=asked, records=record)
+    taken = await read_submission(app, caller, request, user=user, job=job, list_=list, schedule=asked, records=record)
     submitted = await app.submitter.submit(replace(taken, idempotency_key=idempotency_key, by=caller.by))
     response.headers["Location"] = f"{PREFIX}/messages/{submitted.message}"
     if submitted.repeated:
@@ -299,6 +302,7 @@ async def read_submission(
     *,
     user: str,
     job: str = "",
+    list_: str = "",
     schedule: Wish | None = None,
     records: Sequence[RecordRef] = (),
 ) -> Submission:
@@ -312,7 +316,7 @@ async def read_submission(
         raw = normalise_newlines(await request.body())
         sender, recipients = await _off_loop(len(raw), _envelope, raw)
         author = await app.store.read(author_of, caller, user, sender)
-        documents, tracking, list_ = 0, None, ""
+        documents, tracking = 0, None
     elif kind in ("application/json", ""):
         size = len(await request.body())
         given = await _off_loop(size, validated, GivenMessage, await json_body(request))
@@ -328,7 +332,7 @@ async def read_submission(
         records = (*records, *given.records)
         documents = given.documents
         tracking = given.tracking
-        list_ = checked_list(given.list, "list") if given.list else ""
+        list_ = _one_list(list_, given.list)
         job = _one_job(job, given.job)
         if given.schedule is not None and schedule is not None:
             raise Invalid("schedule", "is in the body and in the query; say it once")
@@ -337,8 +341,6 @@ async def read_submission(
         raise HTTPException(415, f"Send application/json or {_WHOLE}, not {kind}")
     raw, named = take_job(raw)
     raw, of_list = take_list(raw)
-    if list_ and of_list and list_ != of_list:
-        raise Invalid("list", f"is {list_} in one place and {of_list} in another")
     raw, said = take_tracking(raw)
     if said is not None and tracking is not None and said is not tracking:
         raise Invalid("tracking", f"is {tracking} in one place and {said} in another")
@@ -355,7 +357,7 @@ async def read_submission(
         ),
         documents=documents,
         job=_one_job(job, named),
-        list=list_ or of_list,
+        list=_one_list(list_, of_list),
         tracking=tracking or said,
         schedule=schedule,
         addressed=addressed,
@@ -386,6 +388,13 @@ def _one_job(asked: str, named: str) -> str:
     if asked and named and asked != named:
         raise Invalid("job", f"is {asked!r} in one place and {named!r} in another")
     return checked_job(asked or named, "job") if asked or named else ""
+
+
+def _one_list(asked: str, named: str) -> str:
+    """The mailing list of a mail, which may be said in more than one place. Raises Invalid."""
+    if asked and named and asked != named:
+        raise Invalid("list", f"is {asked!r} in one place and {named!r} in another")
+    return checked_list(asked or named, "list") if asked or named else ""
 
 
 async def _off_loop(size: int, work: Any, /, *given: Any) -> Any:
