@@ -53,7 +53,7 @@ def make(tx: Tx, new: FilingAddress) -> FilingAddress:
 
 
 def regenerate(tx: Tx, old: FilingAddress, new: FilingAddress, *, old_until: datetime) -> FilingAddress:
-    """Give the record of `old` a new address; the old one holds until `old_until`: now stops it at once.
+    """Give the record of `old` a new address; the old one holds until `old_until`, or its own end before that: now stops it at once.
 
     Raises as `make` does, and Conflict where `old` is over already.
     """
@@ -64,10 +64,13 @@ def regenerate(tx: Tx, old: FilingAddress, new: FilingAddress, *, old_until: dat
 
 
 def end(tx: Tx, old: FilingAddress, *, until: datetime, by: str, at: datetime) -> bool:
-    """Let an address hold until then; False where it is over by then already."""
+    """Let an address hold until then, or its own end before that; False where it is over by then already."""
+    if old.until is not None:
+        until = min(until, old.until)
+    longer = or_(filing_address.c.valid_until.is_(None), filing_address.c.valid_until > to_micros(until))
     done = tx.execute(
         update(filing_address)
-        .where(filing_address.c.org == old.org, filing_address.c.number == old.number, _valid(until))
+        .where(filing_address.c.org == old.org, filing_address.c.number == old.number, _valid(at), longer)
         .values(valid_until=to_micros(until), ended_by=by, ended_at=to_micros(at))
     )
     if done.rowcount == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from mailrelay.model.address import Address
@@ -51,3 +52,19 @@ async def test_their_statements_use_indexes(store: AnyStore) -> None:
         (used,) = await store.read(uses.list_uses, org.id, "r1")
         assert used.count == 2
     watch.check()
+
+
+async def test_an_overlap_ends_with_the_address_itself_at_the_latest(store: AnyStore) -> None:
+    clock = FakeClock()
+    org = await factory.org(store, clock, domains=("acme.test",))
+    await factory.record(store, clock, org, "contact/1")
+    over_at = clock.now() + timedelta(days=2)
+    old = await factory.record_address(store, clock, org, "contact/1", until=over_at)
+    new = replace(old, until=None)
+    made = await store.write(filing_addresses.regenerate, old, new, old_until=clock.now() + timedelta(days=7))
+    assert made.number == 2
+    old = await store.read(filing_addresses.get, org.id, old.number)
+    assert (old.valid_until, old.ended_by != "") == (over_at, True)
+    assert not await store.write(filing_addresses.end, old, until=over_at, by="U1", at=clock.now())
+    assert await store.write(filing_addresses.end, old, until=clock.now(), by="U1", at=clock.now())
+    assert not (await store.read(filing_addresses.get, org.id, old.number)).holds(clock.now())
