@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mailrelay.model.organisation import Right, Role
+from mailrelay.store import organisations
 from tests.support import factory
 from tests.support.http import Api, serving
 
@@ -48,6 +50,28 @@ async def test_the_same_key_for_something_else_is_409(api: Api) -> None:
     assert "take a new key" in other.json["detail"]
     organisation = await api.local.post(f"{V1}/tokens", json={"name": "t", "rights": ["read"]}, headers=KEY)
     assert organisation.status == 409
+
+
+async def test_a_key_is_its_owners_and_tells_nobody_else_anything(api: Api) -> None:
+    (org,) = await api.store.read(organisations.list_organisations)
+    anna = await factory.user(api.store, api.clock, org, "anna@example.org", role=Role.ADMINISTRATOR)
+    made = []
+    for number in range(2):
+        _, secret = await factory.api_token(api.store, api.clock, org, Right.ADMIN)
+        new = {**ANNA, "primary": f"{number}@example.org"}
+        made.append(await api.web.bearing(secret).post(f"{V1}/users", json=new, headers=KEY))
+    assert [one.status for one in made] == [201, 201]
+    assert made[0].json["id"] != made[1].json["id"]
+
+    # Who asks on a user's behalf with fewer rights is not given what was answered to more.
+    _, all_ = await factory.api_token(api.store, api.clock, org, Right.ADMIN, on_behalf_of=anna)
+    _, sends = await factory.api_token(api.store, api.clock, org, Right.READ, Right.SEND, on_behalf_of=anna)
+    await factory.record(api.store, api.clock, org, "contact/1")
+    given = {"record": "contact/1"}
+    assert (await api.web.bearing(all_).post(f"{V1}/record-addresses", json=given, headers=KEY)).status == 201
+    fewer = await api.web.bearing(sends).post(f"{V1}/record-addresses", json=given, headers=KEY)
+    assert (fewer.status, "take a new key" in fewer.json["detail"]) == (409, True)
+    assert "Idempotency-Replayed" not in fewer.headers
 
 
 async def test_what_failed_may_be_sent_again_with_its_key(api: Api) -> None:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from mailrelay.errors import Conflict
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.store import deliveries, suppressions
+from mailrelay.store.tables import idempotency
 from tests.support.outbound import relay
 
 
@@ -59,3 +61,26 @@ async def test_a_repeat_is_answered_as_before_whatever_changed_since(tmp_path: P
 async def test_without_a_key_two_requests_are_two(tmp_path: Path):
     async with relay(tmp_path) as us:
         assert (await us.submit()).queue_id != (await us.submit()).queue_id
+
+
+async def test_a_key_is_its_owners_and_another_hears_nothing_of_what_it_stands_for(tmp_path: Path):
+    async with relay(tmp_path) as us:
+        first = await us.submit(idempotency_key="k")
+        his = {"user": us.bob.id, "mail_from": us.bob.primary, "raw": us.mail(str(us.bob.primary))}
+        bobs = await us.submit(idempotency_key="k", **his)
+        assert not bobs.repeated
+        assert bobs.queue_id != first.queue_id
+        machine = await us.submit(by="T1", idempotency_key="k")  # for the same user, and not by them
+        assert not machine.repeated
+        assert (await us.submit(by="T1", idempotency_key="k")).queue_id == machine.queue_id
+        with pytest.raises(Conflict, match=bobs.queue_id):
+            await us.submit("eve@b.test", idempotency_key="k", **his)
+
+
+async def test_a_key_of_an_earlier_release_stands_for_its_request_and_for_nothing_else(tmp_path: Path):
+    async with relay(tmp_path) as us:
+        first = await us.submit(idempotency_key="k")
+        await us.store.write(lambda tx: tx.execute(update(idempotency).values(by="")))
+        assert (await us.submit(idempotency_key="k")).queue_id == first.queue_id
+        other = await us.submit("eve@b.test", idempotency_key="k")
+        assert not other.repeated

@@ -20,7 +20,7 @@ from mailrelay.ids import NodeId
 from mailrelay.model.event import EventType
 from mailrelay.model.organisation import Organisation, Right
 from mailrelay.service import Stopping
-from mailrelay.store import events
+from mailrelay.store import events, people
 from mailrelay.store.base import Tx
 from mailrelay.webhook.deliver import Deliverer, Pace
 from mailrelay.webhook.expand import Expander
@@ -69,6 +69,11 @@ class World:
     async def shown(self, id_: str) -> dict[str, Any]:
         shown: dict[str, Any] = (await self.admin.get(f"{V1}/webhooks/{id_}")).json
         return {**shown, "health": (await self.admin.get(f"{V1}/webhooks/{id_}/health")).json}
+
+    async def told(self, what: EventType) -> list[dict[str, str]]:
+        """What the journal says of events of a type, oldest first."""
+        found = await self.api.store.read(events.last, self.org.id, 100)
+        return [dict(one.data) for one in sorted(found, key=lambda one: one.seq) if one.type is what]
 
     async def calls(self, id_: str, **query: str) -> list[dict[str, Any]]:
         answer = await self.admin.get(f"{V1}/webhooks/{id_}/calls", params=query)
@@ -387,7 +392,7 @@ async def test_dead_letters_are_listed_and_sent_again_and_all_is_replayed(tmp_pa
         assert sorted(one.json["data"]["seq"] for one in us.crm.requests) == [2, 3, 4]
         ids = {one.headers["webhook-id"] for one in us.crm.requests}
         us.crm.requests.clear()
-        assert (await us.admin.post(f"{place}/replay", json={"after": 0})).json == {"events": 4}
+        assert (await us.admin.post(f"{place}/replay", json={"after": 0})).json == {"events": 6}
         await us.work()
         assert {one.headers["webhook-id"] for one in us.crm.requests} == ids
         page = await us.admin.get(f"{place}/calls", params={"limit": "2"})
@@ -399,7 +404,9 @@ async def test_dead_letters_are_listed_and_sent_again_and_all_is_replayed(tmp_pa
 async def test_a_user_has_their_own_notices_sent_and_sees_no_other_webhook(tmp_path: Path):
     async with world(tmp_path) as us:
         anna = await factory.user(us.api.store, us.api.clock, us.org, "anna@acme.example")
-        _, secret = await factory.api_token(us.api.store, us.api.clock, us.org, Right.READ, on_behalf_of=anna)
+        _, secret = await factory.api_token(
+            us.api.store, us.api.clock, us.org, Right.READ, Right.SEND, on_behalf_of=anna
+        )
         annas = us.api.web.bearing(secret)
         everything = await us.made()
         assert (await annas.post(f"{V1}/webhooks", json={"url": us.crm.url()})).status == 403
@@ -466,3 +473,109 @@ async def test_the_command_line_does_all_of_it(tmp_path: Path):
 
 async def _no(request: Request, writer: asyncio.StreamWriter) -> bytes:
     return status(500)
+
+
+async def test_nothing_is_sent_while_its_user_is_deactivated_and_somebody_enables_it_afterwards(tmp_path: Path):
+    async with world(tmp_path) as us:
+        anna = await factory.user(us.api.store, us.api.clock, us.org, "anna@acme.example")
+        await us.made(types=["user.changed"])
+        annas = await us.made(user=anna.id)
+        await us.work()
+        us.crm.requests.clear()
+        await us.happen(what=EventType.TASK_REQUESTED, user=anna.id)
+        await us.expander.look()  # it is queued, and not sent yet
+        user = f"{V1}/users/{anna.id}"
+        assert (await us.admin.patch(user, json={"active": False})).status == 200
+        await us.happen(what=EventType.TASK_REQUESTED, user=anna.id)
+        await us.work()
+        assert us.crm.types == ["user.changed"]
+        off = await us.shown(annas["id"])
+        assert (off["active"], off["because"].startswith("its user was deactivated by T")) == (False, True)
+        (told,) = await us.told(EventType.WEBHOOK_DISABLED)
+        assert (told["webhook"], told["because"]) == (annas["id"], off["because"])
+        place = f"{V1}/webhooks/{annas['id']}"
+        for refused in (
+            await us.admin.post(f"{place}/enable"),
+            await us.admin.post(f"{place}/test"),
+            await us.admin.post(f"{V1}/webhooks", json={"url": us.crm.url(), "user": anna.id}),
+        ):
+            assert (refused.status in (409, 422), "deactivated" in refused.json["detail"]) == (True, True), refused.json
+        assert (await us.admin.patch(user, json={"active": True})).status == 200
+        await us.work()
+        us.crm.requests.clear()
+        assert (await us.admin.post(f"{place}/enable")).status == 200
+        await us.work()
+        assert us.crm.types.count("task.requested") == 2
+
+
+async def test_nothing_is_sent_for_an_inactive_user_whose_webhook_was_left_on(tmp_path: Path):
+    async with world(tmp_path) as us:
+        anna = await factory.user(us.api.store, us.api.clock, us.org, "anna@acme.example")
+        queued = await us.made(user=anna.id)
+        await us.expander.look()
+        behind = await us.made(user=anna.id)
+        await us.api.store.write(people.deactivate, us.org.id, anna.id)
+        await us.work()
+        assert us.crm.requests == []
+        for one in (queued, behind):
+            assert (await us.shown(one["id"]))["because"] == "its user is deactivated"
+
+
+async def test_a_webhook_asks_for_the_right_to_send_and_ends_with_its_token(tmp_path: Path):
+    async with world(tmp_path) as us:
+        store, clock = us.api.store, us.api.clock
+        anna = await factory.user(store, clock, us.org, "anna@acme.example")
+        _, reads = await factory.api_token(store, clock, us.org, Right.READ, on_behalf_of=anna)
+        sender, sends = await factory.api_token(store, clock, us.org, Right.READ, Right.SEND, on_behalf_of=anna)
+        wanted = {"url": us.crm.url(), "user": anna.id}
+        made = (await us.api.web.bearing(sends).post(f"{V1}/webhooks", json=wanted)).json
+        other = await us.made(user=anna.id)
+        assert (made["token"], made["created_by"]) == (sender.id, anna.id)
+        reader = us.api.web.bearing(reads)
+        place = f"{V1}/webhooks/{made['id']}"
+        assert (await reader.get(place)).status == 200
+        assert (await reader.post(f"{V1}/webhooks", json=wanted)).status == 403
+        assert (await reader.patch(place, json={"url": us.crm.url()})).status == 403
+        assert (await reader.delete(place)).status == 403
+        for what in ("rotate", "replay", "enable", "disable", "test", "send-again", "calls/1/send-again"):
+            assert (await reader.post(f"{place}/{what}", json={"after": 0})).status == 403, what
+        _, leaving = await factory.api_token(store, clock, us.org, Right.ADMIN)
+
+        assert (await us.admin.delete(f"{V1}/tokens/{sender.id}")).status == 204
+        off = await us.shown(made["id"])
+        assert off["active"] is False
+        assert off["because"].startswith(f"its token {sender.id} was revoked by T")
+        assert (await us.shown(other["id"]))["active"] is True
+        await us.happen(what=EventType.TASK_REQUESTED, user=anna.id)
+        await us.work()
+        assert us.crm.types.count("task.requested") == 1  # to the other
+        # Whose token enables it answers for it from now on.
+        on = await us.api.web.bearing(leaving).post(f"{place}/enable")
+        assert (on.json["active"], on.json["because"]) == (True, "")
+        assert (await us.admin.post(f"{V1}/webhooks/{other['id']}/enable")).status == 200
+        assert (await us.admin.delete(f"{V1}/tokens/{on.json['token']}")).status == 204
+        assert (await us.shown(made["id"]))["active"] is False
+        assert (await us.shown(other["id"]))["active"] is True
+
+
+async def test_the_journal_says_what_was_done_to_a_webhook(tmp_path: Path):
+    async with world(tmp_path) as us:
+        made = await us.made(types=["message.filed"])
+        place = f"{V1}/webhooks/{made['id']}"
+        await us.happen("M1")
+        await us.work()
+        assert (await us.admin.patch(place, json={"url": us.crm.url(path="/new"), "types": []})).status == 200
+        assert (await us.admin.patch(place, json={"types": []})).status == 200  # which changes nothing
+        await us.admin.post(f"{place}/rotate", json={"overlap": "0"})
+        changed = [one["changed"] for one in await us.told(EventType.WEBHOOK_CHANGED)]
+        assert changed == ["url types", "secrets"]
+        await us.admin.post(f"{place}/calls/2/send-again")
+        await us.admin.post(f"{place}/replay", json={"after": 1})
+        await us.admin.post(f"{place}/disable")
+        await us.admin.post(f"{place}/enable")
+        (again,) = await us.told(EventType.WEBHOOK_RESENT)
+        assert (again["seq"], again["events"]) == ("2", "1")
+        (replayed,) = await us.told(EventType.WEBHOOK_REPLAYED)
+        assert (replayed["after"], replayed["events"]) == ("1", "4")
+        assert len(await us.told(EventType.WEBHOOK_DISABLED)) == len(await us.told(EventType.WEBHOOK_ENABLED)) == 1
+        assert all(one["by"].startswith("T") and one["webhook"] == made["id"] for one in (again, replayed))
