@@ -112,7 +112,7 @@ CATALOGUE: dict[str, str] = {
     "way.slowed": "a site asked to be sent less: connections and rate fell, and recover by themselves",
     "webhook.added": "an organisation's events are sent to a URL from now on",
     "webhook.changed": "somebody changed a webhook, rotated its secret, enabled it, or had events sent again: what is beside it",
-    "webhook.disabled": "nothing more is sent to a webhook: its receiver is gone for good, or took nothing for days; its events wait",
+    "webhook.disabled": "nothing more is sent to a webhook: its receiver is gone or takes nothing (an error), or its user or token is over",
     "webhook.failed": "our own code failed on a request to a webhook; it is made again",
     "webhook.given-up": "events were not taken by a webhook within their lifetime; they are its dead letters",
     "webhook.refused": "a webhook did not take an event, and why; it is tried again",

@@ -10,6 +10,7 @@ from mailrelay.model.event import EventType
 _BY = "by"
 _ATTEMPT = ("reply", "host", "attempt", "due_at", "category", "class", "fault", "held_by", "tracked")
 _SENDING = ("scope", "name")
+_WEBHOOK = ("webhook", "description")
 _E = EventType
 
 TELLS: Mapping[EventType, tuple[str, ...]] = MappingProxyType(
@@ -118,10 +119,13 @@ TELLS: Mapping[EventType, tuple[str, ...]] = MappingProxyType(
         _E.SMART_HOST_REMOVED: ("… and no longer", "smart_host", "scope", "name", "host", _BY),
         _E.TOKEN_CREATED: ("there is a new token", "token", "name", "rights", "user", _BY),
         _E.TOKEN_REVOKED: ("a token is worth nothing any more", "token", _BY),
-        _E.WEBHOOK_CREATED: ("events are sent to a URL", "webhook", "url", _BY),
-        _E.WEBHOOK_CHANGED: ("what is sent to a URL, or how, changed", "webhook", "changed", _BY),
-        _E.WEBHOOK_DISABLED: ("a URL failed for long, and nothing is sent to it", "webhook", "url", "reason"),
-        _E.WEBHOOK_REMOVED: ("nothing is sent to a URL any more", "webhook", _BY),
+        _E.WEBHOOK_CREATED: ("events are sent to a URL", *_WEBHOOK, _BY),
+        _E.WEBHOOK_CHANGED: ("what is sent to a URL, or how, changed", *_WEBHOOK, "changed", _BY),
+        _E.WEBHOOK_DISABLED: ("nothing is sent to a URL: it failed for long, or by hand", *_WEBHOOK, "because", _BY),
+        _E.WEBHOOK_ENABLED: ("events are sent to a URL again, with what waited", *_WEBHOOK, _BY),
+        _E.WEBHOOK_REPLAYED: ("what happened after an event is sent to a URL again", *_WEBHOOK, "after", "events", _BY),
+        _E.WEBHOOK_RESENT: ("an event, or all dead letters, are sent to a URL again", *_WEBHOOK, "seq", "events", _BY),
+        _E.WEBHOOK_REMOVED: ("nothing is sent to a URL any more", *_WEBHOOK, _BY),
         _E.ATTACHMENT_FILED: ("an attachment was filed to a record", "attachment", "record", "name", "size", _BY),
         _E.ATTACHMENT_REMOVED: ("somebody took an attachment off its record", "attachment", "record", "name", _BY),
         _E.STORAGE_FULL: ("attachments are over the limit, and no longer filed", "limit", "used"),
