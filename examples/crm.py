@@ -41,13 +41,8 @@ create table if not exists mail (ref text, message text, at text, who text, subj
 
 AWAY = (OSError, http.client.HTTPException)
 """What is raised when mailrelay does not answer, or breaks off."""
-STOPS = {
-    "address.unsubscribed": "unsubscribed",
-    "address.suppressed": "suppressed",
-    "address.resubscribed": "",
-    "suppression.lifted": "",
-}
-"""Events after which somebody gets no more mail, and does again."""
+STOPS = ("address.unsubscribed", "address.suppressed", "address.resubscribed", "suppression.lifted")
+"""Events after which somebody gets mail no more, or again."""
 
 
 class Problem(Exception):
@@ -183,18 +178,20 @@ class Crm:
             cursor = event["seq"]
         about = {event["message"] for event in events} - {""}
         changed = {event["record"] for event in events if event["type"].startswith("record.")}
+        moved = {event["data"]["address"].lower() for event in events if event["type"] in STOPS}
         mails = {id_: self.api.unless(404, "GET", f"/messages/{id_}") for id_ in about}
         records = {ref: self.api.unless(404, "GET", f"/records/{quote(ref)}") for ref in changed}
+        stops = {address: self.api("GET", f"/suppressions/{quote(address)}")["items"] for address in moved}
         with closing(self.connect()) as db, db:
             for ref, record in records.items():
                 keep_person(db, ref, record)
             for message, mail in mails.items():
                 db.execute("delete from mail where message = ?", (message,))
                 db.executemany("insert into mail values (?, ?, ?, ?, ?, ?)", lines(mail) if mail else ())
-            for event in events:
-                if event["type"] in STOPS:
-                    told = (STOPS[event["type"]], event["data"]["address"].lower())
-                    db.execute("update person set stopped = ? where address = ?", told)
+            for address, all_ in stops.items():
+                why = {f"{one['reason']} {one['list']}".strip() for one in all_ if one["lifted_at"] is None}
+                told = ", ".join(sorted(why)).replace("_", " ")
+                db.execute("update person set stopped = ? where address = ?", (told, address))
             db.execute("insert or replace into state values ('cursor', ?)", (str(cursor),))
 
 

@@ -208,7 +208,7 @@ def test_what_is_refused_is_said(tmp_path: Path) -> None:
         assert crm.post("/send", form, Origin="https://elsewhere.example") == 403
         assert crm.post("/send", b"ref=contact/1") == 400
         crm.relay.cli("suppression", "add", "bob@customer.example")
-        until(lambda: "<em>suppressed</em>" in crm.page(), "Bob gets no more mail")
+        until(lambda: "<em>by hand</em>" in crm.page(), "Bob gets no more mail")
         assert crm.write("An offer", "Hello", key="another") >= 400
         crm.relay.cli("suppression", "lift", "bob@customer.example")
         until(lambda: "<em></em>" in crm.page(), "Bob gets mail again")
@@ -216,3 +216,19 @@ def test_what_is_refused_is_said(tmp_path: Path) -> None:
             crm.page("/of/contact/none")
         assert error.value.code == 404
         error.value.close()
+
+
+def test_who_unsubscribes_is_shown_with_the_list_that_they_left(tmp_path: Path) -> None:
+    with _crm(tmp_path) as crm:
+        relay = crm.relay
+        relay.cli("mailing-list", "add", "news", "Spring news")
+        mail = ("--from", "anna@tinycrm.example", "--to", "bob@customer.example", "--subject", "News", "--text", "New!")
+        relay.cli("message", "send", *mail, "--job", "spring", "--list", "news")
+        (letter,) = until(lambda: list((relay.data / "sent").rglob("*.eml")), "it is sent")
+        found = re.search(rf"http://localhost:{relay.public}(/u/[\w.-]+)", letter.read_text().replace("=\n", ""))
+        assert found
+        with closing(http.client.HTTPConnection("127.0.0.1", relay.public, timeout=20)) as browser:
+            headers = {"Host": f"localhost:{relay.public}", "Content-Type": "application/x-www-form-urlencoded"}
+            browser.request("POST", found[1], "List-Unsubscribe=One-Click", headers)
+            assert browser.getresponse().status == 200
+        until(lambda: "<em>unsubscribed news</em>" in crm.page(), "Bob left the list")
