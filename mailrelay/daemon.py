@@ -215,7 +215,8 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
     folder = DataFolder(config.data)
     folder.take()
     stack.callback(folder.release)
-    store = await _open_store(config.store, folder)
+    secret = config.secret.reveal().encode() if config.secret is not None else folder.secret()
+    store = await _open_store(config.store, folder, secret)
     stack.push_async_callback(store.close)
     if isinstance(store, SqliteStore):
         await store.begin_log()
@@ -240,7 +241,7 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
         ids=ids,
         node=NodeId(f"{config.hostname}/{folder.node()}"),
         resolver=resolver,
-        secret=config.secret.reveal().encode() if config.secret is not None else folder.secret(),
+        secret=secret,
         stops=Stops(),
         memory=Memory(),
         witness=witness,
@@ -279,17 +280,19 @@ def _demands(
     )
 
 
-async def _open_store(settings: schema.Store, folder: DataFolder) -> Store:
+async def _open_store(settings: schema.Store, folder: DataFolder, secret: bytes) -> Store:
     """The store, its schema brought up to date. Raises Fatal when it can't be used."""
     store: SqliteStore | PostgresStore
     if settings.url == "sqlite":
         folder.check_log()
-        store = SqliteStore(folder.database, readers=settings.readers)
+        store = SqliteStore(folder.database, readers=settings.readers, secret=secret)
     else:
         from mailrelay.store.postgres import PostgresStore  # the driver is an extra
 
         password = settings.password.reveal() if settings.password is not None else None
-        store = PostgresStore(settings.url, password=password, readers=settings.readers, writers=settings.writers)
+        store = PostgresStore(
+            settings.url, password=password, readers=settings.readers, writers=settings.writers, secret=secret
+        )
     try:
         before, after = await asyncio.to_thread(migrate, store.engine)
     except BaseException as error:

@@ -45,6 +45,8 @@ class Suppression:
     """Why it was lifted."""
     list: str = ""
     """The mailing list whose mass mail it is about; "": all mail (O15)."""
+    erased: bool = False
+    """Its person was erased: a hash of the address is all that is kept of them (T13). `key` is that hash, or the address asked for."""
 
     @property
     def is_own_word(self) -> bool:

@@ -42,10 +42,13 @@ def translate(error: Exception) -> Exception:
 class PostgresStore:
     """The store on a PostgreSQL server."""
 
-    def __init__(self, url: str, *, password: str | None = None, readers: int = 4, writers: int = 4) -> None:
+    def __init__(
+        self, url: str, *, password: str | None = None, readers: int = 4, writers: int = 4, secret: bytes = b""
+    ) -> None:
         target = make_url(url).set(drivername="postgresql+psycopg")
         if password is not None:
             target = target.set(password=password)
+        self._secret = secret
         self.bells = Bells()
         self.engine: Engine = create_engine(
             target,
@@ -83,7 +86,7 @@ class PostgresStore:
             with self.engine.connect().execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             ) as connection:
-                result = fn(Tx(connection))
+                result = fn(Tx(connection, self._secret))
         except Exception as error:
             metrics.store_transactions.labels("read", "error").inc()
             raise translate(error) from error
@@ -95,7 +98,7 @@ class PostgresStore:
         for attempt in range(1, _TRIES + 1):
             try:
                 with self.engine.begin() as connection:
-                    tx = Tx(connection)
+                    tx = Tx(connection, self._secret)
                     result = fn(tx)
                     tx.finish()
             except DBAPIError as error:

@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, func, select, text, tuple_, update
+from sqlalchemy import Row, Select, bindparam, delete, func, or_, select, text, tuple_, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import OrgId
 from mailrelay.model.event import EventType
 from mailrelay.model.record import RecordRef
-from mailrelay.model.suppression import BOUNCED, Suppression, SuppressionReason
-from mailrelay.store import deliveries, events
+from mailrelay.model.suppression import BOUNCED, PERSON, Suppression, SuppressionReason
+from mailrelay.store import deliveries, erased, events
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import suppression
 
@@ -66,6 +66,7 @@ def suppress_all(tx: Tx, wanted: Iterable[Suppression]) -> tuple[Suppression, ..
         by_org[one.org].append(one)
     new: list[Suppression] = []
     for org, mine in sorted(by_org.items()):
+        names = erased.names(tx, org, {one.key for one in mine})
         rows = tx.execute(
             select(
                 suppression.c.key,
@@ -73,12 +74,12 @@ def suppress_all(tx: Tx, wanted: Iterable[Suppression]) -> tuple[Suppression, ..
                 suppression.c.list,
                 suppression.c.since,
                 suppression.c.lifted_at,
-            ).where(suppression.c.org == org, suppression.c.key.in_(sorted({one.key for one in mine})))
+            ).where(suppression.c.org == org, suppression.c.key.in_(sorted(names)))
         ).all()
-        standing = {(row.key, row.reason, row.list) for row in rows if row.lifted_at is None}
+        standing = {(names[row.key], row.reason, row.list) for row in rows if row.lifted_at is None}
         last: dict[str, datetime] = {}
         for row in sorted(rows, key=lambda row: row.since):
-            last[row.key] = from_micros(row.since)
+            last[names[row.key]] = from_micros(row.since)
         for one in mine:
             if (one.key, one.reason, one.list) in standing:
                 continue
@@ -140,8 +141,11 @@ def _count_anew(tx: Tx, org: OrgId, notes: Mapping[str, str], *, now: datetime) 
     if not soft:
         return
     latest = select(suppression.c.key, func.max(suppression.c.since).label("since"))
-    of_these = latest.where(suppression.c.org == org, suppression.c.key.in_(sorted(soft))).group_by(suppression.c.key)
-    last = {row.key: from_micros(row.since) for row in tx.execute(of_these)}
+    names = erased.names(tx, org, soft)
+    of_these = latest.where(suppression.c.org == org, suppression.c.key.in_(sorted(names))).group_by(suppression.c.key)
+    last: dict[str, datetime] = {}
+    for row in sorted(tx.execute(of_these), key=lambda row: row.since):
+        last[names[row.key]] = from_micros(row.since)
     rows = [
         Suppression(
             org=org,
@@ -163,13 +167,15 @@ def lifted(tx: Tx, org: OrgId, keys: Collection[str]) -> dict[str, datetime]:
     """When something was last lifted from each of these addresses (by key); those that nothing was lifted from are left out."""
     if not keys:
         return {}
+    names = erased.names(tx, org, keys)
     last = select(suppression.c.key, func.max(suppression.c.lifted_at).label("at")).where(
         suppression.c.org == org,
-        suppression.c.key.in_(sorted(keys)),
+        suppression.c.key.in_(sorted(names)),
         suppression.c.lifted_at.is_not(None),
         suppression.c.list == "",
     )
-    return {row.key: from_micros(row.at) for row in tx.execute(last.group_by(suppression.c.key))}
+    found = sorted(tx.execute(last.group_by(suppression.c.key)), key=lambda row: row.at)
+    return {names[row.key]: from_micros(row.at) for row in found}
 
 
 def take(tx: Tx, org: OrgId, given: Sequence[Suppression], *, by: str, now: datetime) -> tuple[Taken, ...]:
@@ -179,9 +185,9 @@ def take(tx: Tx, org: OrgId, given: Sequence[Suppression], *, by: str, now: date
     date that is given stays lifted: the lift is the later word. One that is given as lifted is kept as history only.
     """
     known: defaultdict[str, list[Suppression]] = defaultdict(list)
-    keys = sorted({one.key for one in given})
-    for row in tx.execute(select(suppression).where(suppression.c.org == org, suppression.c.key.in_(keys))):
-        known[row.key].append(_suppression(row))
+    names = erased.names(tx, org, {one.key for one in given})
+    for row in tx.execute(select(suppression).where(suppression.c.org == org, suppression.c.key.in_(sorted(names)))):
+        known[names[row.key]].append(_suppression(row))
     taken: list[Taken] = []
     new: list[Suppression] = []
     for one in given:
@@ -222,7 +228,8 @@ def _became(one: Suppression, known: Sequence[Suppression]) -> Taken:
 
 def _standing(tx: Tx, org: OrgId, keys: Sequence[str], lists: Collection[str] = ("",)) -> tuple[Suppression, ...]:
     """As `holding`, the rows locked until the transaction ends."""
-    return tuple(_suppression(row) for row in tx.execute(_held(org, keys, lists).with_for_update()))
+    names = erased.names(tx, org, keys)
+    return _in_order(_suppression(row, names) for row in tx.execute(_held(org, names, lists).with_for_update()))
 
 
 def _lift(tx: Tx, found: Sequence[tuple[Suppression, str]], *, by: str, now: datetime) -> tuple[Suppression, ...]:
@@ -237,7 +244,15 @@ def _lift(tx: Tx, found: Sequence[tuple[Suppression, str]], *, by: str, now: dat
             suppression.c.since == bindparam("b_since"),
         )
         .values(lifted_at=to_micros(now), lifted_by=by, note=bindparam("b_note")),
-        [{"b_org": one.org, "b_key": one.key, "b_since": to_micros(one.since), "b_note": note} for one, note in found],
+        [
+            {
+                "b_org": one.org,
+                "b_key": erased.hashed(tx, one.org, one.key) if one.erased else one.key,
+                "b_since": to_micros(one.since),
+                "b_note": note,
+            }
+            for one, note in found
+        ],
     )
     for one, note in found:
         data = {"address": one.key, "reason": one.reason, "list": one.list, "by": by, "note": note}
@@ -250,19 +265,20 @@ def holding(tx: Tx, org: OrgId, keys: Sequence[str], *, lists: Collection[str] =
 
     With `lists` also what stands against mass mail of these only (O15).
     """
-    return tuple(_suppression(row) for row in tx.execute(_held(org, keys, {"", *lists})))
+    names = erased.names(tx, org, keys)
+    return _in_order(_suppression(row, names) for row in tx.execute(_held(org, names, {"", *lists})))
 
 
-def _held(org: OrgId, keys: Sequence[str], lists: Collection[str]) -> Select[*tuple[Any, ...]]:
-    return (
-        select(suppression)
-        .where(
-            suppression.c.org == org,
-            suppression.c.key.in_(keys),
-            suppression.c.lifted_at.is_(None),
-            suppression.c.list.in_(sorted(lists)),
-        )
-        .order_by(suppression.c.key, suppression.c.since)
+def _in_order(found: Iterable[Suppression]) -> tuple[Suppression, ...]:
+    return tuple(sorted(found, key=lambda one: (one.key, one.since)))
+
+
+def _held(org: OrgId, names: Collection[str], lists: Collection[str]) -> Select[*tuple[Any, ...]]:
+    return select(suppression).where(
+        suppression.c.org == org,
+        suppression.c.key.in_(sorted(names)),
+        suppression.c.lifted_at.is_(None),
+        suppression.c.list.in_(sorted(lists)),
     )
 
 
@@ -279,13 +295,15 @@ def list_suppressions(
 ) -> tuple[Suppression, ...]:
     """A page of what holds, and with `lifted` of what was lifted too, by key and time; `after` is (key, since) of the last one seen.
 
-    Of keys that contain `search`, of this reason, and of this list only, where they are given.
+    Of keys that contain `search`, of this reason, and of this list only, where they are given. Who was erased is found by the whole
+    address.
     """
     page = select(suppression).where(suppression.c.org == org)
     if not lifted:
         page = page.where(suppression.c.lifted_at.is_(None))
     if search:
-        page = page.where(suppression.c.key.contains(search.lower(), autoescape=True))
+        contains = suppression.c.key.contains(search.lower(), autoescape=True)
+        page = page.where(or_(contains, suppression.c.key == erased.hashed(tx, org, search.lower())))
     if reason is not None:
         page = page.where(suppression.c.reason == reason)
     if list_:
@@ -298,16 +316,43 @@ def list_suppressions(
 
 def history(tx: Tx, org: OrgId, key: str) -> tuple[Suppression, ...]:
     """All that ever stood against an address (by key), lifted or not, oldest first."""
-    found = tx.execute(
-        select(suppression).where(suppression.c.org == org, suppression.c.key == key).order_by(suppression.c.since)
-    )
-    return tuple(_suppression(row) for row in found)
+    names = erased.names(tx, org, [key])
+    found = tx.execute(select(suppression).where(suppression.c.org == org, suppression.c.key.in_(sorted(names))))
+    return _in_order(_suppression(row, names) for row in found)
 
 
-def _suppression(row: Row[*tuple[Any, ...]]) -> Suppression:
+def erase(tx: Tx, org: OrgId, key: str) -> int:
+    """Keep what stands and stood against an address (by key) under its hash only, and nothing of what was seen (T13); how many.
+
+    So it holds as before. That a person said it themselves stays: nobody else takes it back (O15).
+    """
+    name = erased.hashed(tx, org, key)
+    rows = tx.execute(
+        select(suppression).where(suppression.c.org == org, suppression.c.key.in_([key, name])).with_for_update()
+    ).all()
+    kept = [row for row in rows if row.key == name]
+    times = {row.since for row in kept}
+    standing = {(row.reason, row.list) for row in kept if row.lifted_at is None}
+    new = sorted((row for row in rows if row.key == key), key=lambda row: int(row.since))
+    for row in new:
+        this = (suppression.c.org == org, suppression.c.key == key, suppression.c.since == row.since)
+        if row.lifted_at is None and (row.reason, row.list) in standing:  # it came by a list that holds hashes
+            tx.execute(delete(suppression).where(*this))
+            continue
+        since = row.since
+        while since in times:
+            since += 1
+        times.add(since)
+        by = row.by if row.by == PERSON else ""
+        tx.execute(update(suppression).where(*this).values(key=name, since=since, evidence="", by=by, note=""))
+    return len(new)
+
+
+def _suppression(row: Row[*tuple[Any, ...]], names: Mapping[str, str] | None = None) -> Suppression:
+    """A row; `names` says which address (by key) it was asked for by."""
     return Suppression(
         org=OrgId(row.org),
-        key=row.key,
+        key=row.key if names is None else names[row.key],
         reason=SuppressionReason(row.reason),
         since=from_micros(row.since),
         evidence=row.evidence,
@@ -316,6 +361,7 @@ def _suppression(row: Row[*tuple[Any, ...]]) -> Suppression:
         lifted_by=row.lifted_by,
         note=row.note,
         list=row.list,
+        erased=erased.is_hash(row.key),
     )
 
 

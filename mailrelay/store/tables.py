@@ -666,6 +666,16 @@ consent = Table(  # O9: what persons said to individual tracking; the newest hol
     PrimaryKeyConstraint("org", "key", "at"),
 )
 
+erased = Table(  # T13: persons who were erased, by the hash of their address
+    "erased",
+    metadata,
+    Column("org", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),  # nothing that is done with mail of before is recorded
+    Column("by", Text, nullable=False),
+    PrimaryKeyConstraint("org", "key"),
+)
+
 absence = Table(  # I25: what an address's newest automatic reply says
     "absence",
     metadata,

@@ -27,6 +27,7 @@ def upgrade() -> None:
     _finding()
     _webhooks()
     _attachments()
+    _erased()
 
 
 def _api() -> None:
@@ -493,6 +494,17 @@ def _attachments() -> None:
         sa.Column("contents", sa.BigInteger(), nullable=False),
         *_times("full_at"),
         sa.PrimaryKeyConstraint("org", name=op.f("pk_storage")),
+    )
+
+
+def _erased() -> None:
+    """Persons who were erased, by the hash of their address (T13)."""
+    op.create_table(
+        "erased",
+        *_texts("org", "key"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        *_texts("by"),
+        sa.PrimaryKeyConstraint("org", "key", name=op.f("pk_erased")),
     )
 
 
