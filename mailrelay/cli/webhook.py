@@ -251,6 +251,7 @@ def _lines(one: dict[str, Any]) -> list[tuple[str, object]]:
         ("events", _wants(one)),
         ("description", one["description"]),
         ("added", f"{when(one['created_at'])} by {one['created_by']}"),
+        ("lasts as long as", f"token {one['token']}" if one["token"] else ""),
         ("state", _state(one)),
         ("waiting", health["waiting"] or ""),
         ("paused until", health["paused_until"] and when(health["paused_until"])),

@@ -93,6 +93,22 @@ def test_mass_mail_that_an_earlier_release_left_under_way_may_have_been_taken(tm
     assert [tuple(one) for one in dotted] == [("D1", 2)]
 
 
+def test_idempotency_keys_of_an_earlier_release_stand_for_what_they_did_and_are_nobodys(tmp_path: Path) -> None:
+    engine = _at_step(tmp_path, "0003")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO idempotency VALUES ('O', 'k', 'sha', 'Q1', 7)"))
+    schema.migrate(engine)
+    with engine.begin() as connection:
+        # An earlier release, at work beside the new one, names no owner.
+        old = "INSERT INTO idempotency (org, key, request_sha256, queue_id, created_at) VALUES ('O', 'k', 'x', 'Q2', 8)"
+        connection.execute(text(f"{old} ON CONFLICT DO NOTHING"))
+        found = connection.execute(
+            text('SELECT org, "by", key, request_sha256, queue_id, created_at FROM idempotency')
+        ).all()
+    engine.dispose()
+    assert [tuple(one) for one in found] == [("O", "", "k", "sha", "Q1", 7)]
+
+
 async def test_a_sender_domain_is_what_follows_the_last_at_on_either_database(store: AnyStore) -> None:
     step = importlib.import_module("mailrelay.store.migrations.versions.0002_what_comes_back")
     asked = "SELECT " + step._SENDER_DOMAIN[store.engine.dialect.name].replace("mail_from", "'odd@name@b.test'")
