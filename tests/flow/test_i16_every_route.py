@@ -125,6 +125,7 @@ async def _the_organisations(desk: Any, machine: Client) -> dict[str, list[str]]
         "keys/{selector}": ["s1"],
         "links/{module}": ["contact"],
         "links/{record}": ["1"],
+        "mailing-lists/{name}": await made("/mailing-lists", {"name": "news", "label": "News"}, "name"),
         "modules/{name}": ["contact"],
         "operations/{operation}": await made(
             "/operations", {"control": "retry", "selection": {"destination": "nowhere.test"}}
@@ -231,9 +232,7 @@ async def _annas_mail(desk: Any, anna: Client) -> dict[str, list[str]]:
 async def _annas_files(api: Api, desk: Any, anna: Client) -> dict[str, list[str]]:
     """The files of her mail, filed to the record that it is on."""
     kept, new_id = api.application.contents, api.application.ids.attachment
-    await AttachmentFiler(
-        api.store, desk.bodies, kept, api.clock, new_id=new_id, stopping=api.stopping
-    ).look()
+    await AttachmentFiler(api.store, desk.bodies, kept, api.clock, new_id=new_id, stopping=api.stopping).look()
     listed = (await anna.get(f"{V1}/records/contact/1/attachments")).json["items"]
     assert [one["state"] for one in listed] == ["filed"]
     return {

@@ -45,6 +45,7 @@ NAMES: dict[str, Kind] = {
     "keys/{selector}": Kind.NAME,
     "links/{module}": Kind.NAME,
     "links/{record}": Kind.NAME,
+    "mailing-lists/{name}": Kind.NAME,
     "messages/{id}": Kind.PRIVATE,
     "modules/{name}": Kind.NAME,
     "notices/{seq}": Kind.PRIVATE,
