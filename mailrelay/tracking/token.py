@@ -117,6 +117,10 @@ class Keys:
         by_id = {key.id: _Mac(key.secret) for key in (*reversed(self.others), self.current)}
         object.__setattr__(self, "macs", by_id)
 
+    def __reduce__(self) -> tuple[type[Keys], tuple[Key, tuple[Key, ...]]]:
+        """For a process of its own (Q03): what is made of the keys is made there anew, since a hash cannot go there."""
+        return Keys, (self.current, self.others)
+
     @classmethod
     def derive(cls, secret: bytes, former: Sequence[bytes] = ()) -> Keys:
         """The keys of an installation with this secret, and of those that it had before."""
