@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import TypeVar
 
 from mailrelay.model.record import Field as Declared
@@ -34,7 +34,7 @@ from mailrelay.query.tree import (
     Within,
     Word,
 )
-from mailrelay.query.when import Here, Span, days, span
+from mailrelay.query.when import Here, Span, day_after, days, instant_after, span
 
 _T = TypeVar("_T")
 _OWN = {
@@ -57,7 +57,6 @@ _ORDERED = {
 _OF_TEXT = {Comparison.CONTAINS: Match.CONTAINS, Comparison.STARTS: Match.STARTS}
 _SENT_OURSELVES = frozenset(Word) - {Word.RECEIVED}
 _ME = "me"
-_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,12 +356,12 @@ class _Checker:
         """The day, or instant, that a value names."""
         if day:
             first = self._read(said, value.day)
-            return _as_span(first, first + timedelta(days=1))
+            return _as_span(first, day_after(first))
         if len(said.value) == len("2026-12-01"):
             first = self._read(said, value.day)
             return self._span(Range(start=first, end=first, inclusive=True), said.column)
         at = self._read(said, lambda text: value.instant(text, self._known.here.zone))
-        return Span(at, at + _INSTANT)
+        return Span(at, instant_after(at))
 
     def _days(self, when: When, field: Text) -> Span:
         self._must_say_which(when)

@@ -15,6 +15,7 @@ from mailrelay.query.tree import Before, Moment, Near, Period, Range, Side, Unit
 _MONTHS = {Unit.MONTH: 1, Unit.QUARTER: 3, Unit.YEAR: 12}
 _EXACT = {Unit.MINUTE: timedelta(minutes=1), Unit.HOUR: timedelta(hours=1)}
 _INSTANT = timedelta(microseconds=1)
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def span(when: When, here: Here) -> Span:
             start, end = when.start, when.end
             return Span(
                 None if start is None else _instant(start, here, end=when.since_its_end),
-                None if end is None else _instant(end, here, end=when.inclusive),
+                None if end is None else _end(end, here) if when.inclusive else _instant(end, here, end=False),
             )
 
 
@@ -83,8 +84,18 @@ def days(when: When, here: Here) -> Days:
             start, end = when.start, when.end
             return Days(
                 None if start is None else _day(start, here) + timedelta(days=when.since_its_end),
-                None if end is None else _day(end, here) + timedelta(days=when.inclusive),
+                None if end is None else day_after(_day(end, here)) if when.inclusive else _day(end, here),
             )
+
+
+def day_after(day: date) -> date | None:
+    """The next day; None behind the last that there is: what goes to its end has none."""
+    return None if day == date.max else day + timedelta(days=1)
+
+
+def instant_after(at: datetime) -> datetime | None:
+    """The next instant; None behind the last that there is."""
+    return None if at == _LAST else at + _INSTANT
 
 
 def day_of(moment: date | datetime, here: Here) -> date:
@@ -149,6 +160,15 @@ def _instant(moment: Moment, here: Here, *, end: bool) -> datetime:
         aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=here.zone)
         return aware.astimezone(UTC) + (_INSTANT if end else timedelta())
     return _midnight(_day(moment, here) + timedelta(days=end), here)
+
+
+def _end(moment: Moment, here: Here) -> datetime | None:
+    """When the moment is over; None for one that ends with the calendar."""
+    if isinstance(moment, Before):
+        return _instant(moment, here, end=True)
+    if isinstance(moment, datetime):
+        return instant_after(_instant(moment, here, end=False))
+    return None if _day(moment, here) == date.max else _instant(moment, here, end=True)
 
 
 def _day(moment: Moment, here: Here) -> date:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,6 +23,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from mailrelay.errors import Invalid
 from mailrelay.model.address import Address
 from mailrelay.model.record import RecordRef
 from mailrelay.smtp.address import parse_address, parse_domain
@@ -71,6 +72,17 @@ def span(value: object) -> timedelta:
     if isinstance(value, str) and (parts := _SPAN.fullmatch(value)):
         return timedelta(seconds=int(parts[1]) * _UNITS[parts[2]])
     raise ValueError("must be a duration such as 90s, 30m, 12h, 7d or 2w")
+
+
+def moment(text: str) -> datetime:
+    """The time in a cursor, as we write it there. Raises Invalid, naming `after`, for what we would not have written."""
+    try:
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            raise ValueError(text)
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Invalid("after", "is not the `next` of a page") from None
 
 
 def _domain(value: object) -> str:

@@ -16,8 +16,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mailrelay.model.organisation import Right
+from mailrelay.report.facts import FactKeeper
+from mailrelay.service import Stopping
 from mailrelay.web import flood
+from tests.support import factory
 from tests.support.cli import relay
+from tests.support.http import serving
 
 SECONDS = int(os.environ.get("MAILRELAY_FUZZ_API_SECONDS", "60"))
 CHECKS = (
@@ -32,6 +37,71 @@ CHECKS = (
 )
 ENDLESS = re.compile(r"/(stream|events)$")
 """Paths whose answers wait for something to happen."""
+V1 = "/api/v1"
+CURSORS = (
+    *(
+        "x",
+        "-1",
+        "0",
+        "9" * 30,
+        "\x00",
+        "a@b.c",
+        "a@b.c x",
+        " ",
+        "%",
+        "'",
+        "\u00e9",
+        "2026-01-01",
+        "9999-12-31",
+        "A" * 500,
+    ),
+    *(
+        "2026-01-01T00:00:00 M1",
+        "2026-01-01T00:00:00+00:00 \x00",
+        "2026-01-01T00:00:00+00:00",
+        "M1 2026-01-01T00:00:00+00:00 ",
+    ),
+    *("0001-01-01T00:00:00+14:00 M1", "9999-12-31T23:59:59-14:00 M1", "9999-12-31T23:59:59+00:00 M1", "0001-01-01 M1"),
+    *(
+        "a@b.c 2026-01-01T00:00:00",
+        "a@b.c 0001-01-01T00:00:00+14:00",
+        "a@b.c 9999-12-31T23:59:59-14:00",
+        "a@b.c 2026-W01",
+    ),
+)
+"""What no page ever gave as its `next`, but for the last of days."""
+DAYS = ("0001-01-01", "9999-12-31", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59-14:00", "0001-01-01T00:00+14:00")
+QUESTIONS = (
+    *(
+        f"deals where {field} {how} {day}"
+        for day in DAYS
+        for field in ("closing_date", "created")
+        for how in ("=", "!=", ">", "<=")
+    ),
+    *(
+        f"deals where {what} {how} {day}"
+        for day in DAYS
+        for what in ("sent", "closing_date")
+        for how in ("until", "since", "before")
+    ),
+    *(
+        f"deals where {what} between {DAYS[0]} and {day}"
+        for day in DAYS
+        for what in ("sent", "closing_date", "created")
+    ),
+    *(
+        f"deals where {what} within {many} years"
+        for what in ("sent", "delivered")
+        for many in ("9999", "2025", "9" * 20)
+    ),
+    *(
+        "deals where name = '\x00'",
+        "deals where created within the next 9999 years",
+        "\x00",
+        "(" * 400,
+        "deals where " + "not " * 120,
+    ),
+)
 
 
 def _reachable(described: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +114,31 @@ def _reachable(described: dict[str, Any]) -> dict[str, Any]:
             for kind in [kind for kind in content if "ndjson" in kind or kind == "message/rfc822"]:
                 del content[kind]  # which schemathesis cannot write
     return described
+
+
+async def test_fault_w01_no_cursor_and_no_question_is_a_5xx(tmp_path: Path) -> None:
+    """What drawing at random rarely hits: times that look like a page's `next`, and the ends of the calendar."""
+    async with serving(tmp_path) as api:
+        org = await factory.org(api.store, api.clock, domains=("example.org",))
+        _, secret = await factory.api_token(api.store, api.clock, org, Right.ADMIN)
+        client = api.web.bearing(secret)
+        await client.put(f"{V1}/records/deal/1", json={"name": "x", "fields": {"closing_date": "9999-12-31"}})
+        await FactKeeper(api.store, api.clock, Stopping()).look()  # for which every answer would wait
+        paths = (await client.get(f"{V1}/openapi.json")).json["paths"]
+        failed, asked = [], 0
+        for path, methods in paths.items():
+            if ENDLESS.search(path):
+                continue
+            names = {one["name"] for one in methods.get("get", {}).get("parameters", ()) if one["in"] == "query"}
+            for name, values in (("after", CURSORS), ("q", QUESTIONS)):
+                for value in values if name in names else ():
+                    asked += 1
+                    needed = {"q": "contacts"} if "q" in names else {}
+                    where = path.replace("{module}", "deal").replace("{", "").replace("}", "")
+                    answer = await client.get(where, params=needed | {name: value})
+                    failed += [(path, name, value, answer.status)] if answer.status >= 500 else []
+    assert not failed, failed
+    assert asked > 500
 
 
 @pytest.mark.timeout(SECONDS * 3 + 120)

@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from mailrelay import log
-from mailrelay.errors import Invalid, MailrelayError
+from mailrelay.errors import MailrelayError
 from mailrelay.ids import DeliveryId, HitId, MessageId
 from mailrelay.model.hit import By, Engagement, Hit, HitKind
 from mailrelay.outbound.rejudge import rejudge
@@ -22,7 +22,7 @@ from mailrelay.store.visibility import Viewer
 from mailrelay.tracking import agent
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown, Span, lines_of, paged
+from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown, Span, lines_of, moment, paged
 from mailrelay.web.strict import StrictRoute
 
 _ALL = timedelta(days=36_500)
@@ -209,10 +209,4 @@ def _place(after: str) -> tuple[datetime, HitId] | None:
     if not after:
         return None
     at, _, last = after.partition(" ")
-    try:
-        when = datetime.fromisoformat(at)
-        if when.tzinfo is None:
-            raise ValueError(at)
-    except ValueError:
-        raise Invalid("after", "must be the `next` of the page before") from None
-    return when, HitId(last)
+    return moment(at), HitId(last)

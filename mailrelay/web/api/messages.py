@@ -28,7 +28,7 @@ from mailrelay.web.api.hits import ShownAggregate
 from mailrelay.web.api.queue import DeliveryHistory, ShownFeedback
 from mailrelay.web.application import App
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import After, Limit, MailAddress, Page, Ref, Shown, paged
+from mailrelay.web.shape import After, Limit, MailAddress, Page, Ref, Shown, moment, paged
 from mailrelay.web.strict import StrictRoute
 
 _MOST_HIDDEN = 100
@@ -337,10 +337,7 @@ def _place(after: str) -> Place | None:
     if not after:
         return None
     at, _, last = after.partition(" ")
-    try:
-        return Place(datetime.fromisoformat(at), MessageId(last))
-    except ValueError:
-        raise Invalid("after", "is not the `next` of a page") from None
+    return Place(moment(at), MessageId(last))
 
 
 def readable_message(tx: Tx, caller: Caller, name: MessageId) -> Message:

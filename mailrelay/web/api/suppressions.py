@@ -23,7 +23,7 @@ from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch
 from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Page, Paged, Shown, page_of, paged
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Page, Paged, Shown, moment, page_of, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["suppressions"])
@@ -204,7 +204,4 @@ def _cursor(after: str) -> tuple[str, datetime] | None:
     if not after:
         return None
     key, _, since = after.rpartition(" ")
-    try:
-        return key, datetime.fromisoformat(since)
-    except ValueError:
-        raise Invalid("after", "is not the `next` of a page") from None
+    return key, moment(since)

@@ -53,6 +53,18 @@ def meant(text: str) -> Question:
     return check(parse(text), KNOWN)
 
 
+@pytest.mark.parametrize("field", ["created", "called", "closing_date"])
+def test_what_goes_to_the_end_of_the_calendar_has_no_end(field: str) -> None:
+    last = meant(f"deals where {field} = 9999-12-31").where
+    assert isinstance(last, meaning.Field)
+    assert last.span is not None
+    assert last.span.start is not None
+    assert last.span.end is None
+    until = meant(f"deals where {field} until 9999-12-31").where
+    assert isinstance(until, meaning.Field)
+    assert until.span == Span()
+
+
 @pytest.mark.parametrize("text", ["contacts", "CONTACT", "Contacts"])
 def test_a_module_is_called_by_its_name_or_its_plural(text: str) -> None:
     assert meant(text) == Question(module="contact", where=None)
