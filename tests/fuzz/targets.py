@@ -9,7 +9,19 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from mailrelay.ids import OrgId
-from mailrelay.mail import arf, away, bounce, dsn, file_name, message, record_address, reply_text, return_path
+from mailrelay.mail import (
+    arf,
+    away,
+    bounce,
+    dsn,
+    file_name,
+    message,
+    record_address,
+    reply_text,
+    return_path,
+    unsubscribe_address,
+)
+from mailrelay.mail.headers import HeaderBlock
 from mailrelay.mail.inspect import inspect
 from mailrelay.mail.sanitise import sanitise
 from mailrelay.model.record import AddressField, AddressKind, Field, FieldType, Module
@@ -17,6 +29,7 @@ from mailrelay.query import check, grammar
 from mailrelay.query.check import Known
 from mailrelay.query.grammar import BadQuery
 from mailrelay.query.when import Here
+from mailrelay.tracking.unsubscribe import Unsubscribing, with_fields, with_link
 
 _TODAY = date(2026, 11, 21)
 _NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -36,6 +49,7 @@ _KNOWN = Known(
     user=lambda said: said if "@" in said else None,
 )
 _KEYS = (b"k" * 32, b"o" * 32)
+_LEAVES = Unsubscribing(page="https://links.example/u/a", mailto="u-a@b.example", one_click=True, sentence="Möchten?")
 
 
 def judge(raw: bytes) -> None:
@@ -91,9 +105,18 @@ def query(raw: bytes) -> None:
 def local(raw: bytes) -> None:
     """The local part of a recipient: nobody but us signs one, whatever stands in it."""
     text = raw.decode("utf-8", "replace")
-    for one in (text, f"r-{text}", f"b+{text}"):
+    for one in (text, f"r-{text}", f"b+{text}", f"u-{text}"):
         assert record_address.read(one, _KEYS) is None
+        assert unsubscribe_address.read(one, _KEYS) is None
         assert not isinstance(return_path.read(one, _KEYS, now=_NOW), return_path.ReturnPathToken)
+
+
+def left(raw: bytes) -> None:
+    """A copy of mass mail, out of any mail: it has its own way out once, whatever else its header says (O15)."""
+    made = with_fields(with_link(raw, _LEAVES), _LEAVES)
+    block = HeaderBlock.parse(made)
+    if not block.defects:
+        assert len(block.all("List-Unsubscribe")) == len(block.all("List-Unsubscribe-Post")) == 1
 
 
 def shown(raw: bytes) -> None:
@@ -113,6 +136,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "fields": fields,
     "reply": reply,
     "absent": absent,
+    "left": left,
     "local": local,
     "shown": shown,
     "query": query,
