@@ -61,7 +61,7 @@ def make(talk: Talk, name: str, may: tuple[str, ...], user: str | None) -> None:
 @click.argument("token")
 @talks
 def revoke(talk: Talk, token: str) -> None:
-    """Make a token worthless, at once and for good. Webhooks that it made or last enabled are disabled.
+    """Make a token worthless, at once and for good. Webhooks that it made, or changed or enabled last, are disabled.
 
     Example: mailrelay token revoke T01JD…
     """

@@ -43,7 +43,7 @@ class Webhook:
     failed_at: datetime | None = None
     failure: str = ""
     token: str = ""
-    """The token that answers for it: that made it, or enabled it last; "" where that was the operator."""
+    """The token that answers for it: that made it, or changed or enabled it last; "" where that was the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,6 @@ def add(tx: Tx, new: Webhook) -> Webhook:
             paused_until=0,
             failures=0,
             failure="",
-            token=new.token,
             **_given(new),
         )
     )
@@ -103,17 +102,20 @@ def disable_all(
     whose = webhook.c.token == token if of is None else webhook.c.user == of
     found = select(webhook).where(webhook.c.org == org, whose, webhook.c.active, _STANDING)
     for row in tx.execute(found.order_by(webhook.c.id).with_for_update()).all():
-        one = from_row(row)
-        disable(tx, one, because=because, at=at, by=by)
-        tx.afterwards(partial(_logger.info, "webhook.disabled", org=org, webhook=one.id, because=because))
+        _over(tx, from_row(row), because=because, at=at, by=by)
 
 
 def silenced(tx: Tx, one: Webhook, *, at: datetime) -> bool:
     """Whether a locked webhook's user is deactivated: it is disabled then, if whoever did that left it on."""
     if not user_is_inactive(tx, one):
         return False
-    disable(tx, one, because="its user is deactivated", at=at)
+    _over(tx, one, because="its user is deactivated", at=at)
     return True
+
+
+def _over(tx: Tx, one: Webhook, *, because: str, at: datetime, by: str = "") -> None:
+    disable(tx, one, because=because, at=at, by=by)
+    tx.afterwards(partial(_logger.info, "webhook.disabled", org=one.org, webhook=one.id, because=because))
 
 
 def user_is_inactive(tx: Tx, one: Webhook) -> bool:
@@ -157,6 +159,7 @@ def _given(one: Webhook) -> dict[str, Any]:
         "active": one.active,
         "because": one.because,
         "changed_at": to_micros(one.changed_at),
+        "token": one.token,
     }
 
 

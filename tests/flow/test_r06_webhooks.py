@@ -556,6 +556,14 @@ async def test_a_webhook_asks_for_the_right_to_send_and_ends_with_its_token(tmp_
         assert (await us.admin.delete(f"{V1}/tokens/{on.json['token']}")).status == 204
         assert (await us.shown(made["id"]))["active"] is False
         assert (await us.shown(other["id"]))["active"] is True
+        # So does whose token said where it goes.
+        last, changes = await factory.api_token(store, clock, us.org, Right.ADMIN)
+        moved = await us.api.web.bearing(changes).patch(
+            f"{V1}/webhooks/{other['id']}", json={"url": us.crm.url(path="/x")}
+        )
+        assert (moved.status, moved.json["token"]) == (200, last.id)
+        assert (await us.admin.delete(f"{V1}/tokens/{last.id}")).status == 204
+        assert (await us.shown(other["id"]))["active"] is False
 
 
 async def test_the_journal_says_what_was_done_to_a_webhook(tmp_path: Path):

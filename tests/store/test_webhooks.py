@@ -19,6 +19,7 @@ from mailrelay.store.tables import webhook
 from mailrelay.webhook import retry
 from mailrelay.webhook.settle import settle
 from tests.store.explain import AnyStore, counted, watched
+from tests.support import factory
 from tests.support.clock import FakeClock
 
 ORG, OTHER = OrgId("O1"), OrgId("O2")
@@ -119,15 +120,17 @@ def _back(tx: Tx, one: Webhook) -> None:
 
 
 async def test_events_are_queued_by_type_and_user_and_organisation(desk: Desk):
-    everything = await desk.hook()
-    typed = await desk.hook(types=(E.DELIVERY_BOUNCED, E.MESSAGE_REPLIED))
-    annas = await desk.hook(user="U1")
+    office = await factory.org(desk.store, desk.clock)
+    org, anna = office.id, (await factory.user(desk.store, desk.clock, office)).id
+    everything = await desk.hook(org)
+    typed = await desk.hook(org, types=(E.DELIVERY_BOUNCED, E.MESSAGE_REPLIED))
+    annas = await desk.hook(org, user=anna)
     others = await desk.hook(OTHER)
     for hook in (everything, typed, annas):
         await desk.store.write(_skip_own_creation, hook)
-    await desk.happen(what=E.TASK_REQUESTED, user="U1")
-    await desk.happen("M2", E.DELIVERY_BOUNCED, user="U2")
-    await desk.happen("M3", E.MESSAGE_REPLIED, user="U1")  # of a mail that the user may not see
+    await desk.happen(what=E.TASK_REQUESTED, org=org, user=anna)
+    await desk.happen("M2", E.DELIVERY_BOUNCED, org, user="U2")
+    await desk.happen("M3", E.MESSAGE_REPLIED, org, user=anna)  # of a mail that the user may not see
     assert await desk.expand()
     assert not await desk.expand()
     assert not await desk.store.read(webhook_journal.any_behind)

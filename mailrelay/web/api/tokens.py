@@ -84,7 +84,7 @@ async def show(app: App, caller: Administrator, token: str) -> ApiToken:
 
 @router.delete("/tokens/{token}", status_code=204)
 async def revoke(app: App, caller: Administrator, token: str, seen: IfMatch) -> None:
-    """Make a token worthless, at once and for good. The webhooks that it made or last enabled are disabled."""
+    """Make a token worthless, at once and for good. The webhooks that it made, or changed or enabled last, are disabled."""
     await app.store.write(_revoke, caller, token, seen, app.clock.now())
 
 
@@ -114,5 +114,5 @@ def _make(tx: Tx, app: Application, caller: Caller, given: GivenToken, secret: s
     tokens.create(tx, new, secret_sha256=hash_secret(secret))
     rights = " ".join(sorted(new.rights))
     data = {"token": new.id, "name": new.name, "rights": rights, "user": new.user or "", "by": caller.by}
-    events.append(tx, org=new.org, at=new.created_at, type=EventType.TOKEN_CREATED, data=data)
+    events.append(tx, org=new.org, at=new.created_at, type=EventType.TOKEN_CREATED, data=data, user=new.user or "")
     return NewToken(**ShownToken.model_validate(new).model_dump(), secret=secret)

@@ -82,7 +82,7 @@ class ShownWebhook(Shown):
     created_by: str
     changed_at: datetime
     token: str = Field(
-        description="The token that made or last enabled it: revoking that disables it. Empty where the operator did."
+        description="The token that made it, or changed or enabled it last: revoking that disables it. Empty: the operator."
     )
 
 
@@ -197,7 +197,7 @@ async def change(app: App, caller: Sender, webhook: str, given: ChangedWebhook, 
         await _reachable(app, given.url)
 
     def put(tx: Tx, one: Webhook) -> None:
-        webhooks.put(tx, one, _with(tx, app, one, given), by=caller.by)
+        webhooks.put(tx, one, _with(tx, app, caller, one, given), by=caller.by)
 
     changed = await app.store.write(_change, caller, webhook, seen, put)
     _told(caller, changed, "changed")
@@ -398,7 +398,7 @@ def _change(tx: Tx, caller: Caller, id_: str, seen: Seen, change_: Callable[[Tx,
     return webhooks.get(tx, one.org, one.id)
 
 
-def _with(tx: Tx, app: Application, one: Webhook, given: ChangedWebhook) -> Webhook:
+def _with(tx: Tx, app: Application, caller: Caller, one: Webhook, given: ChangedWebhook) -> Webhook:
     changes: dict[str, Any] = {
         name: value for name, value in (("url", given.url), ("description", given.description)) if value is not None
     }
@@ -406,7 +406,7 @@ def _with(tx: Tx, app: Application, one: Webhook, given: ChangedWebhook) -> Webh
         changes["types"] = _sorted(given.types)
     if given.url is not None and given.url != one.url:
         webhook_calls.hasten(tx, one.id, now=app.clock.now())
-    return replace(one, **changes, changed_at=app.clock.now())
+    return replace(one, **changes, token=caller.token, changed_at=app.clock.now())
 
 
 def _remove(tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen) -> Webhook:
@@ -436,6 +436,7 @@ def _rotate(tx: Tx, app: Application, caller: Caller, id_: str, overlap: timedel
         one,
         secrets=app.webhooks.seal(new, one.id),
         before_until=now + overlap if before else None,
+        token=caller.token,
         changed_at=now,
     )
     webhooks.put(tx, one, rotated, by=caller.by)
