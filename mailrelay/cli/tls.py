@@ -26,9 +26,8 @@ def hosts(talk: Talk, host: str | None, level: str | None, limit: int) -> None:
     Example: mailrelay tls hosts --level clear
     """
     if host is not None:
-        found = {"items": talk.all(f"/tls/hosts/{part(host)}"), "next": None}
-        if level is not None:
-            found["items"] = [one for one in found["items"] if one["level"] == level]
+        items = [one for one in talk.all(f"/tls/hosts/{part(host)}") if level in (None, one["level"])]
+        found: dict[str, Any] = {"items": items, "next": None}
     else:
         found = talk.pages("/tls/hosts", limit, **({} if level is None else {"level": level}))
     rows = (
