@@ -271,6 +271,7 @@ def described(one: Mapping[str, Any]) -> Iterator[str]:
             ("meaning", because),
             ("held by", _held(one["held_by"])),
             ("our faults", one["faults"] or ""),
+            ("delivered", _since(one["delivered_at"])),
             *_engaged(one["engagement"]),
             ("replied", _since(one["replied_at"])),
             ("complaint", _since(one["complained_at"])),

@@ -245,6 +245,8 @@ class Delivery:
     fault: Fault | None = None
     replied_at: datetime | None = None
     complained_at: datetime | None = None
+    delivered_at: datetime | None = None
+    """When a success notice came that says it arrived."""
     notice: Notice = Notice.NONE
     """What its author is still owed; `noticed` is the last that was queued for them (O11)."""
     noticed: Notice = Notice.NONE

@@ -88,7 +88,7 @@ def returned(tx: Tx, answers: Sequence[Answered], *, at: datetime, brakes: Brake
                 late.append((now, Counts(hard=int(answer.hard), soft=int(not answer.hard))))
         elif answer.action is Action.DELIVERED and now.state is DeliveryState.SENT:
             owed = notices.owed(now, DeliveryState.DELIVERED, now=at, delay_after=timedelta())
-            deliveries.change(tx, now.id, {"state": DeliveryState.DELIVERED, "notice": owed})
+            deliveries.change(tx, now.id, {"state": DeliveryState.DELIVERED, "delivered_at": at, "notice": owed})
             _tell(tx, answer, EventType.DELIVERY_DELIVERED, at)
         elif answer.action in _HANDED_ON and now.state is DeliveryState.SENT:
             owed = notices.owed(now, now.state, now=at, delay_after=timedelta(), untold=True)

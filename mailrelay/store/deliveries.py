@@ -479,6 +479,7 @@ def from_row(row: RowMapping) -> Delivery:
         fault=Fault(row["fault"]) if row["fault"] else None,
         replied_at=None if row["replied_at"] is None else from_micros(row["replied_at"]),
         complained_at=None if row["complained_at"] is None else from_micros(row["complained_at"]),
+        delivered_at=None if row["delivered_at"] is None else from_micros(row["delivered_at"]),
         notice=Notice(row["notice"]),
         noticed=Notice(row["noticed"]),
         author=UserId(row["author"]) if row["author"] else None,

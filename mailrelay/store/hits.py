@@ -36,6 +36,7 @@ from mailrelay.store import events, rows
 from mailrelay.store.base import Tx, for_both
 from mailrelay.store.tables import (
     aggregate_hit,
+    attempt,
     consent,
     delivery,
     engagement,
@@ -94,11 +95,9 @@ class _Read:
     row: Row[Any]
     settings: OrganisationSettings
     mode: Mode
+    sent_at: datetime | None
+    """When the next hop took it, whatever became of it then."""
     new: list[RawHit] = field(default_factory=list)
-
-    @property
-    def sent_at(self) -> datetime | None:
-        return from_micros(self.row.ended_at) if self.row.state in _SENT and self.row.ended_at is not None else None
 
 
 def take(
@@ -253,6 +252,7 @@ def _deliveries(tx: Tx, some: Collection[DeliveryId]) -> dict[str, _Read]:
         .order_by(delivery.c.id)
         .with_for_update()
     ).all()
+    sent = _sent(tx, found)
     orgs = {row.org for row in found}
     settings = {
         row.id: rows.decode(OrganisationSettings, row.settings)
@@ -270,9 +270,22 @@ def _deliveries(tx: Tx, some: Collection[DeliveryId]) -> dict[str, _Read]:
                 Mode(row.tracking) if row.tracking else None,
                 said.get((row.org, row.recipient_key)),
             ),
+            sent.get(row.id),
         )
         for row in found
     }
+
+
+def _sent(tx: Tx, some: Sequence[Row[Any]]) -> dict[str, datetime]:
+    """When each was taken by a next hop: of what is sent it stands there, of what came back with the attempt."""
+    sent = {row.id: row.ended_at for row in some if row.state in _SENT and row.ended_at is not None}
+    others = [row.id for row in some if row.id not in sent]
+    if others:
+        tries = select(attempt.c.delivery, attempt.c.ended_at, attempt.c.outcome).order_by(attempt.c.number)
+        for row in tx.execute(tries.where(attempt.c.delivery.in_(others), attempt.c.ended_at.is_not(None))):
+            if row.outcome is not None and row.outcome["kind"] == "accepted":
+                sent[row.delivery] = row.ended_at
+    return {id_: from_micros(at) for id_, at in sent.items()}
 
 
 def _consents(tx: Tx, whose: Collection[tuple[str, str]]) -> dict[tuple[str, str], bool]:

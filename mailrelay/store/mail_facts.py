@@ -434,7 +434,7 @@ def _of_delivery(one: Row[Any], accepted: int | None, tried: int | None) -> dict
         sent = one.ended_at
     return {
         "sent_at": sent,
-        "delivered_at": one.ended_at if state is DeliveryState.DELIVERED else None,
+        "delivered_at": one.delivered_at if state is DeliveryState.DELIVERED else None,
         "bounced_at": one.ended_at if state is DeliveryState.BOUNCED else None,
         "failed_at": one.ended_at if state in _FAILED else None,
         "deferred_at": (tried or one.created_at) if state is DeliveryState.QUEUED and one.attempts else None,
@@ -467,7 +467,7 @@ _DELIVERY = tuple(
             "hard",
             "replied_at",
         ),
-        *("complained_at", "scheduled_for", "author"),
+        *("complained_at", "delivered_at", "scheduled_for", "author"),
     )
 )
 

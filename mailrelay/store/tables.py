@@ -447,6 +447,7 @@ delivery = Table(
     ),  # what its author asked for; "" as the organisation has it
     Column("tracked", Text, nullable=False, server_default=""),  # what became of its copy (O9): model.tracking.Tracked
     Column("list", Text, nullable=False, server_default=""),  # the mailing list that its job is sent to (O15)
+    Column("delivered_at", BigInteger),  # when a notice said so: `ended_at` is when the next hop took it (K1)
     Index("ix_delivery_message", "message"),
     Index("ix_delivery_recipient", "org", "recipient_key", "id"),
     _partial("ix_delivery_blamed", "org", "ended_at", where="fault = 'sender'"),

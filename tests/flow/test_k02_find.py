@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,14 @@ import pytest
 from sqlalchemy import select, update
 
 from mailrelay.clock import to_micros
-from mailrelay.ids import OrgId
+from mailrelay.config.schema import BrakeLevels
+from mailrelay.ids import MessageId, OrgId
 from mailrelay.model.event import EventType
+from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.organisation import Right
 from mailrelay.model.settings import Unknown, UserSettings
+from mailrelay.outbound import consequences
+from mailrelay.outbound.verdict import Answered
 from mailrelay.report.facts import FactKeeper
 from mailrelay.service import Stopping
 from mailrelay.store import deliveries, events, mail_facts
@@ -134,6 +138,33 @@ async def test_k02_a_contact_has_not_opened_what_another_opened(place: Place) ->
     opened = await place.went("bob@customer.test", opened=place.api.clock.now())
     await place.link(opened, "contact/1", "contact/2")
     assert await place.found("contacts where opened") == ["contact/1"]
+
+
+async def test_k02_a_success_notice_counts_when_it_comes(place: Place) -> None:
+    await place.put("contact/1", "bob@customer.test")
+    now = place.api.clock.now()
+    message = await place.went("bob@customer.test", ended_at=to_micros(now - timedelta(days=2)))
+    await place.link(message, "contact/1")
+
+    def told(tx: Any) -> str:
+        one = deliveries.of_message(tx, place.desk.org.id, MessageId(message))[0]
+        said = Answered(
+            delivery=one,
+            category=Category.DELIVERED,
+            hard=False,
+            fault=Fault.NEITHER,
+            action=Action.DELIVERED,
+            said="",
+            source="a report",
+            by="Q1",
+        )
+        consequences.returned(tx, [said], at=now, brakes=BrakeLevels())
+        return str(one.id)
+
+    delivery = await place.api.store.write(told)
+    assert await place.found("contacts where delivered within 1 day") == ["contact/1"]
+    shown = (await place.client.get(f"{V1}/queue/{delivery}")).json
+    assert datetime.fromisoformat(shown["delivered_at"]) == now
 
 
 async def test_k02_sent_counts_as_delivered_when_no_bounce_came_back_for_three_days(place: Place) -> None:

@@ -7,15 +7,18 @@ import random
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from mailrelay.clock import to_micros
 from mailrelay.ids import DeliveryId, HitId, IdFactory, MessageId
+from mailrelay.model.delivery import Accepted
 from mailrelay.model.event import Event, EventType
 from mailrelay.model.hit import WINDOW, By, HitKind, RawHit, engagement_of
+from mailrelay.model.reply import reply
 from mailrelay.model.tracking import Mode
-from mailrelay.store import deliveries, events, hits
+from mailrelay.store import deliveries, events, hits, rows
 from mailrelay.store.base import Store, Tx
-from mailrelay.store.tables import aggregate_hit, engagement, hit, link_hit
+from mailrelay.store.tables import aggregate_hit, attempt, delivery, engagement, hit, link_hit
 from mailrelay.tracking import agent
 from tests.support import factory, tracked
 from tests.support.clock import FakeClock
@@ -91,6 +94,27 @@ async def test_a_batch_that_comes_twice_is_counted_once(store: Store, clock: Fak
     assert (dict(again.kept), again.left) == ({}, {"again": 2})
     assert await store.read(lambda tx: tx.execute(select(func.count()).select_from(hit)).scalar()) == 1
     assert await store.read(lambda tx: tx.execute(select(aggregate_hit.c.hits)).scalars().all()) == [1]
+
+
+async def test_a_scanner_stays_a_scanner_when_the_mail_comes_back(
+    store: Store, clock: FakeClock, whose: House
+) -> None:
+    (of,) = await tracked.sent(store, clock, whose, ago=_SECOND)
+    await _take(store, clock, a_hit(clock, of, HitKind.CLICK, link=1))
+    at = to_micros(clock.now() - _SECOND)
+
+    def comes_back(tx: Tx) -> None:
+        said = Accepted(reply=reply(250, "2.0.0", "ok"))
+        values = {"delivery": of, "number": 1, "began_at": at, "ended_at": at, "host": "mx", "outcome": rows.encode_outcome(said)}
+        tx.execute(attempt.insert().values(values))
+        tx.execute(update(delivery).values(state="bounced", ended_at=to_micros(clock.now() + WINDOW), attempts=1))
+
+    await store.write(comes_back)
+    again = await store.write(hits.judge_again, whose.org.id, [of], judge=agent.judge, now=clock.now(), apply=True)
+    assert again == []
+    await _take(store, clock, a_hit(clock, of, HitKind.CLICK, link=1))
+    found = (await store.read(hits.engagements, whose.org.id, await _message(store, of)))[of]
+    assert (found.clicks, found.machine_clicks) == (0, 2)
 
 
 async def test_a_hit_in_two_batches_is_kept_once(store: Store, clock: FakeClock, whose: House) -> None:

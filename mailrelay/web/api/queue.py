@@ -81,6 +81,7 @@ class ShownDelivery(Shown):
     tracked: Annotated[Tracked, Field(description="What became of its copy when it left; empty before that.")]
     opened_at: Annotated[datetime | None, Field(description="When a person opened it first.")]
     clicked_at: Annotated[datetime | None, Field(description="When a person followed one of its links first.")]
+    delivered_at: Annotated[datetime | None, Field(description="When a notice came that says it arrived.")]
     replied_at: datetime | None
     complained_at: datetime | None
 
@@ -113,6 +114,7 @@ class ShownDelivery(Shown):
             tracked=one.tracked,
             opened_at=one.opened_at,
             clicked_at=one.clicked_at,
+            delivered_at=one.delivered_at,
             replied_at=one.replied_at,
             complained_at=one.complained_at,
         )

@@ -214,6 +214,9 @@ def _consents() -> None:
 def _unsubscribing() -> None:
     """Mailing lists, and who wants no more of one (O15)."""
     op.add_column("delivery", sa.Column("list", sa.Text(), server_default="", nullable=False))
+    # Earlier releases did not note when a success notice came; there the time of the handover stands for it.
+    op.add_column("delivery", sa.Column("delivered_at", sa.BigInteger()))
+    op.execute("UPDATE delivery SET delivered_at = ended_at WHERE state = 'delivered'")
     op.add_column("suppression", sa.Column("list", sa.Text(), server_default="", nullable=False))
     op.drop_index("uq_suppression_standing", table_name="suppression")
     standing, columns = "lifted_at IS NULL", ["org", "key", "reason", "list"]
