@@ -148,10 +148,10 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
         listeners = _listeners(parts, submitter, certificate, ended_addresses)
         router = _router(parts)
         poster = _poster(parts, stack)
-        application = _application(parts, submitter, router, poster)
-        dispatcher = _dispatcher(parts, router)
         hits = _hits(parts)
         stack.callback(hits.close)  # also of requests that ended during the stop
+        application = _application(parts, submitter, router, poster, hits)
+        dispatcher = _dispatcher(parts, router)
         workers = (
             Watched(_filing(parts)),
             Watched(dispatcher),
@@ -555,7 +555,7 @@ def _deliverer(parts: _Parts, poster: Poster) -> Deliverer:
     )
 
 
-def _application(parts: _Parts, submitter: Submitter, router: Router, poster: Poster) -> Application:
+def _application(parts: _Parts, submitter: Submitter, router: Router, poster: Poster, hits: Hits) -> Application:
     kit = _kit(parts)
     explainer = Explainer(
         parts.store,
@@ -582,6 +582,7 @@ def _application(parts: _Parts, submitter: Submitter, router: Router, poster: Po
         explainer=explainer,
         tracer=Tracer(router, explainer, kit),
         router=router,
+        hits=hits,
         vault=Vault(parts.secret),
         secret=parts.secret,
         webhooks=poster,

@@ -73,6 +73,7 @@ CATALOGUE: dict[str, str] = {
     "notice.withheld": "a DSN was owed to an author who cannot be written to; the reason is beside it",
     "organisation-address.made": "a shared address takes mail from now on",
     "organisation-address.removed": "a shared address takes no mail any more",
+    "person.erased": "what was recorded of somebody is gone, and how much that was; never whose address it is",
     "policy.fetched": "the MTA-STS policy of a destination was fetched",
     "policy.not-fetched": "the MTA-STS policy of a destination could not be fetched; what was fetched before holds until its end",
     "operation.ended": "what somebody did to many deliveries is done: what, how many, how many were left as they are and why",

@@ -201,6 +201,7 @@ unsubscriptions = _counter(
     kind=("one_click", "page", "mail", "report", "api"),
     scope=("list", "all"),
 )
+persons_erased = _counter("mailrelay_persons_erased_total", "Persons of whom all that was recorded was erased")
 resubscriptions = _counter("mailrelay_resubscription_addresses_total", "Addresses whose owner wants mail again")
 unsubscribe_requests = _counter(
     "mailrelay_unsubscribe_requests_total",

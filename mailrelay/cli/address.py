@@ -1,7 +1,8 @@
-"""`mailrelay address`: what is known of an address."""
+"""`mailrelay address`: what is known of an address, and erasing its person."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,12 +10,12 @@ import click
 
 from mailrelay.cli.show import plain, table, when
 from mailrelay.cli.suppression import suppressions
-from mailrelay.cli.talk import Talk, part, talks
+from mailrelay.cli.talk import Talk, failure, part, talks
 
 
 @click.group("address")
 def command() -> None:
-    """Addresses: why somebody gets no mail."""
+    """Addresses: why somebody gets no mail, and erasing somebody."""
 
 
 @command.command("show")
@@ -30,6 +31,36 @@ def show(talk: Talk, address: str, limit: int) -> None:
     """
     found = talk.get(f"/addresses/{part(address)}", limit=limit)
     talk.show(found, lambda: "\n\n".join(_told(found)))
+
+
+@command.command("erase")
+@click.argument("address")
+@click.option("--yes", is_flag=True, help="Do it: what was recorded cannot be had back.")
+@talks
+def erase(talk: Talk, address: str, yes: bool) -> None:
+    """Erase the person of an address: opens, clicks, consents, absences, and what the journal tells of these.
+
+    Who is suppressed stays so, under a hash. Mail itself stays. To run it again is safe, and does what an error left.
+
+    Example: mailrelay address erase bob@customer.example --yes
+    """
+    if not yes:
+        raise click.UsageError(f"What was recorded of {plain(address)} cannot be had back; say --yes to erase it")
+    answer = talk.raw("POST", f"/addresses/{part(address)}/erase", patience=None)  # a long journal takes its time
+    if answer.status >= 400:
+        raise failure(answer)
+    with answer:
+        done = json.load(answer)
+    talk.show(done, lambda: "\n".join(_erased(address, done)))
+
+
+def _erased(address: str, one: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"{address} is erased: {one['hits']} opens and clicks, {one['consents']} consents, details of {one['events']} events; "
+        f"{one['suppressions']} suppressions are kept as a hash."
+    )
+    stays = one["stays"]
+    yield f"What stays: {stays['deliveries']} deliveries, {stays['messages']} messages, {stays['records']} records. {stays['because']}"
 
 
 def _told(one: Mapping[str, Any]) -> Iterator[str]:

@@ -178,7 +178,7 @@ def suppressions(found: Iterable[Mapping[str, Any]], *, lifted: bool) -> str:
     """A table of suppressions, with `lifted` also of when and by whom each was lifted; "" for none."""
     rows = [
         (
-            one["key"],
+            "(erased) " * one["erased"] + one["key"],
             one["reason"] + (f" ({one['list']})" if one["list"] else ""),
             when(one["since"]),
             one["by"] or "-",

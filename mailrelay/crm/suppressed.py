@@ -21,7 +21,7 @@ from mailrelay.crm.row import BadLine, BadText, text_of_json
 from mailrelay.errors import Invalid
 from mailrelay.mail import addresses
 from mailrelay.model.address import Address
-from mailrelay.model.suppression import Suppression, SuppressionReason
+from mailrelay.model.suppression import Suppression, SuppressionReason, is_hash
 from mailrelay.smtp.address import BadAddress, format_address, parse_address
 from mailrelay.smtp.escape import shown
 
@@ -131,7 +131,8 @@ class Reader:
         }
         if not field["address"]:
             raise BadText("address: is missing")
-        key = _address(field["address"]).key
+        # Who was erased is written as a hash, and comes back as one.
+        key = field["address"] if is_hash(field["address"]) else _address(field["address"]).key
         evidence = field["evidence"]
         if self._reason is not None:
             evidence = evidence or field["reason"]
@@ -249,6 +250,8 @@ def _values(one: Suppression) -> dict[str, Any]:
 
 def _written(key: str) -> str:
     """A key as an address that can be read again: `"a b"@x.example`."""
+    if is_hash(key):
+        return key
     local, _, domain = key.rpartition("@")
     return format_address(Address(local, domain))
 

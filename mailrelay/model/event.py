@@ -61,6 +61,7 @@ class EventType(StrEnum):
     ADDRESS_UNSUBSCRIBED = "address.unsubscribed"  # from all, or from the list in the data (O15)
     ADDRESS_RESUBSCRIBED = "address.resubscribed"
     MAILING_LIST_CHANGED = "mailing_list.changed"  # made, changed or removed
+    PERSON_ERASED = "person.erased"  # what was recorded of somebody is gone; a hash stands for the address (T13)
     CONSENT_CHANGED = "consent.changed"  # somebody agrees to individual tracking, or no longer (O9)
     RECORD_CHANGED = "record.changed"
     RECORD_REMOVED = "record.removed"

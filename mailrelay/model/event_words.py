@@ -85,6 +85,7 @@ TELLS: Mapping[EventType, tuple[str, ...]] = MappingProxyType(
             _BY,
             "evidence",
         ),
+        _E.PERSON_ERASED: ("what was recorded of somebody is gone; a hash stands for the address", "address", _BY),
         _E.MODULE_CHANGED: ("a module was made, changed or removed", "module", "change", _BY),
         _E.USER_CREATED: ("a user was added", "user", "name", "address", "role", _BY),
         _E.USER_CHANGED: ("a user was changed", "user", "changed", _BY),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +26,14 @@ PERSON = "person"
 """Who did it, where the person did it by a link or mail of their own."""
 BOUNCED = frozenset({SuppressionReason.HARD_BOUNCE, SuppressionReason.SOFT_BOUNCES})
 """What an address starts clean from when its record changes (I11): nobody's wish, only what its server said."""
+
+HASH = "sha256:"
+_HASHED = re.compile(HASH + r"[0-9a-f]{64}")
+
+
+def is_hash(key: str) -> bool:
+    """Whether what stands for an address is a hash, its person having been erased (T13); no key of an address is like it."""
+    return _HASHED.fullmatch(key) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,19 +6,21 @@ Nothing here is synced: what was written outlives the process, not a power cut. 
 from __future__ import annotations
 
 import errno
+import re
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from mailrelay.ids import HitId
+from mailrelay.ids import DeliveryId, HitId
 from mailrelay.model.hit import RawHit
 
 _SUFFIX = ".hits"
 _SET_ASIDE = "set-aside"
+_OF = re.compile(rb'"delivery":"([^"]*)"')
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(RawHit)
 
@@ -26,6 +28,12 @@ _decoder = msgspec.json.Decoder(RawHit)
 def line(hit: RawHit) -> bytes:
     """A hit as it waits, in memory and on the disk: bytes are nothing that the garbage collector has to look through."""
     return _encoder.encode(hit) + b"\n"
+
+
+def delivery_of(written: bytes) -> DeliveryId | None:
+    """Whose hit a line is, also one that was cut off behind that; None for a line that does not tell."""
+    found = _OF.search(written)
+    return None if found is None else DeliveryId(found[1].decode("ascii", "replace"))
 
 
 def hit_of(written: bytes) -> RawHit:
@@ -138,6 +146,33 @@ class Spool:
         """Keep a hit that our own code fails on, for a person; it is not read again by itself."""
         with (self._folder / _SET_ASIDE).open("ab") as file:
             file.write(line(hit))
+
+    def deliveries(self) -> frozenset[DeliveryId]:
+        """Whose hits are here, those set aside too."""
+        lines = (one for path in self._files() for one in path.read_bytes().splitlines())
+        return frozenset(of for one in lines if (of := delivery_of(one)) is not None)
+
+    def forget(self, some: Collection[DeliveryId]) -> int:
+        """Remove what is here of these deliveries (T13); how many hits that were. Done again after a crash it removes the rest."""
+        self.close()
+        gone = 0
+        for path in self._files():
+            lines = path.read_bytes().splitlines(keepends=True)
+            left = [one for one in lines if delivery_of(one) not in some]
+            if len(left) == len(lines):
+                continue
+            new = path.with_suffix(".new")
+            new.write_bytes(b"".join(left))
+            new.replace(path)
+            gone += len(lines) - len(left)
+            if (batch := HitId(path.stem)) in self._numbers:
+                self._numbers[batch] -= len(lines) - len(left)
+                self.waiting -= len(lines) - len(left)
+        return gone
+
+    def _files(self) -> Iterator[Path]:
+        if self._folder.exists():
+            yield from sorted(one for one in self._folder.iterdir() if one.suffix == _SUFFIX or one.name == _SET_ASIDE)
 
     def close(self) -> None:
         """What comes next begins a new batch."""

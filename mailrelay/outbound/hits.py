@@ -19,7 +19,7 @@ from mailrelay.clock import Clock
 from mailrelay.errors import Fatal, Unavailable
 from mailrelay.ids import HitId
 from mailrelay.model.hit import JudgeAll, RawHit
-from mailrelay.outbound.hit_spool import Batch, Spool, hit_of, line
+from mailrelay.outbound.hit_spool import Batch, Spool, delivery_of, hit_of, line
 from mailrelay.service import Stopping
 from mailrelay.store import hits
 from mailrelay.store.base import Store
@@ -133,6 +133,24 @@ class Hits:
                     await self._give()
         await self._in_thread(self._save)
 
+    async def forget_erased(self) -> int:
+        """Remove what waits of persons who were erased, and what was set aside of them (T13); how many hits.
+
+        What the store is being given at this moment it does not record. Raises OSError, StoreBusy.
+        """
+        there = set(await self._in_thread(self._spool.deliveries))
+        there |= {of for one in self._memory if (of := delivery_of(one)) is not None}
+        if not there:
+            return 0
+        gone = await self._store.read(hits.of_erased, there)
+        if not gone:
+            return 0
+        left = [one for one in self._memory if delivery_of(one) not in gone]
+        number = len(self._memory) - len(left)
+        self._memory.clear()
+        self._memory.extend(left)
+        return number + await self._in_thread(self._spool.forget, gone)
+
     def close(self) -> None:
         """Write what is still in memory to the disk: for what came after the service had ended. Blocks."""
         self._disk.submit(self._save).result()  # behind what is being written
@@ -166,6 +184,9 @@ class Hits:
             return
         if left:
             self._log.info("hits.resumed", hits=left)
+        # Somebody may have been erased while this node, with what it had set aside, was not there.
+        with contextlib.suppress(OSError, Unavailable):
+            await self.forget_erased()
 
     async def _step(self, pause: float) -> float:
         """One batch, or a moment's wait; the next pause should the store not take it."""

@@ -6,29 +6,22 @@ import hashlib
 import hmac
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import select
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import OrgId
+from mailrelay.model.suppression import HASH
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import erased
 
-PREFIX: Final = "sha256:"
-"""What a hash begins with; no key of an address does, since that is written with an @ behind the name."""
 _PURPOSE = b"mailrelay erased address\0"
 
 
 def hashed(tx: Tx, org: str, key: str) -> str:
     """What stands for an address (by key) once its person is erased: nobody without the installation's secret can try addresses out."""
     digest = hmac.digest(tx.secret, _PURPOSE + f"{org}\0{key}".encode(), hashlib.sha256)
-    return PREFIX + digest.hex()
-
-
-def is_hash(key: str) -> bool:
-    """Whether a key is a hash in the place of one."""
-    return key.startswith(PREFIX) and "@" not in key
+    return HASH + digest.hex()
 
 
 def names(tx: Tx, org: OrgId, keys: Iterable[str]) -> dict[str, str]:

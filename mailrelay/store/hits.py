@@ -32,7 +32,7 @@ from mailrelay.model.hit import (
 )
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.tracking import Mode, effective
-from mailrelay.store import events, rows
+from mailrelay.store import erased, events, rows
 from mailrelay.store.base import Tx, for_both
 from mailrelay.store.tables import (
     aggregate_hit,
@@ -53,6 +53,8 @@ MOST_AT_ONCE: Final = 100
 REFUSALS: Final = (("dnt", "1"), ("sec-gpc", "1"))
 """Header fields by which a reader refuses to be tracked (T12)."""
 _DAY = timedelta(days=1)
+_PIECE = 1_000
+"""Values of one IN."""
 _SENT = (DeliveryState.SENT, DeliveryState.DELIVERED)
 
 
@@ -164,18 +166,25 @@ def tracked(tx: Tx, org: OrgId, *, since: datetime, after: DeliveryId | None, li
     return [DeliveryId(one) for one in tx.execute(page.order_by(engagement.c.delivery).limit(limit)).scalars()]
 
 
-def forget(tx: Tx, org: OrgId, key: str) -> int:
-    """Forget every hit of a person, by the key of their address, and what these came to (T13); how many there were."""
-    theirs = select(delivery.c.id).where(delivery.c.org == org, delivery.c.recipient_key == key).scalar_subquery()
-    gone = tx.execute(delete(hit).where(hit.c.delivery.in_(theirs))).rowcount
-    tx.execute(delete(link_hit).where(link_hit.c.delivery.in_(theirs)))
-    tx.execute(delete(engagement).where(engagement.c.delivery.in_(theirs)))
-    tx.execute(
-        update(delivery)
-        .where(delivery.c.org == org, delivery.c.recipient_key == key)
-        .values(opened_at=None, clicked_at=None)
-    )
+def forget(tx: Tx, some: Collection[DeliveryId]) -> int:
+    """Forget every hit of these deliveries, and what these came to (T13); how many there were."""
+    gone = tx.execute(delete(hit).where(hit.c.delivery.in_(some))).rowcount
+    tx.execute(delete(link_hit).where(link_hit.c.delivery.in_(some)))
+    tx.execute(delete(engagement).where(engagement.c.delivery.in_(some)))
+    tx.execute(update(delivery).where(delivery.c.id.in_(some)).values(opened_at=None, clicked_at=None))
     return gone
+
+
+def of_erased(tx: Tx, some: Collection[DeliveryId]) -> frozenset[DeliveryId]:
+    """Those of these deliveries whose recipients were erased since (T13)."""
+    wanted = select(delivery.c.id, delivery.c.org, delivery.c.recipient_key, delivery.c.created_at)
+    gone: set[DeliveryId] = set()
+    ids = sorted(some)
+    for at in range(0, len(ids), _PIECE):
+        found = tx.execute(wanted.where(delivery.c.id.in_(ids[at : at + _PIECE]))).all()
+        since = erased.since(tx, {(row.org, row.recipient_key) for row in found})
+        gone |= {DeliveryId(row.id) for row in found if _is_erased(row, since)}
+    return frozenset(gone)
 
 
 def of_message(
@@ -244,6 +253,7 @@ def _deliveries(tx: Tx, some: Collection[DeliveryId]) -> dict[str, _Read]:
             delivery.c.recipient_key,
             delivery.c.tracking,
             delivery.c.state,
+            delivery.c.created_at,
             delivery.c.ended_at,
             delivery.c.opened_at,
             delivery.c.clicked_at,
@@ -260,12 +270,15 @@ def _deliveries(tx: Tx, some: Collection[DeliveryId]) -> dict[str, _Read]:
             select(organisation.c.id, organisation.c.settings).where(organisation.c.id.in_(sorted(orgs)))
         )
     }
-    said = _consents(tx, {(row.org, row.recipient_key) for row in found})
+    whose = {(row.org, row.recipient_key) for row in found}
+    said, since = _consents(tx, whose), erased.since(tx, whose)
     return {
         row.id: _Read(
             row,
             settings[row.org],
-            effective(
+            Mode.OFF
+            if _is_erased(row, since)
+            else effective(
                 settings[row.org].tracking,
                 Mode(row.tracking) if row.tracking else None,
                 said.get((row.org, row.recipient_key)),
@@ -286,6 +299,12 @@ def _sent(tx: Tx, some: Sequence[Row[Any]]) -> dict[str, datetime]:
             if row.outcome is not None and row.outcome["kind"] == "accepted":
                 sent[row.delivery] = row.ended_at
     return {id_: from_micros(at) for id_, at in sent.items()}
+
+
+def _is_erased(row: Row[Any], since: Mapping[tuple[str, str], datetime]) -> bool:
+    """Whether a delivery is of before the day that its recipient was erased: what comes of it now is not recorded either."""
+    at = since.get((row.org, row.recipient_key))
+    return at is not None and from_micros(row.created_at) <= at
 
 
 def _consents(tx: Tx, whose: Collection[tuple[str, str]]) -> dict[tuple[str, str], bool]:

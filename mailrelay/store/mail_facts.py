@@ -237,6 +237,11 @@ def make_again(tx: Tx, org: OrgId, *, after: MessageId | None = None, limit: int
     return MessageId(ids[-1]) if len(ids) == limit else None
 
 
+def make_of(tx: Tx, org: OrgId, deliveries: Mapping[str, str]) -> None:
+    """Make the facts of these deliveries (their messages, by id) anew, when something of them went that no event tells of (T13)."""
+    _make(tx, org, _Touched(deliveries=dict(deliveries)))
+
+
 def as_of(tx: Tx, org: OrgId, *, now: datetime) -> tuple[bool, datetime]:
     """Whether the facts tell of everything until now, and otherwise until when they do."""
     last = tx.execute(select(event_counter.c.last).where(event_counter.c.org == org)).scalar() or 0

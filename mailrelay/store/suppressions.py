@@ -18,7 +18,7 @@ from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import OrgId
 from mailrelay.model.event import EventType
 from mailrelay.model.record import RecordRef
-from mailrelay.model.suppression import BOUNCED, PERSON, Suppression, SuppressionReason
+from mailrelay.model.suppression import BOUNCED, PERSON, Suppression, SuppressionReason, is_hash
 from mailrelay.store import deliveries, erased, events
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import suppression
@@ -361,7 +361,7 @@ def _suppression(row: Row[*tuple[Any, ...]], names: Mapping[str, str] | None = N
         lifted_by=row.lifted_by,
         note=row.note,
         list=row.list,
-        erased=erased.is_hash(row.key),
+        erased=is_hash(row.key),
     )
 
 

@@ -17,6 +17,7 @@ from mailrelay.ids import IdFactory
 from mailrelay.memory import Memory
 from mailrelay.outbound.courier.router import Router
 from mailrelay.outbound.explain import Explainer
+from mailrelay.outbound.hits import Hits
 from mailrelay.outbound.policy.tls import TlsDemands
 from mailrelay.outbound.shaper import Shaper
 from mailrelay.outbound.submit import Submitter
@@ -48,6 +49,7 @@ class Application:
     explainer: Explainer
     tracer: Tracer
     router: Router
+    hits: Hits
     vault: Vault
     secret: bytes = field(repr=False)
     """The key of signed addresses."""

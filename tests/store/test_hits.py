@@ -273,7 +273,7 @@ async def test_fault_t13_erasure_takes_every_hit_of_a_person_and_of_nobody_else(
     (namesake,) = await tracked.sent(store, clock, elsewhere)
     for of in (bob, eve, namesake):
         await _take(store, clock, a_hit(clock, of), a_hit(clock, of, HitKind.CLICK))
-    assert await store.write(hits.forget, whose.org.id, "bob@customer.test") == 2
+    assert await store.write(hits.forget, [bob]) == 2
 
     def left(tx: Tx) -> list[set[str]]:
         return [set(tx.execute(select(table.c.delivery)).scalars()) for table in (hit, engagement, link_hit)]

@@ -184,6 +184,14 @@ async def serving(
         )
         reach = Reach.of(config.webhooks.allow_private, http=config.webhooks.allow_http)
         outgoing = Outgoing(asked, reach, trusting(config.delivery.ca_file), agent="mailrelay tests")
+        hits = Hits(
+            store,
+            Spool(folder / "hits", new_id=ids.hit, has_room=lambda size: True),
+            clock,
+            judge=agent.judge,
+            new_id=ids.hit,
+            stopping=stopping,
+        )
         application = Application(
             config=config,
             store=store,
@@ -212,6 +220,7 @@ async def serving(
             explainer=explainer,
             tracer=Tracer(router, explainer, kit),
             router=router,
+            hits=hits,
             vault=vault,
             secret=SECRET,
             webhooks=Poster(outgoing, vault, clock, timeout=config.webhooks.timeout),
@@ -219,14 +228,6 @@ async def serving(
             memory=memory or Memory(),
         )
         keys = Keys.derive(SECRET)
-        hits = Hits(
-            store,
-            Spool(folder / "hits", new_id=ids.hit, has_room=lambda size: True),
-            clock,
-            judge=agent.judge,
-            new_id=ids.hit,
-            stopping=stopping,
-        )
         server = HttpServer(
             http,
             application,

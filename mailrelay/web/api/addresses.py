@@ -1,4 +1,4 @@
-"""Everything known of an address on one page: why does Bob get no mail? (O10, I10, I11)."""
+"""Everything known of an address on one page: why does Bob get no mail? (O10, I10, I11); and erasing its person (T13)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from mailrelay.errors import Unavailable
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Delivery, DeliveryState, DeliveryStatus
 from mailrelay.model.feedback import Action, Category, Fault
 from mailrelay.model.message import Kind
 from mailrelay.model.record import AddressKind
-from mailrelay.store import absences, deliveries, feedback, matches, suppressions, visibility
+from mailrelay.outbound.erase import Erased, erase
+from mailrelay.store import absences, deliveries, erasures, feedback, matches, suppressions, visibility
 from mailrelay.store.base import Tx
+from mailrelay.store.erasures import Begun, Staying
 from mailrelay.store.matches import Match
 from mailrelay.web.api.absences import ShownAbsence
 from mailrelay.web.api.suppressions import ShownSuppression, given_address
 from mailrelay.web.application import App
-from mailrelay.web.identity import Caller, Reader
+from mailrelay.web.etag import IfMatch
+from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.shape import MailAddress, Ref, Shown
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["addresses"])
 _RECORDS = 100
+_SHOWN = 20
 
 
 class AddressRecord(Shown):
@@ -100,15 +105,89 @@ class ShownAddressPage(Shown):
     feedback: tuple[AddressFeedback, ...]
 
 
+class ShownStaying(Shown):
+    """What an erasure leaves, since it belongs to the mail itself or to the CRM: how many deliveries to the address, messages that name
+    it, and records that have it.
+    """
+
+    deliveries: int
+    messages: int
+    records: int
+    because: str
+
+
+class ShownErasure(Shown):
+    """What went: hits, consents, and details of events in the journal, whose numbers and types stay.
+
+    `key` is the hash that stands for the address from now on, `suppressions` how many rows were put under it by this request.
+    """
+
+    key: str
+    at: datetime
+    hits: int
+    consents: int
+    events: int
+    suppressions: int
+    stays: ShownStaying
+
+    @classmethod
+    def of(cls, one: Erased) -> ShownErasure:
+        """The erasure as it is answered."""
+        return cls(
+            key=one.begun.key,
+            at=one.at,
+            hits=one.hits,
+            consents=one.begun.consents,
+            events=one.events,
+            suppressions=one.begun.suppressions,
+            stays=ShownStaying(
+                deliveries=one.stays.deliveries,
+                messages=one.stays.messages,
+                records=one.stays.records,
+                because=_because(one.stays),
+            ),
+        )
+
+
+def _because(stays: Staying) -> str:
+    if not (stays.deliveries or stays.messages or stays.records):
+        return "Nothing else is known of the address."
+    return (
+        "Mail to and from the address is kept, with its deliveries, what servers answered to them, and their events: it is the "
+        "correspondence of your users. Records that have the address are the CRM's to change."
+    )
+
+
 @router.get("/addresses/{address}")
 async def show(
     app: App,
     caller: Reader,
     address: str,
-    limit: Annotated[int, Query(ge=1, le=100, description="Deliveries and returned mails, the newest.")] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="Deliveries and returned mails, the newest.")] = _SHOWN,
 ) -> ShownAddressPage:
     """Everything known of an address: what stands against it, its records, its last mails, what came back."""
     return await app.store.read(_known, caller, given_address(address), limit, now=app.clock.now())
+
+
+@router.post("/addresses/{address}/erase", response_model=ShownErasure)
+async def erase_person(app: App, caller: Administrator, address: str, seen: IfMatch) -> ShownErasure:
+    """Erase the person of an address: their opens and clicks, consents, absences, and what the journal tells of these.
+
+    What stood against the address stays so, under a hash that is made with the installation's secret. It is done in pieces: after an
+    error, ask again, and what is left is done. The same again changes nothing more. What stays is in the answer.
+    """
+    key, now = given_address(address).key, app.clock.now()
+
+    def begin(tx: Tx) -> Begun:
+        seen.check(tx, lambda: _known(tx, caller, given_address(address), _SHOWN, now=now))
+        return erasures.begin(tx, caller.org, key, at=now, by=caller.by)
+
+    begun = await app.store.write(begin)
+    try:
+        done = await erase(app.store, app.clock, app.hits, caller.org, key, begun=begun, by=caller.by)
+    except OSError as error:
+        raise Unavailable(f"What waits on the disk could not all be erased ({error.strerror}); ask again") from error
+    return ShownErasure.of(done)
 
 
 def _known(tx: Tx, caller: Caller, address: Address, limit: int, *, now: datetime) -> ShownAddressPage:

@@ -51,7 +51,8 @@ class GivenSuppression(Given):
 class ShownSuppression(Shown):
     """A suppression; `key` is the address as it is compared. `by` is who or what did it: a user, a delivery, a mail, or the person.
 
-    With a `list` it is about mass mail of that list only.
+    With a `list` it is about mass mail of that list only. Of somebody who was `erased` it is kept under a hash, which is the key in
+    lists.
     """
 
     key: str
@@ -63,6 +64,7 @@ class ShownSuppression(Shown):
     lifted_by: str | None
     note: str
     list: str
+    erased: bool
 
 
 @router.get("/suppressions", response_model=Page[ShownSuppression])
