@@ -52,6 +52,8 @@ MOST_AT_ONCE: Final = 100
 """… nor what comes beyond this within `WINDOW`."""
 REFUSALS: Final = (("dnt", "1"), ("sec-gpc", "1"))
 """Header fields by which a reader refuses to be tracked (T12)."""
+FEWEST: Final = 5
+"""Recipients of a message by whom a number is nobody's; of fewer it would tell who it was, whatever they agreed to."""
 _DAY = timedelta(days=1)
 _PIECE = 1_000
 """Values of one IN."""
@@ -221,7 +223,9 @@ def engagements(tx: Tx, org: OrgId, message: MessageId) -> dict[DeliveryId, Enga
 
 
 def counted(tx: Tx, org: OrgId, message: MessageId) -> list[AggregateCount]:
-    """What was counted of a message in mode aggregate, by day."""
+    """What was counted of a message in mode aggregate, by day; nothing where it went to fewer than `FEWEST`."""
+    if message in _of_few(tx, {message}):
+        return []
     order = (aggregate_hit.c.day, aggregate_hit.c.kind, aggregate_hit.c.link, aggregate_hit.c.by)
     found = select(aggregate_hit).where(aggregate_hit.c.message == message, aggregate_hit.c.org == org).order_by(*order)
     return [
@@ -328,11 +332,13 @@ _COUNT = for_both(
 def _count(tx: Tx, some: Sequence[_Read], judge: JudgeAll, kept: Counter[tuple[HitKind, By]]) -> None:
     """Count hits of nobody. They are judged by each other only: nothing is kept that later ones could be compared with."""
     counts: Counter[tuple[str, str, HitKind, int, str, By, int]] = Counter()
+    few = _of_few(tx, {of.row.message for of in some})
     for of in some:
         ordered = sorted(of.new, key=_order)
         for one, verdict in zip(ordered, judge(ordered, of.sent_at), strict=True):
             day = (one.at - from_micros(0)) // _DAY
-            counts[of.row.message, of.row.org, one.kind, one.link, one.url, verdict.by, day] += 1
+            url = "" if of.row.message in few else one.url  # which may have been written for one person
+            counts[of.row.message, of.row.org, one.kind, one.link, url, verdict.by, day] += 1
             kept[one.kind, verdict.by] += 1
     if counts:
         new = [
@@ -349,6 +355,16 @@ def _count(tx: Tx, some: Sequence[_Read], judge: JudgeAll, kept: Counter[tuple[H
             for (message, org, kind, link, url, by, day), number in sorted(counts.items())
         ]
         tx.execute(_COUNT[tx.dialect], new)
+
+
+def _of_few(tx: Tx, messages: Collection[str]) -> set[str]:
+    """Those of these messages that went to fewer than `FEWEST`."""
+    few: set[str] = set()
+    for one in sorted(messages):
+        to = select(delivery.c.recipient_key).where(delivery.c.message == one).distinct().limit(FEWEST)
+        if len(tx.execute(to).all()) < FEWEST:
+            few.add(one)
+    return few
 
 
 @dataclass(frozen=True, slots=True)

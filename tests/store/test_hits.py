@@ -181,11 +181,32 @@ async def test_what_is_kept_is_what_the_mode_allows_now(
     assert len(await _journal(store, whose)) == (becomes == "a person")
 
 
+def _to_several(tx: Tx) -> None:
+    """As if each delivery went to somebody else."""
+    tx.execute(update(delivery).values(recipient_key=delivery.c.id))
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_numbers_of_a_mail_to_few_would_be_a_person_s_and_are_not_shown(
+    store: Store, clock: FakeClock, several: bool
+) -> None:
+    whose = await tracked.house(store, clock, tracking=Mode.AGGREGATE)
+    of, *_ = await tracked.sent(store, clock, whose, agreed=None, number=hits.FEWEST - 1 + several)
+    await store.write(_to_several)
+    taken = await _take(store, clock, a_hit(clock, of, HitKind.CLICK, url="https://shop.example/?for=bob"))
+    assert sum(taken.kept.values()) == 1
+    shown = await store.read(hits.counted, whose.org.id, await _message(store, of))
+    assert bool(shown) == several
+    urls = await store.read(lambda tx: tx.execute(select(aggregate_hit.c.url)).scalars().all())
+    assert urls == ["https://shop.example/?for=bob" if several else ""]
+
+
 async def test_numbers_are_added_by_message_link_and_day(store: Store, clock: FakeClock) -> None:
     whose = await tracked.house(store, clock, tracking=Mode.AGGREGATE)
-    several = await tracked.sent(store, clock, whose, agreed=None, number=2)
+    several = await tracked.sent(store, clock, whose, agreed=None, number=hits.FEWEST)
+    await store.write(_to_several)
     for _ in range(2):
-        await _take(store, clock, *(a_hit(clock, of, HitKind.CLICK) for of in several), a_hit(clock, several[0]))
+        await _take(store, clock, *(a_hit(clock, of, HitKind.CLICK) for of in several[:2]), a_hit(clock, several[0]))
         clock.advance(timedelta(days=1))
     message = await _message(store, several[0])
     counted = await store.read(hits.counted, whose.org.id, message)

@@ -211,7 +211,7 @@ class ShownJourney(ShownMessage):
     """A message with its whole journey.
 
     `reply` is the new text of a reply-mail, without quotes and signature; `feedback` what a mail that came back says; `aggregate`
-    how often it was opened and clicked, where no person is recorded.
+    how often it was opened and clicked, where no person is recorded and it went to five or more.
     """
 
     reply: str
