@@ -168,7 +168,9 @@ def links_and_records(
             ref = _create(tx, arrival, facts, proposed, ids=ids, at=at)
             made[proposed.creation.address.key] = ref
             created.append(ref)
-        proposal = ProposedLink(record=ref, rule=proposed.rule, evidence=proposed.evidence, guess=False)
+        proposal = ProposedLink(
+            record=ref, rule=proposed.rule, evidence=proposed.evidence, guess=False, secret=proposed.secret
+        )
         proposals.append((proposal, proposed.creation.address.key))
     linked = []
     for proposal, key in proposals:

@@ -129,6 +129,7 @@ class _Office:
                 filing=filing[place],
                 filing_record=next((ref for ref in _filed_on(filing[place]) if ref in standing), None),
                 addressed=tuple(ref for ref in self._target_records(place) if ref in standing),
+                arrival=case.arrival.id,
             )
             for place, case in enumerate(cases)
         ]
@@ -218,7 +219,11 @@ class _Office:
             delivery = deliveries.by_id(tx, id_)
             if delivery is not None and delivery.org == org:
                 standing = links.of_messages(tx, org, [delivery.message])
-                found += [EarlierLink(record=one.record, via=id_, distance=0) for one in standing if not one.guess]
+                found += [
+                    EarlierLink(record=one.record, via=id_, distance=0, secret=one.secret)
+                    for one in standing
+                    if not one.guess
+                ]
         return tuple(found)
 
     def _released_by(self, place: int) -> str:
@@ -304,18 +309,24 @@ def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink
         return ()
     ids = [id_ for found in stored.values() for id_ in found if id_ != message.id]
     stored_links: dict[MessageId, dict[RecordRef, bool]] = {}
+    secrets: dict[tuple[MessageId, RecordRef], str] = {}
     for link in links.of_messages(tx, message.org, ids):
         stored_links.setdefault(link.message, {})[link.record] = link.guess
+        secrets[link.message, link.record] = link.secret
     standing: Mapping[MessageId, Mapping[RecordRef, bool]] = {**stored_links, **would_be}
     followed: list[EarlierLink] = []
     distance = 0
     for parent in message.parents:
         found: dict[RecordRef, bool] = {}
+        hidden: dict[RecordRef, str] = {}
         for id_ in stored.get(parent, ()):
             for record, guess in (standing.get(id_, {}) if id_ != message.id else {}).items():
                 found[record] = guess and found.get(record, True)
+                secret = secrets.get((id_, record), "")
+                hidden[record] = secret if hidden.get(record, secret) else ""
         followed += [
-            EarlierLink(record=record, via=parent, distance=distance, guess=found[record]) for record in sorted(found)
+            EarlierLink(record=record, via=parent, distance=distance, guess=found[record], secret=hidden[record])
+            for record in sorted(found)
         ]
         distance += 1 if found else 0
     return tuple(followed)

@@ -53,6 +53,8 @@ class Finding:
     excluded: Address | None = None
     reason: str = ""  # HoldReason or DropReason value
     guess: bool = False
+    secret: str = ""
+    """The arrival whose Bcc alone it is known by: for those only to whom the mail is shown as it came by that (I16)."""
 
 
 class HoldReason(StrEnum):
@@ -97,6 +99,8 @@ class ProposedLink:
     rule: str
     evidence: tuple[Evidence, ...]
     guess: bool
+    secret: str = ""
+    """As of a finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,8 @@ class ProposedCreation:
     creation: Creation
     rule: str
     evidence: tuple[Evidence, ...]
+    secret: str = ""
+    """As of a finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +144,5 @@ class Link:
     removed_at: datetime | None
     removed_by: str | None = None
     """BY_RULE (a rerun) or the user who took it away."""
+    secret: str = ""
+    """As of a finding."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mailrelay.model.decision import (
@@ -74,19 +75,23 @@ def _decision(so_far: Progress) -> Decision:
 
 def _links(so_far: Progress) -> tuple[ProposedLink, ...]:
     """One link for each record: by the first rule that asks for it, with the evidence of all."""
-    links: dict[RecordRef, ProposedLink] = {}
+    said: dict[RecordRef, list[Finding]] = {}
     for finding in so_far.of(FindingKind.LINK):
-        if finding.record is None:
-            continue
-        known = links.get(finding.record)
-        if known is None:
-            links[finding.record] = ProposedLink(
-                record=finding.record, rule=finding.rule, evidence=finding.evidence, guess=finding.guess
-            )
-        else:
-            evidence = tuple(dict.fromkeys((*known.evidence, *finding.evidence)))
-            links[finding.record] = replace(known, evidence=evidence, guess=known.guess and finding.guess)
-    return tuple(links.values())
+        if finding.record is not None:
+            said.setdefault(finding.record, []).append(finding)
+    return tuple(_link(record, findings) for record, findings in said.items())
+
+
+def _link(record: RecordRef, findings: Sequence[Finding]) -> ProposedLink:
+    # A link that is known without a Bcc tells nothing of it (I16).
+    told = [one for one in findings if not one.secret] or findings
+    return ProposedLink(
+        record=record,
+        rule=told[0].rule,
+        evidence=tuple(dict.fromkeys(evidence for one in told for evidence in one.evidence)),
+        guess=all(one.guess for one in findings),
+        secret=told[0].secret,
+    )
 
 
 def _creations(so_far: Progress) -> tuple[ProposedCreation, ...]:
@@ -95,7 +100,9 @@ def _creations(so_far: Progress) -> tuple[ProposedCreation, ...]:
         if finding.creation is not None:
             creations.setdefault(
                 finding.creation.address.key,
-                ProposedCreation(creation=finding.creation, rule=finding.rule, evidence=finding.evidence),
+                ProposedCreation(
+                    creation=finding.creation, rule=finding.rule, evidence=finding.evidence, secret=finding.secret
+                ),
             )
     return tuple(creations.values())
 

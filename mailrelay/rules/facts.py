@@ -56,6 +56,8 @@ class EarlierLink:
     via: str
     distance: int
     guess: bool = False
+    secret: str = ""
+    """The link's: what follows from it is no less secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,8 @@ class Facts:
     """… and its record, while that is there."""
     addressed: tuple[RecordRef, ...] = ()
     """The records that its author, one of us, sent it to (O3)."""
+    arrival: str = ""
+    """By which it came: whoever it is shown to as it came by that may know its Bcc (I16)."""
     hits_by_key: Mapping[str, tuple[RecordHit, ...]] = field(init=False, repr=False, compare=False)
     """The matched ones of `hits`, by the address key they were found with."""
 

@@ -17,6 +17,7 @@ from enum import StrEnum
 from mailrelay.model.decision import Creation, Evidence, Finding, FindingKind
 from mailrelay.model.record import RecordRef
 from mailrelay.rules.facts import Facts
+from mailrelay.rules.say import BCC
 
 
 class Stage(StrEnum):
@@ -59,6 +60,13 @@ class Progress:
         return tuple(found.creation for found in self.of(FindingKind.CREATE) if found.creation is not None)
 
     @property
+    def secrets(self) -> dict[str, str]:
+        """Of the records that are to be linked those that are known by a Bcc alone, as they are written; with whose secret it is."""
+        found = self.of(FindingKind.LINK)
+        clear = {one.record for one in found if not one.secret}
+        return {str(one.record): one.secret for one in found if one.record not in clear}
+
+    @property
     def stopped(self) -> bool:
         """Whether the message is held or dropped already."""
         return any(finding.kind in (FindingKind.HOLD, FindingKind.DROP) for finding in self.findings)
@@ -89,13 +97,23 @@ class Rule:
     miss: str
 
     def findings(self, facts: Facts, so_far: Progress) -> Iterator[Finding]:
-        """What the rule says, each finding with its name; one MISS when it says nothing."""
+        """What the rule says, each finding with its name and whether it is a secret; one MISS when it says nothing."""
         silent = True
         for finding in self.function(facts, so_far):
             silent = False
-            yield replace(finding, rule=self.info.name)
+            secret = finding.secret or self._secret(facts, so_far, finding)
+            yield replace(finding, rule=self.info.name, secret=secret)
         if silent:
             yield Finding(rule=self.info.name, kind=FindingKind.MISS, evidence=(Evidence(because=self.miss),))
+
+    def _secret(self, facts: Facts, so_far: Progress, finding: Finding) -> str:
+        """Of what is said of a Bcc alone whose secret it is, and of what follows from that alone; "" of all else."""
+        if all(one.header == BCC for one in finding.evidence):
+            return facts.arrival
+        if self.info.stage is not Stage.RELATE:
+            return ""
+        followed = {so_far.secrets.get(one.value, "") for one in finding.evidence}
+        return "" if "" in followed else min(followed)
 
 
 class Registry:

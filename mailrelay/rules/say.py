@@ -19,6 +19,9 @@ _HEADERS = {
 }
 
 
+BCC = _HEADERS[ParticipantRole.BCC]
+
+
 def header(person: Participant) -> str:
     """The header a participant stands in, for people."""
     return _HEADERS[person.role]
@@ -41,10 +44,12 @@ def drop(reason: DropReason, because: str) -> Finding:
     return Finding(rule="", kind=FindingKind.DROP, evidence=(Evidence(because=because),), reason=reason)
 
 
-def link(record: RecordRef, because: str, *, header: str = "", value: str = "", guess: bool = False) -> Finding:
+def link(
+    record: RecordRef, because: str, *, header: str = "", value: str = "", guess: bool = False, secret: str = ""
+) -> Finding:
     """The message is about this record."""
     evidence = Evidence(because=because, header=header, value=value)
-    return Finding(rule="", kind=FindingKind.LINK, evidence=(evidence,), record=record, guess=guess)
+    return Finding(rule="", kind=FindingKind.LINK, evidence=(evidence,), record=record, guess=guess, secret=secret)
 
 
 def create(creation: Creation, because: str, *, header: str) -> Finding:

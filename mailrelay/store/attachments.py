@@ -23,7 +23,7 @@ from mailrelay.store import contents, events, followers, organisations
 from mailrelay.store.base import Tx, for_both
 from mailrelay.store.contents import Content
 from mailrelay.store.tables import ATTACHMENTS_LEFT_OUT, ATTACHMENTS_WAITING, link, record_attachment
-from mailrelay.store.visibility import Viewer, readable, standing
+from mailrelay.store.visibility import Viewer, readable, standing, told
 
 FOLLOWER = "attachments"
 REMOVED = "removed"
@@ -269,7 +269,7 @@ def _of(viewer: Viewer, record: RecordRef) -> Any:
 def _shows(viewer: Viewer) -> ColumnElement[bool]:
     """That a file is nobody's mail's, or of a mail that the viewer may see and that is on the record yet (I16)."""
     same = and_(link.c.message == _a.message, link.c.module == _a.module, link.c.record == _a.record)
-    on_it = select(link.c.message).where(same, link.c.org == viewer.org, standing()).exists()
+    on_it = select(link.c.message).where(same, link.c.org == viewer.org, standing(), told(viewer)).exists()
     seen = true() if viewer.all else readable(viewer, _a.message)
     return or_(_a.message == "", and_(on_it, seen))
 

@@ -402,8 +402,11 @@ def held_counts(tx: Tx) -> dict[str, int]:
     return dict.fromkeys(("suspension", *sorted(_ASIDE)), 0) | {row.by: int(row.number) for row in found}
 
 
-def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId], *, now: datetime) -> dict[MessageId, MessageStatus]:
-    """The status of each of these messages that has deliveries."""
+def of_messages(
+    tx: Tx, viewer: Viewer, sent: Collection[MessageId], *, now: datetime
+) -> dict[MessageId, MessageStatus]:
+    """The status of each of these messages that has deliveries which the viewer may see."""
+    org = viewer.org
     silent = to_micros(silent_since(tx, org, now=now))
     found: dict[MessageId, set[DeliveryStatus]] = {}
     columns = select(
@@ -416,7 +419,7 @@ def of_messages(tx: Tx, org: OrgId, sent: Collection[MessageId], *, now: datetim
         delivery.c.opened_at,
         delivery.c.ended_at,
     )
-    for row in tx.execute(columns.where(delivery.c.message.in_(sorted(sent)))):
+    for row in tx.execute(columns.where(delivery.c.message.in_(sorted(sent)), readable_delivery(viewer))):
         if row.org == org:
             told = delivery_status(
                 DeliveryState(row.state),

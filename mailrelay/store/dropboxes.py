@@ -80,6 +80,12 @@ def of_user(tx: Tx, org: OrgId, owner: UserId) -> tuple[Dropbox, ...]:
     )
 
 
+def tokens(tx: Tx, org: OrgId, owner: UserId | None) -> frozenset[str]:
+    """The secrets of all dropboxes that a user ever had; none of nobody's."""
+    mine = (dropbox.c.user == owner, dropbox.c.org == org)
+    return frozenset() if owner is None else frozenset(tx.execute(select(dropbox.c.token).where(*mine)).scalars())
+
+
 def by_token(tx: Tx, token: str, *, now: datetime) -> tuple[Dropbox, User, Organisation] | None:
     """The dropbox that a lower-case token opens at `now`, with whose it is.
 

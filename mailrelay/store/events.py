@@ -8,22 +8,30 @@ a number has seen all before it (K9).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, RowMapping, Select, and_, bindparam, or_, select, true
+from sqlalchemy import ColumnElement, Row, RowMapping, Select, and_, bindparam, literal, or_, select, true
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Invalid
-from mailrelay.ids import EventSeq, MessageId, OrgId
+from mailrelay.ids import EventSeq, MessageId, OrgId, UserId
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.event import Event, EventType
 from mailrelay.model.notice import NoticeKind, types_of
 from mailrelay.store import visibility
 from mailrelay.store.base import Bell, Tx, for_both
-from mailrelay.store.tables import EVENTS_OF_RECORDS, EVENTS_OF_USERS, event, event_counter
+from mailrelay.store.tables import (
+    EVENTS_OF_RECORDS,
+    EVENTS_OF_USERS,
+    delivery,
+    event,
+    event_counter,
+    link,
+    message_source,
+)
 from mailrelay.store.visibility import Viewer
 
 _LONGEST_STRETCH = 20_000
@@ -122,10 +130,11 @@ def _append(tx: Tx, new: list[dict[str, Any]]) -> None:
     tx.execute(event.insert(), new)
 
 
-def of_message(tx: Tx, org: OrgId, message: str) -> Sequence[Event]:
-    """Everything that happened to a message and its deliveries, in order."""
-    rows = tx.execute(select(event).where(event.c.org == org, event.c.message == message).order_by(event.c.seq))
-    return [of_row(row._mapping) for row in rows]
+def of_message(tx: Tx, org: OrgId, message: str, *, viewer: Viewer | None = None) -> Sequence[Event]:
+    """Everything that happened to a message and its deliveries, in order, as far as a viewer may see it, or all."""
+    viewer = viewer or Viewer(org=org, all=True)
+    found = select(event).where(event.c.org == org, event.c.message == message, visible(viewer))
+    return _shown(tx, viewer, tx.execute(found.order_by(event.c.seq)).all())
 
 
 def of_delivery(tx: Tx, org: str, message: str, delivery: str) -> Sequence[Event]:
@@ -211,11 +220,43 @@ def _asked(viewer: Viewer, wanted: Wanted) -> Select[Any]:
 
 
 def visible(viewer: Viewer) -> ColumnElement[bool]:
-    """That the viewer may see an event, a row of `event`: it is about no mail, or about mail that they may see (I16)."""
+    """That the viewer may see an event, a row of `event` (I16).
+
+    One about no mail is its user's and administrators', or everybody's; one of a delivery is for those who may see the delivery;
+    one of a mail for those who see the mail, as it came by the arrival and with the link that the event is about.
+    """
     if viewer.all:
         return true()
     about_no_mail = and_(event.c.message == "", event.c.queue_id == "")
-    return or_(about_no_mail, visibility.readable(viewer, event.c.message))
+    theirs = or_(event.c.user == "", *(event.c.user == who for who in _of(viewer)), visibility.administers(viewer))
+    this = select(literal(1)).where(delivery.c.id == event.c.delivery, visibility.readable_delivery(viewer))
+    of_delivery = visibility.there_is(this)
+    of_mail = and_(visibility.readable(viewer, event.c.message), ~_by_hidden_arrival(viewer), ~_of_hidden_link(viewer))
+    return and_(
+        visibility.active(viewer),
+        or_(
+            and_(about_no_mail, theirs),
+            and_(event.c.delivery != "", of_delivery),
+            and_(event.c.delivery == "", event.c.message != "", of_mail),
+        ),
+    )
+
+
+def _of(viewer: Viewer) -> Iterator[UserId]:
+    if viewer.user is not None:
+        yield viewer.user
+
+
+def _by_hidden_arrival(viewer: Viewer) -> ColumnElement[bool]:
+    source = message_source.alias()
+    this = and_(source.c.message == event.c.message, source.c.arrival == event.c.queue_id)
+    return visibility.there_is(select(literal(1)).where(this, ~visibility.readable_source(viewer, source)))
+
+
+def _of_hidden_link(viewer: Viewer) -> ColumnElement[bool]:
+    on = link.alias()
+    this = and_(on.c.message == event.c.message, on.c.module + "/" + on.c.record == event.c.record)
+    return visibility.there_is(select(literal(1)).where(this, ~visibility.told(viewer, on)))
 
 
 def _shown(tx: Tx, viewer: Viewer, found: Sequence[Row[Any]]) -> tuple[Event, ...]:

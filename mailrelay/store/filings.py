@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Executable, select
@@ -123,31 +123,31 @@ def journey(tx: Tx, viewer: Viewer, id: MessageId) -> Journey:  # noqa: A002
     Who only received a mail is not told how it went with its author, or with others who received it: to whom it went in secret.
     """
     org = viewer.org
-    message = messages.get(tx, org, id)
+    (message,) = messages.as_seen(tx, viewer, [messages.get(tx, org, id)])
     sources = messages.sources(tx, org, id, viewer=viewer)
     hidden = {one.arrival for one in messages.sources(tx, org, id)} - {one.arrival for one in sources}
     came = [arrivals.get(tx, source.arrival) for source in sources]
     sent = deliveries.of_message(tx, org, id, viewer=viewer)
-    seen = {"", *(one.id for one in sent)}
+    seen = {one.id for one in sent}
     beside = {other for source in sources for other in messages.of_arrival(tx, org, source.arrival)} - {id}
     return Journey(
         message=message,
         sources=sources,
         arrivals=tuple(arrival for arrival in came if arrival is not None),
-        filings=tuple(one for one in of_message(tx, org, id) if one.arrival not in hidden),
-        links=tuple(one for one in links.of_message(tx, org, id) if not (hidden and _is_secret(one))),
+        filings=tuple(_told(tx, viewer, [one for one in of_message(tx, org, id) if one.arrival not in hidden])),
+        links=links.visible(tx, viewer, id),
         attached=tuple(sorted(visibility.of_these(tx, viewer, beside))),
         deliveries=tuple((delivery, deliveries.history(tx, delivery.id)) for delivery in sent),
         feedback=feedback.of_message(tx, org, id),
         returned=feedback.of_deliveries(tx, org, [delivery.id for delivery in sent]) if sent else (),
         engagements={one: done for one, done in hits.engagements(tx, org, id).items() if one in seen} if sent else {},
         counted=tuple(hits.counted(tx, org, id)) if sent else (),
-        events=tuple(
-            one for one in events.of_message(tx, org, id) if one.delivery in seen and one.queue_id not in hidden
-        ),
+        events=tuple(events.of_message(tx, org, id, viewer=viewer)),
     )
 
 
-def _is_secret(link: Link) -> bool:
-    """Whether only a Bcc put a message on the record."""
-    return all(evidence.header == "Bcc" for evidence in link.evidence)
+def _told(tx: Tx, viewer: Viewer, found: Sequence[Filing]) -> Iterator[Filing]:
+    """Decisions without the findings that the viewer must not know of."""
+    known = visibility.known(tx, viewer, {one.secret for each in found for one in each.findings} - {""})
+    for each in found:
+        yield replace(each, findings=tuple(one for one in each.findings if not one.secret or one.secret in known))

@@ -45,6 +45,7 @@ from mailrelay.store.tables import (
     link_hit,
     organisation,
 )
+from mailrelay.store.visibility import Viewer, readable_delivery, there_is
 
 MOST_KEPT: Final = 5_000
 """Hits of one delivery; what comes beyond is nobody who reads it, and not kept …"""
@@ -190,10 +191,17 @@ def of_erased(tx: Tx, some: Collection[DeliveryId]) -> frozenset[DeliveryId]:
 
 
 def of_message(
-    tx: Tx, org: OrgId, message: MessageId, *, after: tuple[datetime, HitId] | None = None, limit: int = 100
+    tx: Tx, viewer: Viewer, message: MessageId, *, after: tuple[datetime, HitId] | None = None, limit: int = 100
 ) -> list[Hit]:
-    """A page of a message's hits, oldest first; `after` is the time and id of the last of the page before."""
-    page = select(hit).where(hit.c.org == org, hit.c.message == message)
+    """A page of the hits of a message's deliveries that the viewer may see, oldest first.
+
+    `after` is the time and id of the last of the page before.
+    """
+    page = select(hit).where(hit.c.org == viewer.org, hit.c.message == message)
+    if not viewer.all:
+        page = page.where(
+            there_is(select(delivery.c.id).where(delivery.c.id == hit.c.delivery, readable_delivery(viewer)))
+        )
     if after is not None:
         at = to_micros(after[0])
         page = page.where((hit.c.at > at) | ((hit.c.at == at) & (hit.c.id > after[1])))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Executable, Row, and_, bindparam, or_, select, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
@@ -16,7 +16,7 @@ from mailrelay.model.record import RecordRef
 from mailrelay.store import rows
 from mailrelay.store.base import InsertInto, Tx, for_both
 from mailrelay.store.tables import link
-from mailrelay.store.visibility import Viewer, readable, standing
+from mailrelay.store.visibility import Viewer, readable, standing, told
 
 BY_HAND = "by_hand"
 """The `rule` of a link that a person made."""
@@ -24,7 +24,7 @@ BY_HAND = "by_hand"
 
 def _insert_over(gives_way: ColumnElement[bool]) -> Mapping[str, Executable]:
     """Links, also where the link that is there `gives_way`; a row comes back when something was changed."""
-    kept = ("rule", "evidence", "by", "guess", "created_at", "key")
+    kept = ("rule", "evidence", "by", "guess", "created_at", "key", "secret")
 
     def make(insert: InsertInto) -> Executable:
         row = insert(link)
@@ -37,13 +37,25 @@ def _insert_over(gives_way: ColumnElement[bool]) -> Mapping[str, Executable]:
 
 _ADD = _insert_over(and_(link.c.removed_at.is_not(None), link.c.removed_by == BY_RULE))  # a rerun's own removal
 _ADD_BY_HAND = _insert_over(or_(link.c.removed_at.is_not(None), link.c.by == BY_RULE))
+_TOLD = ("rule", "evidence", "key", "secret")
+_REVEAL = (
+    update(link)
+    .where(
+        link.c.message == bindparam("b_message"),
+        link.c.module == bindparam("b_module"),
+        link.c.record == bindparam("b_record"),
+        link.c.by == BY_RULE,
+        link.c.secret != "",
+    )
+    .values({name: bindparam(f"b_{name}") for name in _TOLD})
+)
 
 
 def add(tx: Tx, org: OrgId, message: MessageId, new: ProposedLink, *, at: datetime, key: str = "") -> bool:
     """Link by rule; False when the link is there already, or a person took it away.
 
     `key` is that of the record's address in the mail, where there is one: what becomes of the link when the record has that address
-    no longer is for the organisation to say (I16).
+    no longer is for the organisation to say (I16). A link by a Bcc is no secret any more when it is found without one.
     """
     row = {
         "message": message,
@@ -56,8 +68,13 @@ def add(tx: Tx, org: OrgId, message: MessageId, new: ProposedLink, *, at: dateti
         "guess": new.guess,
         "created_at": to_micros(at),
         "key": key,
+        "secret": new.secret,
     }
-    return tx.execute(_ADD[tx.dialect], row).first() is not None
+    if tx.execute(_ADD[tx.dialect], row).first() is not None:
+        return True
+    if not new.secret:
+        tx.execute(_REVEAL, {f"b_{name}": row[name] for name in ("message", "module", "record", *_TOLD)})
+    return False
 
 
 def add_by_hand(
@@ -76,6 +93,7 @@ def add_by_hand(
         "guess": False,
         "created_at": to_micros(at),
         "key": "",
+        "secret": "",
     }
     return tx.execute(_ADD_BY_HAND[tx.dialect], row).first() is not None
 
@@ -101,9 +119,23 @@ def of_message(tx: Tx, org: OrgId, message: MessageId) -> tuple[Link, ...]:
     return tuple(_link(row) for row in tx.execute(found))
 
 
-def of_messages(tx: Tx, org: OrgId, messages: Collection[MessageId], *, showing: bool = False) -> tuple[Link, ...]:
-    """The standing links of several messages, by message and record; with `showing` those only that people see (I16)."""
-    stands = standing() if showing else link.c.removed_at.is_(None)
+def visible(tx: Tx, viewer: Viewer, message: MessageId) -> tuple[Link, ...]:
+    """`of_message`, without those that the viewer must not know of: the mail is theirs to see, and its Bcc is not (I16)."""
+    found = select(link).where(link.c.message == message, link.c.org == viewer.org, told(viewer))
+    return tuple(_link(row) for row in tx.execute(found.order_by(link.c.created_at, link.c.module, link.c.record)))
+
+
+def of_messages(tx: Tx, org: OrgId, messages: Collection[MessageId]) -> tuple[Link, ...]:
+    """The standing links of several messages, by message and record."""
+    return _standing_of(tx, org, messages, link.c.removed_at.is_(None))
+
+
+def shown(tx: Tx, viewer: Viewer, messages: Collection[MessageId]) -> tuple[Link, ...]:
+    """Those of `of_messages` that show to a viewer who may see the messages (I16)."""
+    return _standing_of(tx, viewer.org, messages, and_(standing(), told(viewer)))
+
+
+def _standing_of(tx: Tx, org: OrgId, messages: Collection[MessageId], stands: ColumnElement[bool]) -> tuple[Link, ...]:
     found = (
         select(link)
         .where(link.c.message.in_(sorted(messages)), link.c.org == org, stands)
@@ -127,7 +159,7 @@ def of_record(
     """
     page = select(link).where(link.c.org == org, link.c.module == record.module, link.c.record == record.id, standing())
     if viewer is not None:
-        page = page.where(readable(viewer, link.c.message))
+        page = page.where(told(viewer), readable(viewer, link.c.message))
     if before is not None:
         page = page.where(link.c.message < before)
     return tuple(_link(row) for row in tx.execute(page.order_by(link.c.message.desc()).limit(limit)))
@@ -161,4 +193,5 @@ def _link(row: Row[Any]) -> Link:
         created_at=from_micros(row.created_at),
         removed_at=None if row.removed_at is None else from_micros(row.removed_at),
         removed_by=row.removed_by,
+        secret=row.secret,
     )

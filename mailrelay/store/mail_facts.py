@@ -23,6 +23,7 @@ from sqlalchemy import ColumnElement, Row, Table, and_, delete, func, or_, selec
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import MessageId, OrgId
 from mailrelay.model.delivery import DeliveryState
+from mailrelay.model.envelope import OUTGOING_CHANNELS
 from mailrelay.model.event import Event, EventType
 from mailrelay.model.message import Direction, Kind, ParticipantRole
 from mailrelay.model.record import Module, RecordRef
@@ -99,6 +100,8 @@ _NO_MAIL_OF_PEOPLE = frozenset(
 _OF_MESSAGES = frozenset({EventType.MESSAGE_FILED, EventType.MESSAGE_LINKED, EventType.MESSAGE_UNLINKED})
 _OF_ARRIVALS = frozenset({EventType.ARRIVAL_ENDED, EventType.MESSAGE_HELD})
 _OF_RECORDS = frozenset({EventType.RECORD_CREATED, EventType.RECORD_CHANGED, EventType.RECORD_REMOVED})
+NOBODY: Final = "-"
+"""The author of what is to be seen by those only who see everything."""
 _MOST_AUTHORS = 20
 """Of so many users' mail a row each is kept; of more one, of which is asked whoever wants to see it."""
 _ENGAGED = ("opens", "first_opened_at", "last_opened_at", "clicks", "first_clicked_at", "last_clicked_at")
@@ -277,6 +280,8 @@ class _Mail:
     """Roles by address."""
     whose: tuple[str, ...]
     """The users whom it came to, or who sent it; "" the organisation's own."""
+    shared: bool
+    """It was sent for the organisation, and what became of it is everybody's to see."""
 
 
 def _make(tx: Tx, org: OrgId, touched: _Touched) -> None:
@@ -323,6 +328,7 @@ class _Maker:
         self._mails = mails
         self._unsubscribed = unsubscribed
         self._addresses: dict[RecordRef, frozenset[str]] = {}
+        self._whose_secret: dict[str, frozenset[str]] = {}
 
     def deliveries_for(self, links: Sequence[Row[Any]]) -> list[Row[Any]]:
         """The deliveries that these links may tell of: of a mass mail on a person not those to all the others."""
@@ -363,12 +369,27 @@ class _Maker:
             for one in mine:
                 told = _of_delivery(one, accepted.get(one.id), tried.get(one.id))
                 told |= engaged.get(one.id, {}) | {"unsubscribed_at": unsubscribed.get(one.id)}
-                place = (to.module, to.record, mail.id, one.id, one.author)
-                found[place] = self._row(to, mail, one.id, told, hard=one.hard)
+                (author,) = self._of_those_who_know(to, ("" if mail.shared else one.author,))
+                place = (to.module, to.record, mail.id, one.id, author)
+                found[place] = self._row(to, mail, one.id, told | {"author": author}, hard=one.hard)
             if not mine and not only_deliveries:
                 row = self._row(to, mail, "", self._of_mail(to, mail))
-                found |= {(to.module, to.record, mail.id, "", who): row | {"author": who} for who in mail.whose}
+                whose = self._of_those_who_know(to, mail.whose)
+                found |= {(to.module, to.record, mail.id, "", who): row | {"author": who} for who in whose}
         return found
+
+    def _of_those_who_know(self, to: Row[Any], whose: Collection[str]) -> list[str]:
+        """Of those whose mail it is the ones who know of a link; nobody where none does, so that who sees everything sees it."""
+        if not to.secret:
+            return sorted(whose)
+        if to.secret not in self._whose_secret:
+            mine = (message_source.c.arrival == to.secret, message_source.c.org == self._org)
+            users = self._tx.execute(select(message_source.c.user).where(*mine)).scalars()
+            self._whose_secret[to.secret] = frozenset(one or "" for one in users)
+        known = self._whose_secret[to.secret]
+        if "" in known:  # by mail of the organisation's own, which is everybody's
+            return sorted(whose)
+        return sorted(known if "" in whose else known & set(whose)) or [NOBODY]
 
     def _is_of(self, to: Row[Any], one: Row[Any]) -> bool:
         return to.module not in self._people or one.recipient_key in self._addresses[_ref(to)]
@@ -446,7 +467,6 @@ def _of_delivery(one: Row[Any], accepted: int | None, tried: int | None) -> dict
         "scheduled_at": (one.scheduled_for or one.due_at) if state is DeliveryState.SCHEDULED else None,
         "replied_at": one.replied_at,
         "complained_at": one.complained_at,
-        "author": one.author,
     }
 
 
@@ -456,7 +476,7 @@ def _ref(to: Row[Any]) -> RecordRef:
 
 # --- reading what they are made of ---
 
-_LINK = (link.c.message, link.c.module, link.c.record, link.c.key)
+_LINK = (link.c.message, link.c.module, link.c.record, link.c.key, link.c.secret)
 _DELIVERY = tuple(
     delivery.c[name]
     for name in (
@@ -523,9 +543,12 @@ def _mails(tx: Tx, org: OrgId, ids: Collection[str]) -> dict[str, _Mail]:
             roles[row.message][row.key].add(row.role)
         ours = _of_users(tx, org, (key for each in roles.values() for key in each))
         whose: defaultdict[str, set[str]] = defaultdict(set)
-        sources = select(message_source.c.message, message_source.c.user).where(message_source.c.message.in_(part))
-        for row in tx.execute(sources):
+        shared: set[str] = set()
+        of_source = (message_source.c.message, message_source.c.user, message_source.c.channel)
+        for row in tx.execute(select(*of_source).where(message_source.c.message.in_(part))):
             whose[row.message].add(row.user or "")
+            if row.user is None and row.channel in OUTGOING_CHANNELS:
+                shared.add(row.message)
         for row in tx.execute(select(*columns).where(message.c.id.in_(part))):
             if row.org == org:
                 users = whose[row.id]
@@ -537,6 +560,7 @@ def _mails(tx: Tx, org: OrgId, ids: Collection[str]) -> dict[str, _Mail]:
                     at=row.received_at,
                     keys={key: frozenset(each) for key, each in roles[row.id].items()},
                     whose=tuple(sorted(users)) if 0 < len(users) <= _MOST_AUTHORS else ("",),
+                    shared=row.id in shared,
                 )
     return found
 

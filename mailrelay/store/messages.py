@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, select, tuple_
+from sqlalchemy import Row, Select, and_, bindparam, exists, or_, select, tuple_
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.errors import Unknown
 from mailrelay.ids import Digest, MessageId, OrgId, QueueId, UserId
+from mailrelay.mail.secret_address import secret_of
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import Channel
 from mailrelay.model.message import (
@@ -25,7 +26,7 @@ from mailrelay.model.message import (
     Participant,
     ParticipantRole,
 )
-from mailrelay.store import rows
+from mailrelay.store import dropboxes, rows, visibility
 from mailrelay.store.base import Tx, for_both
 from mailrelay.store.tables import message, message_source, participant
 from mailrelay.store.visibility import Viewer, readable, readable_source
@@ -148,6 +149,27 @@ def get_many(tx: Tx, org: OrgId, ids: Collection[MessageId]) -> tuple[Message, .
     return tuple(found[one] for one in dict.fromkeys(ids) if one in found)
 
 
+def as_seen(tx: Tx, viewer: Viewer, found: Sequence[Message]) -> tuple[Message, ...]:
+    """Messages that the viewer may see, without the people in them whom they may not (I16).
+
+    Those are the Bcc of a copy that is another's and not shared, and users' secret addresses, but their own.
+    """
+    if viewer.all:
+        return tuple(found)
+    hidden = [one.id for one in found if any(person.role is ParticipantRole.BCC for person in one.participants)]
+    whole = visibility.of_first_copies(tx, viewer, hidden)
+    locals_ = {person.address.local for one in found for person in one.participants}
+    kept = {"", *(dropboxes.tokens(tx, viewer.org, viewer.user) if any(map(secret_of, locals_)) else ())}
+
+    def shows(one: Message, person: Participant) -> bool:
+        whose = person.role is not ParticipantRole.BCC or one.id in whole
+        return whose and secret_of(person.address.local) in kept
+
+    return tuple(
+        replace(one, participants=tuple(person for person in one.participants if shows(one, person))) for one in found
+    )
+
+
 def list_messages(
     tx: Tx, org: OrgId, *, before: Place | None = None, since: datetime | None = None, limit: int = 100
 ) -> tuple[Message, ...]:
@@ -180,11 +202,18 @@ def of_address(
 ) -> tuple[Message, ...]:
     """A page of the messages in which an address (by key) stands and that the viewer may see, newest id first."""
     org = viewer.org
-    ids = select(participant.c.message).where(participant.c.org == org, participant.c.key == key).distinct()
+    stands = and_(participant.c.org == org, participant.c.key == key)
+    if not viewer.all:
+        source = message_source.alias()
+        mail = message.alias()
+        first = and_(source.c.message == mail.c.id, source.c.arrival == mail.c.queue_id)
+        whole = exists().where(mail.c.id == participant.c.message, first, readable_source(viewer, source))
+        stands = and_(stands, or_(participant.c.role != ParticipantRole.BCC, whole))
+    ids = select(participant.c.message).where(stands).distinct()
     page = select(message).where(message.c.org == org, message.c.id.in_(ids.scalar_subquery()), readable(viewer))
     if before is not None:
         page = page.where(message.c.id < before)
-    return _read(tx, page.order_by(message.c.id.desc()).limit(limit))
+    return as_seen(tx, viewer, _read(tx, page.order_by(message.c.id.desc()).limit(limit)))
 
 
 def by_message_ids(tx: Tx, org: OrgId, message_ids: Sequence[str]) -> dict[str, tuple[MessageId, ...]]:

@@ -37,7 +37,7 @@ def seen_by(tx: Tx, viewer: Viewer, *, before: Place | None = None, limit: int =
     found, end = _among_all(tx, viewer, before, limit)
     if len(found) < limit and end is not None:
         found += _by_user(tx, viewer, end, limit - len(found))
-    return messages.get_many(tx, viewer.org, found)
+    return messages.as_seen(tx, viewer, messages.get_many(tx, viewer.org, found))
 
 
 def _among_all(tx: Tx, viewer: Viewer, before: Place | None, limit: int) -> tuple[list[MessageId], Place | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, select
 
 from mailrelay.errors import Unknown
 from mailrelay.ids import EventSeq, MessageId, OrgId, UserId
@@ -103,10 +103,8 @@ def _wanted(viewer: Viewer, user: UserId, kinds: Collection[NoticeKind]) -> Sele
         event.c.user == user,
         EVENTS_OF_USERS,
         event.c.type.in_(sorted(types_of(kinds))),
-        or_(
-            visibility.readable(viewer, event.c.message),
-            exists().where(delivery.c.id == event.c.delivery, visibility.readable_delivery(viewer)),
-        ),
+        event.c.message != "",
+        events.visible(viewer),
     )
 
 
@@ -124,13 +122,14 @@ def _told(tx: Tx, viewer: Viewer, user: UserId, found: Sequence[Event]) -> tuple
     about = {
         each.seq: replies[each.seq] if replies.get(each.seq) in seen else MessageId(each.message) for each in found
     }
-    mails = {mail.id: mail for mail in messages.get_many(tx, org, set(about.values()))}
+    read_mails = messages.get_many(tx, org, set(about.values()))
+    mails = {mail.id: mail for mail in messages.as_seen(tx, viewer, read_mails)}
     of = sorted({each.delivery for each in found if each.delivery})
     sent = {
         row.id: deliveries.from_row(row._mapping) for row in tx.execute(select(delivery).where(delivery.c.id.in_(of)))
     }
     standing: dict[MessageId, list[RecordRef]] = {}
-    for link in links.of_messages(tx, org, sorted(mails), showing=True):
+    for link in links.shown(tx, viewer, sorted(mails)):
         standing.setdefault(link.message, []).append(link.record)
     upto = followers.position(tx, _reader(user), org)
     read = set(

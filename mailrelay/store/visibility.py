@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    false,
     func,
     literal,
     or_,
@@ -27,10 +28,12 @@ from sqlalchemy import (
 
 from mailrelay.errors import Unknown
 from mailrelay.ids import MessageId, OrgId, UserId
-from mailrelay.model.envelope import Channel
+from mailrelay.model.envelope import OUTGOING_CHANNELS, ArrivalState, Channel
+from mailrelay.model.organisation import Role
 from mailrelay.model.settings import OrganisationSettings, Sharing
 from mailrelay.store.base import Tx
 from mailrelay.store.tables import (
+    arrival,
     delivery,
     link,
     message,
@@ -105,7 +108,8 @@ def readable(
 ) -> ColumnElement[bool]:
     """That the viewer may see a message, by a column that holds its id. Says nothing of whose organisation's it is.
 
-    With `whose`, that they may see it as that user's, and not only since it came to themselves too; "" is any user's.
+    With `whose`, that they may see it as that user's, or as what was sent for the organisation, and not only since it came to
+    themselves too; "" is any user's.
     With `sharers`, those of the viewer, the same is said in fewer words.
     """
     if viewer.all:
@@ -113,7 +117,8 @@ def readable(
     source = message_source.alias()
     seen = readable_source(viewer, source, sharers=sharers)
     if whose is not None:
-        seen = and_(or_(whose == "", source.c.user == whose), seen)
+        organisations = and_(source.c.user.is_(None), source.c.channel.in_(OUTGOING_CHANNELS))
+        seen = and_(or_(whose == "", source.c.user == whose, organisations), seen)
     found = select(literal(1)).where(source.c.message == of, source.c.org == viewer.org, seen)
     # SQLite counts nothing beforehand, and would as soon look through all that the organisation has.
     return exists(found.with_hint(source, "INDEXED BY sqlite_autoindex_message_source_1", "sqlite"))
@@ -125,35 +130,80 @@ def readable_source(
     """That the viewer may see a message by this way, a row of `message_source`: as this user's, or as the organisation's."""
     if viewer.all:
         return true()
-    if sharers is not None:
-        return _readable_source_of(viewer, source, sharers)
-    seen = or_(
-        and_(source.c.user.is_(None), source.c.channel.not_in(NOBODYS)),
-        and_(
-            source.c.user.in_(_sharing(viewer.org, Sharing.PUBLIC)),
-            _not_kept_back(viewer.org, source),
-        ),
-        and_(
-            source.c.user.in_(_sharing(viewer.org, Sharing.CUSTOM)),
-            _chosen(viewer.org, source),
-            _not_kept_back(viewer.org, source),
-        ),
-    )
-    if viewer.user is not None:
-        seen = or_(source.c.user == _if_active(viewer.org, viewer.user), seen)
-    return seen
-
-
-def _readable_source_of(viewer: Viewer, source: FromClause, sharers: Sharers) -> ColumnElement[bool]:
     ways: list[ColumnElement[bool]] = [and_(source.c.user.is_(None), source.c.channel.not_in(NOBODYS))]
-    if sharers.me:
-        ways.append(source.c.user == sharers.me)
-    shared: list[ColumnElement[bool]] = [source.c.user.in_(sharers.public)] if sharers.public else []
-    if sharers.custom:
-        shared.append(and_(source.c.user.in_(sharers.custom), _chosen(viewer.org, source)))
+    shared: list[ColumnElement[bool]] = []
+    if sharers is None:
+        public: Any = _sharing(viewer.org, Sharing.PUBLIC)
+        custom: Any = _sharing(viewer.org, Sharing.CUSTOM)
+    elif viewer.user is not None and not sharers.me:
+        return false()
+    else:
+        public, custom = sharers.public, sharers.custom
+    if viewer.user is not None:
+        ways.append(source.c.user == viewer.user)
+    if sharers is None or sharers.public:
+        shared.append(source.c.user.in_(public))
+    if sharers is None or sharers.custom:
+        shared.append(and_(source.c.user.in_(custom), _chosen(viewer.org, source)))
     if shared:
-        ways.append(and_(or_(*shared), _not_kept_back(viewer.org, source)) if sharers.keeps_back else or_(*shared))
-    return or_(*ways)
+        kept_back = sharers is None or sharers.keeps_back
+        kept = (_not_kept_back(viewer.org, source),) if kept_back else ()
+        ways.append(and_(or_(*shared), *kept, ~_held(source)))
+    return or_(*ways) if sharers is not None else and_(active(viewer), or_(*ways))
+
+
+def active(viewer: Viewer) -> ColumnElement[bool]:
+    """That anything is to be seen at all: nothing is on behalf of who is deactivated."""
+    return true() if viewer.all or viewer.user is None else _if_active(viewer.org, viewer.user).is_not(None)
+
+
+def administers(viewer: Viewer) -> ColumnElement[bool]:
+    """That the viewer is an administrator, and sees what is done for other users; their mail that gives nobody."""
+    if viewer.all or viewer.user is None:
+        return true() if viewer.all else false()
+    own = user.alias()
+    mine = (own.c.id == viewer.user, own.c.org == viewer.org, own.c.active, own.c.role == Role.ADMINISTRATOR)
+    return exists().where(*mine)
+
+
+def knows(viewer: Viewer, secret: ColumnElement[str]) -> ColumnElement[bool]:
+    """That the viewer may know the Bcc of an arrival, by a column that holds its id: they see the mail as it came by that."""
+    if viewer.all:
+        return true()
+    source = message_source.alias()
+    mine = (source.c.arrival == secret, source.c.org == viewer.org, readable_source(viewer, source))
+    found = select(literal(1)).where(*mine)
+    return exists(found.with_hint(source, "INDEXED BY ix_message_source_arrival", "sqlite"))
+
+
+def known(tx: Tx, viewer: Viewer, secrets: Collection[str]) -> frozenset[str]:
+    """Those of these arrivals whose Bcc the viewer may know."""
+    if viewer.all or not secrets:
+        return frozenset(secrets)
+    source = message_source.alias()
+    found = select(source.c.arrival).where(source.c.arrival.in_(sorted(secrets)), source.c.org == viewer.org)
+    return frozenset(tx.execute(found.where(readable_source(viewer, source))).scalars())
+
+
+def told(viewer: Viewer, of: FromClause = link) -> ColumnElement[bool]:
+    """That the viewer may know of a link, a row of `link`, of a mail that they may see: it is no secret, or one of theirs."""
+    return true() if viewer.all else or_(of.c.secret == "", knows(viewer, of.c.secret))
+
+
+def of_first_copies(tx: Tx, viewer: Viewer, ids: Collection[MessageId]) -> frozenset[MessageId]:
+    """Those of these messages that are kept as they came to the viewer, or to who shares them: with their own Bcc."""
+    if not ids:
+        return frozenset()
+    source = message_source.alias()
+    same = and_(source.c.message == message.c.id, source.c.arrival == message.c.queue_id)
+    found = select(message.c.id).join(source, same)
+    found = found.where(message.c.org == viewer.org, message.c.id.in_(sorted(ids)), readable_source(viewer, source))
+    return frozenset(MessageId(one) for one in tx.execute(found).scalars())
+
+
+def there_is(found: Select[Any]) -> ColumnElement[bool]:
+    """That there is a row. Where PostgreSQL could make a list of all rows of an EXISTS, this is asked of one row after the other."""
+    return found.limit(1).scalar_subquery().is_not(None)
 
 
 def check(tx: Tx, viewer: Viewer, id: MessageId) -> None:  # noqa: A002
@@ -175,7 +225,7 @@ def readable_delivery(
 ) -> ColumnElement[bool]:
     """That the viewer may see a delivery, a row of `delivery`: its author, or with whom the author shares the mail.
 
-    Whom else a mail went to (Bcc) is not for those to see who only received it.
+    Whom else a mail went to (Bcc) is not for those to see who only received it. What was sent for the organisation is everybody's.
     """
     if viewer.all:
         return true()
@@ -241,14 +291,24 @@ def _if_active(org: OrgId, who: UserId) -> ScalarSelect[str]:
     return select(own.c.id).where(own.c.id == who, own.c.org == org, own.c.active).scalar_subquery()
 
 
+def _held(source: FromClause) -> ColumnElement[bool]:
+    """That the mail waits for a person who says whether it is the user's at all: anybody may write to a dropbox."""
+    came = arrival.alias()
+    return exists(select(literal(1)).where(came.c.id == source.c.arrival, came.c.state == ArrivalState.UNRESOLVED))
+
+
 def _chosen(org: OrgId, source: FromClause) -> ColumnElement[bool]:
-    """That the mail stands on a record that the user chose."""
-    on, chosen = link.alias(), shared_record.alias()
+    """That the mail stands on a record that the user chose; not by another's Bcc alone, of which they know nothing."""
+    on, chosen, own = link.alias(), shared_record.alias(), message_source.alias()
+    theirs = select(literal(1)).where(own.c.arrival == on.c.secret, own.c.user == source.c.user).correlate(on, source)
+    theirs = theirs.with_hint(own, "INDEXED BY ix_message_source_arrival", "sqlite")
     same = and_(chosen.c.org == on.c.org, chosen.c.module == on.c.module, chosen.c.record == on.c.record)
     found = select(literal(1)).select_from(on).join(chosen, same)
     found = found.with_hint(on, "INDEXED BY sqlite_autoindex_link_1", "sqlite")
     return exists(
-        found.where(on.c.message == source.c.message, on.c.org == org, standing(on), chosen.c.user == source.c.user)
+        found.where(
+            on.c.message == source.c.message, on.c.org == org, standing(on), chosen.c.user == source.c.user
+        ).where(or_(on.c.secret == "", exists(theirs)))
     )
 
 

@@ -17,6 +17,7 @@ from mailrelay.config.schema import Config, Public
 from mailrelay.ids import DeliveryId
 from mailrelay.model.hit import By, Hit
 from mailrelay.store import deliveries, hits
+from mailrelay.store.visibility import Viewer
 from mailrelay.tracking.token import Keys, Kind, Token, make
 from mailrelay.web.public import page
 from mailrelay.web.public.client import Clients, Strangers
@@ -45,7 +46,7 @@ class Place:
                 await asyncio.sleep(0.01)
         held = await self.api.store.read(deliveries.by_id, self.of)
         assert held is not None
-        return await self.api.store.read(hits.of_message, self.whose.org.id, held.message)
+        return await self.api.store.read(hits.of_message, Viewer(org=self.whose.org.id, all=True), held.message)
 
 
 @asynccontextmanager

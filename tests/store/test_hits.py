@@ -19,6 +19,7 @@ from mailrelay.model.tracking import Mode
 from mailrelay.store import deliveries, events, hits, rows
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.tables import aggregate_hit, attempt, delivery, engagement, hit, link_hit
+from mailrelay.store.visibility import Viewer
 from mailrelay.tracking import agent
 from tests.support import factory, tracked
 from tests.support.clock import FakeClock
@@ -70,7 +71,7 @@ async def test_opens_and_clicks_of_a_person_come_to_times_and_links(
         (1, 1, times[3], times[3]),
         (2, 2, times[1], times[4]),
     ]
-    kept = await store.read(hits.of_message, whose.org.id, message)
+    kept = await store.read(hits.of_message, Viewer(org=whose.org.id, all=True), message)
     assert [one.raw.at for one in kept] == times
     assert {one.judged.by for one in kept} == {By.PERSON}
     told = [(one.type, dict(one.data), one.user) for one in await _journal(store, whose)]
@@ -96,16 +97,21 @@ async def test_a_batch_that_comes_twice_is_counted_once(store: Store, clock: Fak
     assert await store.read(lambda tx: tx.execute(select(aggregate_hit.c.hits)).scalars().all()) == [1]
 
 
-async def test_a_scanner_stays_a_scanner_when_the_mail_comes_back(
-    store: Store, clock: FakeClock, whose: House
-) -> None:
+async def test_a_scanner_stays_a_scanner_when_the_mail_comes_back(store: Store, clock: FakeClock, whose: House) -> None:
     (of,) = await tracked.sent(store, clock, whose, ago=_SECOND)
     await _take(store, clock, a_hit(clock, of, HitKind.CLICK, link=1))
     at = to_micros(clock.now() - _SECOND)
 
     def comes_back(tx: Tx) -> None:
         said = Accepted(reply=reply(250, "2.0.0", "ok"))
-        values = {"delivery": of, "number": 1, "began_at": at, "ended_at": at, "host": "mx", "outcome": rows.encode_outcome(said)}
+        values = {
+            "delivery": of,
+            "number": 1,
+            "began_at": at,
+            "ended_at": at,
+            "host": "mx",
+            "outcome": rows.encode_outcome(said),
+        }
         tx.execute(attempt.insert().values(values))
         tx.execute(update(delivery).values(state="bounced", ended_at=to_micros(clock.now() + WINDOW), attempts=1))
 
@@ -234,7 +240,7 @@ async def test_later_hits_make_machine_s_of_earlier_ones(store: Store, clock: Fa
         clock.advance(_SECOND * 0.3 if number == 3 else _SECOND)
         await _take(store, clock, a_hit(clock, of, HitKind.CLICK, link=number))
     message = await _message(store, of)
-    kept = await store.read(hits.of_message, whose.org.id, message)
+    kept = await store.read(hits.of_message, Viewer(org=whose.org.id, all=True), message)
     assert {one.judged.by for one in kept} == {By.MACHINE}
     found = (await store.read(hits.engagements, whose.org.id, message))[of]
     assert (found.clicks, found.machine_clicks, found.first_clicked_at, found.links) == (0, 3, None, ())
@@ -331,7 +337,7 @@ async def test_what_the_database_counts_is_what_the_hits_come_to(store: Store, c
         ]
         await _take(store, clock, *some)
     message = await _message(store, many[0])
-    kept = await store.read(hits.of_message, whose.org.id, message, limit=1000)
+    kept = await store.read(hits.of_message, Viewer(org=whose.org.id, all=True), message, limit=1000)
     found = await store.read(hits.engagements, whose.org.id, message)
     for of in many:
         theirs = [one for one in kept if one.raw.delivery == of]

@@ -13,6 +13,7 @@ from mailrelay.store import deliveries, queue, selections
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.queue import Settlement
 from mailrelay.store.tables import delivery
+from mailrelay.store.visibility import Viewer
 from tests.store.test_queue import LATER, ORG, begin, claim, make
 from tests.support.clock import FakeClock
 
@@ -30,7 +31,7 @@ async def test_k01_deferred_is_a_status_of_queued_deliveries(store: Store, clock
         assert {one.id for one in found} == ids
         assert {one.status for one in found} == {status}
     assert len(await store.read(deliveries.list_deliveries, ORG, statuses={DeliveryStatus.QUEUED})) == 2
-    statuses = await store.read(deliveries.of_messages, ORG, [put_off.message], now=clock.now())
+    statuses = await store.read(deliveries.of_messages, Viewer(org=ORG, all=True), [put_off.message], now=clock.now())
     assert statuses == {put_off.message: MessageStatus.DEFERRED}
 
 

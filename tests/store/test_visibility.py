@@ -15,15 +15,15 @@ from mailrelay.errors import Unknown
 from mailrelay.ids import Digest, MessageId, QueueId
 from mailrelay.model.address import Address
 from mailrelay.model.decision import Evidence, ProposedLink
-from mailrelay.model.envelope import Channel
+from mailrelay.model.envelope import ArrivalState, Channel
 from mailrelay.model.message import BlobRef, Direction, Message, Participant, ParticipantRole
 from mailrelay.model.organisation import Organisation, User
 from mailrelay.model.record import RecordRef
 from mailrelay.model.settings import Sharing
-from mailrelay.store import links, messages, newest, organisations, people, queue, records, sharing, visibility
+from mailrelay.store import events, links, messages, newest, organisations, people, queue, records, sharing, visibility
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Place, Source
-from mailrelay.store.tables import delivery, message, message_source
+from mailrelay.store.tables import arrival, delivery, message, message_source
 from mailrelay.store.visibility import Viewer
 from tests.store.explain import AnyStore, counted, watched
 from tests.support import factory
@@ -104,9 +104,13 @@ class Office:
             organisations.update_organisation, replace(now, settings=replace(now.settings, **changed))
         )
 
-    async def link(self, mail: MessageId, record: str, *, key: str = "") -> None:
+    async def link(self, mail: MessageId, record: str, *, key: str = "", secret: str = "") -> None:
         proposed = ProposedLink(
-            record=factory.ref(record), rule="match.primary", evidence=(Evidence(because="it has"),), guess=False
+            record=factory.ref(record),
+            rule="match.primary",
+            evidence=(Evidence(because="it has"),),
+            guess=False,
+            secret=secret,
         )
         await self.store.write(links.add, self.org.id, mail, proposed, at=self.clock.now(), key=key)
 
@@ -221,6 +225,76 @@ async def test_i16_a_bcc_recipient_of_an_unshared_domain_keeps_a_mail_back(offic
     assert await office.store.read(deliveries_of, office.as_(office.anna)) == [one.id]
 
 
+async def test_i16_a_chosen_record_that_anothers_bcc_alone_leads_to_shares_nothing(office: Office) -> None:
+    await office.share(office.anna, Sharing.CUSTOM)
+    await office.share(office.berta, Sharing.PRIVATE)
+    await factory.record(office.store, office.clock, office.org, "contact/1")
+    of = (office.org.id, office.anna.id, RecordRef("contact", "1"))
+    await office.store.write(sharing.choose, *of, by="test", at=office.clock.now())
+    mail = await office.mail(office.anna, office.berta)
+    sources = await office.store.read(messages.sources, office.org.id, mail)
+    annas, bertas = ({one.user: one.arrival for one in sources}[who.id] for who in (office.anna, office.berta))
+    await office.link(mail, "contact/1", secret=bertas)
+    assert await office.seen(office.everybody) == set()
+    other = await office.mail(office.anna, office.berta)
+    await office.link(other, "contact/1", secret=annas)
+    assert await office.seen(office.everybody) == {other}, "her own Bcc she knows of"
+    await office.link(mail, "contact/1")
+    assert await office.seen(office.everybody) == {mail, other}, "it is known without the Bcc now"
+
+
+async def test_i16_links_by_a_bcc_are_shown_to_who_sees_the_mail_as_it_came_by_it(office: Office) -> None:
+    await office.share(office.anna, Sharing.PRIVATE)
+    mail = await office.mail(office.anna, office.berta)
+    sources = await office.store.read(messages.sources, office.org.id, mail)
+    await office.link(mail, "contact/1", secret={one.user: one.arrival for one in sources}[office.anna.id])
+    await office.link(mail, "contact/2")
+    for viewer, number in ((office.as_(office.anna), 2), (office.machine, 2), (office.as_(office.berta), 1)):
+        assert len(await office.store.read(links.visible, viewer, mail)) == number
+        assert len(await office.store.read(links.shown, viewer, [mail])) == number
+        found = await office.store.read(links.of_record, office.org.id, factory.ref("contact/1"), viewer=viewer)
+        assert len(found) == number - 1
+    await office.share(office.anna, Sharing.PUBLIC)
+    assert len(await office.store.read(links.visible, office.everybody, mail)) == 2
+
+
+async def test_i16_what_waits_for_a_person_is_shared_with_nobody(office: Office) -> None:
+    mail = await office.mail(office.anna)
+    (source,) = await office.store.read(messages.sources, office.org.id, mail)
+
+    def hold(tx: Tx) -> None:
+        kept = {
+            "id": source.arrival,
+            "org": office.org.id,
+            "channel": Channel.DROPBOX,
+            "state": ArrivalState.UNRESOLVED,
+        }
+        kept |= {"digest": "x", "size": 1, "received_at": 1, "attempts": 0, "fence": 0, "due_at": 1}
+        tx.execute(arrival.insert().values({name: kept[name] for name in kept if name in arrival.c}))
+
+    await office.store.write(hold)
+    assert await office.seen(office.everybody) == await office.seen(office.as_(office.berta)) == set()
+    assert await office.seen(office.as_(office.anna)) == await office.seen(office.machine) == {mail}
+
+
+async def test_i16_on_behalf_of_who_is_deactivated_nothing_is_there_at_all(office: Office) -> None:
+    mail = await office.mail(None, channel=Channel.ORGANISATION)
+    await office.mail(office.berta)
+    await office.store.write(people.deactivate, office.org.id, office.anna.id)
+    viewer = office.as_(office.anna)
+    assert await office.seen(viewer) == set()
+    assert await office.store.read(newest.seen_by, viewer) == ()
+    assert await office.store.read(visibility.of_these, viewer, [mail]) == frozenset()
+    assert (await office.store.read(events.stretch, viewer, 0, limit=100)).events == ()
+    sharers = await office.store.read(visibility.sharers_for, viewer)
+
+    def look(tx: Tx) -> int:
+        wanted = select(message.c.id).where(visibility.readable(viewer, sharers=sharers))
+        return len(tx.execute(wanted).all())
+
+    assert await office.store.read(look) == 0
+
+
 async def test_i16_a_deactivated_users_mail_is_hidden_until_they_are_back(office: Office) -> None:
     mail = await office.mail(office.anna)
     await office.store.write(people.deactivate, office.org.id, office.anna.id)
@@ -241,7 +315,7 @@ async def test_w09_another_organisation_sees_nothing(office: Office) -> None:
         with pytest.raises(Unknown):
             await office.store.read(visibility.check, viewer, mail)
     # A user's id of one organisation is worth nothing in the other.
-    assert await office.seen(Viewer(org=office.org.id, user=eve.id)) == {mail}
+    assert await office.seen(Viewer(org=office.org.id, user=eve.id)) == set()
 
 
 async def test_i16_a_former_addresss_mail_stays_or_goes_and_comes_back_with_the_address(office: Office) -> None:

@@ -19,4 +19,5 @@ def return_path(facts: Facts, so_far: Progress) -> Iterator[Finding]:
             f"it is about delivery {earlier.via}, whose message is on {earlier.record}",
             header="return path",
             value=earlier.via,
+            secret=earlier.secret,
         )

@@ -24,4 +24,5 @@ def thread(facts: Facts, so_far: Progress) -> Iterator[Finding]:
                 f"it answers <{earlier.via}>, which is on {earlier.record}",
                 header="In-Reply-To, References",
                 value=earlier.via,
+                secret=earlier.secret,
             )

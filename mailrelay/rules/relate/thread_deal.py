@@ -29,4 +29,5 @@ def thread_deal(facts: Facts, so_far: Progress) -> Iterator[Finding]:
                     f"it answers <{earlier.via}>, which was guessed to be about {earlier.record}, a deal of {contact}",
                     value=str(contact),
                     guess=True,
+                    secret=earlier.secret,
                 )

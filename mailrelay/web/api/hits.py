@@ -180,7 +180,7 @@ def _hits(
     tx: Tx, viewer: Viewer, message: MessageId, after: tuple[datetime, HitId] | None, limit: int
 ) -> list[ShownHit]:
     visibility.check(tx, viewer, message)
-    found = hits.of_message(tx, viewer.org, message, after=after, limit=limit)
+    found = hits.of_message(tx, viewer, message, after=after, limit=limit)
     to = {one.id: one.address for one in deliveries.of_message(tx, viewer.org, message)} if found else {}
     return [_hit(one, to.get(DeliveryId(one.raw.delivery))) for one in found]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from mailrelay.errors import Unknown
 from mailrelay.filing import correct
 from mailrelay.ids import MessageId
 from mailrelay.model.decision import Link
@@ -83,7 +84,7 @@ async def move(
 
 def _list(tx: Tx, caller: Caller, message: MessageId, after: str = "", limit: int = 100) -> Paged[Link]:
     visibility.check(tx, caller.viewer, message)
-    found = links.of_message(tx, caller.org, message)
+    found = links.visible(tx, caller.viewer, message)
     return page_of(found, after=after, limit=limit, cursor=lambda one: str(one.record))
 
 
@@ -99,6 +100,8 @@ def _change(
     seen.check(tx, lambda: Page[ShownLink].model_validate(_list(tx, caller, message)))
     visibility.check(tx, caller.viewer, message)
     at = app.clock.now()
+    if from_ is not None and all(one.record != from_ for one in links.visible(tx, caller.viewer, message)):
+        raise Unknown(f"Message {message} is not on {from_}")
     if from_ is not None and to is not None:
         correct.move(tx, caller.org, message, from_=from_, to=to, by=caller.by, at=at)
     elif to is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -12,13 +13,14 @@ from starlette.responses import Response
 from mailrelay.errors import Invalid, Unknown
 from mailrelay.filing import gather
 from mailrelay.ids import MessageId, QueueId
+from mailrelay.mail import secret_address
 from mailrelay.model.decision import Disposition, Finding, FindingKind, Link
 from mailrelay.model.delivery import MessageStatus, message_status
 from mailrelay.model.envelope import Arrival, ArrivalState, Channel
 from mailrelay.model.message import Direction, Kind, Message, ParticipantRole, Verdict
 from mailrelay.model.organisation import Right
 from mailrelay.smtp.address import BadAddress, parse_address
-from mailrelay.store import arrivals, deliveries, filings, links, messages, newest, unresolved, visibility
+from mailrelay.store import arrivals, deliveries, dropboxes, filings, links, messages, newest, unresolved, visibility
 from mailrelay.store.base import Tx
 from mailrelay.store.filings import Journey
 from mailrelay.store.messages import Place
@@ -287,9 +289,12 @@ async def show(app: App, caller: Reader, id: str) -> ShownJourney:  # noqa: A002
 
 @router.get("/messages/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
 async def raw(app: App, caller: Reader, id: str) -> Response:  # noqa: A002
-    """The message as it came or as it was submitted, byte for byte."""
-    message = await app.store.read(readable_message, caller, MessageId(id))
-    return _attached(await app.bodies.read(message.raw), id)
+    """The message as it came or as it was submitted, byte for byte.
+
+    But where that is the copy of a colleague who does not share it, its Bcc is left out; and secret addresses of others are blank.
+    """
+    message, shows = await app.store.read(readable_message, caller, MessageId(id))
+    return _attached(shows.of(await app.bodies.read(message.raw)), id)
 
 
 @router.get("/arrivals/latest")
@@ -306,9 +311,9 @@ async def show_arrival(app: App, caller: Reader, id: str) -> ShownArrival:  # no
 
 @router.get("/arrivals/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
 async def raw_arrival(app: App, caller: Administrator, id: str) -> Response:  # noqa: A002
-    """What was received, byte for byte: also of a mail that could not be read."""
-    arrival = await app.store.read(_own, caller, QueueId(id))
-    return _attached(await app.bodies.read(arrival.raw), id)
+    """What was received, byte for byte but for secret addresses of others: also of a mail that could not be read."""
+    arrival, shows = await app.store.read(_own_bytes, caller, QueueId(id))
+    return _attached(shows.of(await app.bodies.read(arrival.raw)), id)
 
 
 def _attached(data: bytes, name: str) -> Response:
@@ -329,8 +334,8 @@ def _list(
     else:
         found = newest.seen_by(tx, viewer, before=place, limit=limit)
     ids = [one.id for one in found]
-    statuses = deliveries.of_messages(tx, viewer.org, ids, now=now)
-    return found, links.of_messages(tx, viewer.org, ids, showing=True), statuses
+    statuses = deliveries.of_messages(tx, viewer, ids, now=now)
+    return found, links.shown(tx, viewer, ids), statuses
 
 
 def _place(after: str) -> Place | None:
@@ -340,14 +345,34 @@ def _place(after: str) -> Place | None:
     return Place(moment(at), MessageId(last))
 
 
-def readable_message(tx: Tx, caller: Caller, name: MessageId) -> Message:
-    """The message, where its bytes are the caller's to see: what stands for a mail of nobody's shows none. Raises Unknown."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shows:
+    """What of a mail's bytes is its viewer's to see (I16): all, or without the Bcc and the secrets that are not to `keep`."""
+
+    all: bool
+    bcc: bool
+    keep: frozenset[str]
+
+    def of(self, raw: bytes) -> bytes:
+        """The bytes as they are shown."""
+        return raw if self.all else secret_address.without(raw, keep=self.keep, bcc=not self.bcc)
+
+
+def _shows(tx: Tx, viewer: Viewer, *, bcc: bool) -> Shows:
+    return Shows(all=viewer.all, bcc=bcc, keep=dropboxes.tokens(tx, viewer.org, viewer.user))
+
+
+def readable_message(tx: Tx, caller: Caller, name: MessageId) -> tuple[Message, Shows]:
+    """The message and what of it is shown, where its bytes are the caller's to see. Raises Unknown.
+
+    What stands for a mail of nobody's shows none.
+    """
     visibility.check(tx, caller.viewer, name)
     message = messages.get(tx, caller.org, name)
     arrival = None if caller.installation or message.participants else arrivals.get(tx, message.queue_id)
     if arrival is not None and unresolved.is_nobodys(tx, arrival):
         raise Unknown("There is no such message")
-    return message
+    return message, _shows(tx, caller.viewer, bcc=bool(visibility.of_first_copies(tx, caller.viewer, [name])))
 
 
 def _journey(tx: Tx, caller: Caller, name: str) -> Journey:
@@ -378,12 +403,16 @@ def _own(tx: Tx, caller: Caller, name: QueueId) -> Arrival:
     return arrival
 
 
+def _own_bytes(tx: Tx, caller: Caller, name: QueueId) -> tuple[Arrival, Shows]:
+    return _own(tx, caller, name), _shows(tx, caller.viewer, bcc=True)
+
+
 def _came_to(tx: Tx, caller: Caller, arrival: Arrival) -> bool:
-    """Whether an arrival is the caller's to see: the user's own, or with a message that they may see."""
+    """Whether an arrival is the caller's to see: the user's own, or with a message that they may see as it came by it."""
     viewer = caller.viewer
     if viewer.all or (viewer.user is not None and gather.user_of(arrival) == viewer.user):
         return True
-    return bool(_of_arrival(tx, caller, arrival))
+    return bool(visibility.known(tx, viewer, [arrival.id]))
 
 
 def _newest_arrival(tx: Tx, caller: Caller) -> ShownArrival:

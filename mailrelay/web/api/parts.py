@@ -201,15 +201,15 @@ async def one_attachment(app: App, caller: Reader, request: Request, id: str, fi
 
 async def _of(app: Application, caller: Caller, name: str, read: Callable[[ParsedMessage], T]) -> T:
     """What `read` makes of a mail that the caller may see. Raises Unknown, MemoryShort."""
-    message = await app.store.read(readable_message, caller, MessageId(name))
+    message, shows = await app.store.read(readable_message, caller, MessageId(name))
     if message.raw.size < _LARGE:
-        return read(parse(await app.bodies.read(message.raw)))
+        return read(parse(shows.of(await app.bodies.read(message.raw))))
     room = message.raw.size * _COPIES
     if not app.memory.take(room):
         raise MemoryShort("Memory is short; try again later")
     try:
         raw = await app.bodies.read(message.raw)
-        return await asyncio.to_thread(lambda: read(parse(raw)))
+        return await asyncio.to_thread(lambda: read(parse(shows.of(raw))))
     finally:
         app.memory.give_back(room)
 

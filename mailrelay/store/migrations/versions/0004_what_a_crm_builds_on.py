@@ -63,6 +63,29 @@ def _api() -> None:
     op.drop_table("idempotency_before")
 
 
+def _links_by_bcc() -> None:
+    """Links that only a Bcc made, and what follows from them alone: an earlier release showed them with the mail."""
+    link = sa.table("link", *map(sa.column, ("message", "module", "record", "by", "evidence", "secret")))
+    message = sa.table("message", sa.column("id"), sa.column("queue_id"))
+    bind = op.get_bind()
+    says_so = sa.cast(link.c.evidence, sa.Text).like('%"Bcc"%')
+    mails = sa.select(link.c.message).where(link.c.by == "rule", says_so).distinct()
+    for (mail,) in bind.execute(mails).all():
+        first = bind.execute(sa.select(message.c.queue_id).where(message.c.id == mail)).scalar()
+        rows = bind.execute(sa.select(link).where(link.c.message == mail)).all()
+        why = {f"{row.module}/{row.record}": _evidence(row.evidence) for row in rows if row.by == "rule"}
+        secret = {name for name, said in why.items() if all(one["header"] == "Bcc" for one in said)}
+        secret |= {name for name, said in why.items() if said and all(one["value"] in secret for one in said)}
+        for row in rows:
+            if f"{row.module}/{row.record}" in secret:
+                place = (link.c.message == mail, link.c.module == row.module, link.c.record == row.record)
+                bind.execute(link.update().where(*place).values(secret=first))
+
+
+def _evidence(kept: object) -> list[dict[str, str]]:
+    return json.loads(kept) if isinstance(kept, str) else kept  # type: ignore[return-value]
+
+
 def _journal() -> None:
     """Events are numbered for each organisation, without a gap; those that there are too, in the order that they have (K9)."""
     for name in ("org", "message", "queue_id"):
@@ -234,6 +257,8 @@ def _sharing() -> None:
     """Who may see whose mail (I16)."""
     op.add_column("mail_user", sa.Column("sharing", sa.Text(), server_default="", nullable=False))
     op.add_column("link", sa.Column("key", sa.Text(), server_default="", nullable=False))
+    op.add_column("link", sa.Column("secret", sa.Text(), server_default="", nullable=False))
+    _links_by_bcc()
     op.add_column("message_source", sa.Column("received_at", sa.BigInteger(), server_default="0", nullable=False))
     op.execute(
         "UPDATE message_source SET received_at ="
@@ -354,9 +379,7 @@ def _finding() -> None:
         sa.Column("clicks", sa.Integer(), nullable=False),
         *_times("first_clicked_at", "last_clicked_at", "replied_at", "complained_at", "unsubscribed_at"),
         *_texts("author"),
-        sa.PrimaryKeyConstraint(
-            "org", "module", "record", "message", "delivery", "author", name=op.f("pk_mail_fact")
-        ),
+        sa.PrimaryKeyConstraint("org", "module", "record", "message", "delivery", "author", name=op.f("pk_mail_fact")),
     )
     op.create_index("ix_mail_fact_author", "mail_fact", ["org", "module", "author", "record", "flags"])
     op.create_index("ix_mail_fact_message", "mail_fact", ["message", "delivery"])
