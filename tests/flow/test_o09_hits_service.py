@@ -116,7 +116,7 @@ async def test_fault_t14_what_the_store_does_not_take_waits_on_the_disk(store: S
             for _ in range(30):
                 one.put(a_hit(CLOCK, of))
                 await asyncio.sleep(0.02)
-            await _until(lambda: not one._memory)
+            await _until(lambda: not one._memory and not one._moving)
             assert one.waiting() == 30
             assert sum(path.read_bytes().count(b"\n") for path in (tmp_path / "hits").iterdir()) == 30
         await _until(lambda: not one.waiting())
