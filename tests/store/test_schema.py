@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
 from mailrelay.errors import StoreTooNew
 from mailrelay.store import schema
@@ -118,12 +119,16 @@ async def test_a_sender_domain_is_what_follows_the_last_at_on_either_database(st
 
 def _at_step(folder: Path, step: str = "0001") -> Engine:
     engine = create_engine(f"sqlite:///{folder / 'old.db'}", connect_args={"isolation_level": None})
+    with engine.begin() as connection:
+        _upgrade(connection, step)
+    return engine
+
+
+def _upgrade(connection: Connection, step: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, step)
-    return engine
+    config.attributes["connection"] = connection
+    command.upgrade(config, step)
 
 
 def _words(engine: Engine) -> dict[str, list[str]]:
@@ -145,3 +150,49 @@ async def test_a_newer_database_is_not_touched(store: AnyStore) -> None:
         schema.migrate(store.engine)
     with store.engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_links_that_a_bcc_made_before_are_that_arrivals_secret(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if database == "sqlite":
+        engine = _at_step(tmp_path, "0003")
+    else:
+        url = make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+            _upgrade(connection, "0003")
+    made = (
+        "INSERT INTO message (id, org, direction, queue_id, message_id, digest, raw_digest, raw_size, subject, received_at, parents,"
+        " part, automatic, attachments, kind, reply)"
+        " VALUES ('M', 'O', 'in', 'Q1', 'x', 'x', 'x', 1, '', 1, '[]', 0, '', '[]', 'normal', '')"
+    )
+    put = (
+        'INSERT INTO link (message, module, record, org, rule, evidence, "by", guess, created_at)'
+        " VALUES ('M', :module, :record, 'O', 'r', :evidence, :by, false, 1)"
+    )
+
+    def why(*said: tuple[str, str]) -> str:
+        return json.dumps([{"because": "so", "header": header, "value": value} for header, value in said])
+
+    links = (
+        ("contact", "clear", why(("To", "bob@x.test")), "rule"),
+        ("contact", "both", why(("Bcc", "bob@x.test"), ("Cc", "bob@x.test")), "rule"),
+        ("contact", "blind", why(("Bcc", "eve@x.test")), "rule"),
+        ("deal", "of-blind", why(("", "contact/blind")), "rule"),
+        ("deal", "of-two", why(("", "contact/blind"), ("", "contact/clear")), "rule"),
+        ("deal", "by-hand", why(("", "")), "U1"),
+    )
+    with engine.begin() as connection:
+        connection.execute(text(made))
+        for module, record, evidence, by in links:
+            row = {"module": module, "record": record, "evidence": evidence, "by": by}
+            connection.execute(text(put), row)
+    schema.migrate(engine)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT record, secret FROM link WHERE secret <> '' ORDER BY record")).all()
+    engine.dispose()
+    assert [tuple(one) for one in found] == [("blind", "Q1"), ("of-blind", "Q1")]
