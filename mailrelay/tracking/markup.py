@@ -49,6 +49,8 @@ _ATTRIBUTE = re.compile(
     + rb"*+(?:\"(?P<double>[^\"]*+)\"|'(?P<single>[^']*+)'|(?P<bare>[^ \t\n\f\r>\"'][^ \t\n\f\r>]*+)|(?=>)))?+"
 )  # fmt: skip
 _ENDS = {name: re.compile(rb"</" + name.encode() + rb"(?=[ \t\n\f\r/>])") for name in _RAW}
+_HTML_INSIDE = re.compile(rb"<(?:foreignobject|desc|m[inos]|mtext|annotation-xml)(?=[ \t\n\f\r/>])")
+"""Elements of `_FOREIGN` whose content is HTML again (§13.2.6: integration points); of `title` see `_RAW`."""
 _REFERENCE = re.compile(
     r"&(?:#[xX](?P<hex>[0-9a-fA-F]+);?|#(?P<decimal>[0-9]+);?|(?P<name>[A-Za-z][A-Za-z0-9]*;?))(?P<after>=?)"
 )
@@ -105,6 +107,7 @@ class _Reader:
         self._anchors = 0  # started and not ended
         self._foreign = 0  # `<svg>` and `<math>` that we are in
         self._odd = False  # there was one of `_FOREIGN`
+        self._left_open = False  # who runs no scripts reads a link in a `<noscript>` that does not end there
         self._end: tuple[int, bool] | None = None
 
     def read(self, lower: bytes) -> bool:
@@ -114,7 +117,8 @@ class _Reader:
             at = match.end()
             name, starts = match["name"], not match["end"]
             if name is None:
-                return self._foreign == 0
+                # In these HTML goes on, and the end of what is around them is none there.
+                return self._foreign == 0 and not (self._odd and _HTML_INSIDE.search(lower))
             if name in (b"a", b"area"):
                 self._anchor(match, starts=starts)
             elif name == b"body":
@@ -126,18 +130,23 @@ class _Reader:
                 behind = -1 if self._odd else _behind(lower, name.decode(), at)
                 if behind < 0:
                     return False
+                if name == b"noscript" and (inside := find(lower[at:behind])) is not None and not inside.closed:
+                    self._left_open = True
                 at = behind
         return False
 
     def page(self) -> Page:
         """What was found."""
         self._shown(len(self._html))
-        end, closed = self._end or (len(self._html.rstrip(b" \t\n\f\r")), self._anchors == 0)
+        end, closed = self._end or (len(self._html.rstrip(b" \t\n\f\r")), self._closed())
         return Page(tuple(self._links), end, closed)
 
     def _body(self, match: re.Match[bytes], *, starts: bool) -> None:
-        if not starts:
-            self._end = match.start("name") - 2, self._anchors == 0
+        if not starts and not self._foreign:
+            self._end = match.start("name") - 2, self._closed()
+
+    def _closed(self) -> bool:
+        return self._anchors == 0 and not self._left_open
 
     def _anchor(self, match: re.Match[bytes], *, starts: bool) -> None:
         if match["name"] == b"a":

@@ -299,8 +299,27 @@ UNSAFE = [
     b"<noscript><!-- </noscript> --></noscript>",
     b"<svg><![CDATA[ <a href='https://x.example/'> ]]></svg>",
     b"<svg><style><a href='https://x.example/'>x</a></style></svg>",
+    b"<svg></body><circle/>",
+    b"<p>x<svg><desc></svg></body>",
+    b"<p>x<svg><foreignObject><p></svg></p></body>",
+    b"<math><mi></math></body>",
     b"<p>\0</p>",
 ]
+
+
+@pytest.mark.parametrize("html", [b"<p>x<svg></body><circle/></svg>y", b"<p>x<math></body><mspace/></math>y"])
+def test_the_pixel_does_not_stand_in_a_drawing(html: bytes):
+    page = markup.find(html)
+    assert page is not None
+    assert page.end == len(html)
+
+
+def test_the_hidden_link_does_not_stand_in_a_link_that_a_noscript_leaves_open():
+    for inside, closed in ((b"<a href='https://x.example/'>x", False), (b"<a href='https://x.example/'>x</a>", True)):
+        for end in (b"", b"</body>"):
+            page = markup.find(b"<p>x<noscript>" + inside + b"</noscript>y" + end)
+            assert page is not None
+            assert page.closed is closed
 
 
 @pytest.mark.parametrize("html", UNSAFE, ids=lambda html: html[:40])
