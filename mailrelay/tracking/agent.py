@@ -19,7 +19,7 @@ from typing import Any
 
 from mailrelay.model.hit import By, HitKind, Judged, RawHit
 
-_RULES = 1
+_RULES = 2
 """Of this module; raised with every change of what it decides."""
 TOO_SOON = timedelta(seconds=2)
 """After the next hop took the mail nobody has read it yet; before that, only what it scans it with."""
@@ -28,6 +28,8 @@ AT_ONCE = timedelta(seconds=2)
 MANY = 3
 A_MOMENT = timedelta(milliseconds=500)
 """… nor two."""
+CROWD = 3
+"""So many clients at once are one scanner with many addresses; of fewer each is judged by what it does itself."""
 BESIDE = timedelta(minutes=10)
 """How long what a machine's client does besides is a machine's too."""
 
@@ -129,7 +131,7 @@ def _by_who_it_is(hit: RawHit, agent: _Known | None, network: _Known | None) -> 
 def _together(hits: Sequence[RawHit]) -> list[tuple[str, ...]]:
     """For each hit why, seen beside the others, it is a machine's; nothing where that does not make it one."""
     at_once = _at_once(hits)
-    decoys = [hit.at for hit in hits if hit.kind is HitKind.DECOY]
+    at_decoys = _at_decoys(hits)
     signs: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
     for index, hit in enumerate(hits):
         for sign, shown in (
@@ -138,16 +140,16 @@ def _together(hits: Sequence[RawHit]) -> list[tuple[str, ...]]:
             ("many_links", index in at_once),
         ):
             if shown:
-                signs.setdefault((hit.ip, hit.agent), []).append((hit.at, sign))
+                signs.setdefault(_client(hit), []).append((hit.at, sign))
     found: list[tuple[str, ...]] = []
     for index, hit in enumerate(hits):
         reasons: list[str] = []
         if hit.kind is not HitKind.DECOY:
             if index in at_once:
                 reasons.append("many_links_at_once")
-            if any(abs(hit.at - decoy) <= AT_ONCE for decoy in decoys):
+            if index in at_decoys:
                 reasons.append("beside_decoy")
-            near = {sign for at, sign in signs.get((hit.ip, hit.agent), ()) if abs(hit.at - at) <= BESIDE}
+            near = {sign for at, sign in signs.get(_client(hit), ()) if abs(hit.at - at) <= BESIDE}
             if hit.method == "GET" and not reasons:
                 reasons.extend(f"same_client:{sign}" for sign in sorted(near))
         found.append(tuple(reasons))
@@ -165,12 +167,38 @@ def _at_once(hits: Sequence[RawHit]) -> set[int]:
         while hits[index].at - hits[clicks[start]].at > AT_ONCE:
             start += 1
         within = clicks[start : end + 1]
-        if len({hits[one].link for one in within}) >= MANY:
-            found.update(within)
-        near = [one for one in within if hits[index].at - hits[one].at <= A_MOMENT]
-        if len({hits[one].link for one in near}) > 1:
-            found.update(near)
+        for some in _by_one(hits, within):
+            if len({hits[one].link for one in some}) >= MANY:
+                found.update(some)
+        for some in _by_one(hits, [one for one in within if hits[index].at - hits[one].at <= A_MOMENT]):
+            if len({hits[one].link for one in some}) > 1:
+                found.update(some)
     return found
+
+
+def _at_decoys(hits: Sequence[RawHit]) -> set[int]:
+    """The places of what is done about when the hidden link is followed, by whoever follows it."""
+    found: set[int] = set()
+    for decoy, one in enumerate(hits):
+        if one.kind is HitKind.DECOY:
+            about = [index for index, hit in enumerate(hits) if abs(hit.at - one.at) <= AT_ONCE]
+            found.update(*(some for some in _by_one(hits, about) if decoy in some))
+    return found
+
+
+def _by_one(hits: Sequence[RawHit], some: Sequence[int]) -> list[list[int]]:
+    """What is done at once, by who does it: all by one scanner, or by each client what is its own.
+
+    So whoever reads the mail while somebody else's scanner looks at it stays a person.
+    """
+    clients: dict[tuple[str, str], list[int]] = {}
+    for one in some:
+        clients.setdefault(_client(hits[one]), []).append(one)
+    return [list(some)] if len(clients) >= CROWD else list(clients.values())
+
+
+def _client(hit: RawHit) -> tuple[str, str]:
+    return hit.ip, hit.agent
 
 
 @lru_cache(maxsize=4096)

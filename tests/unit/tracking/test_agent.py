@@ -160,9 +160,22 @@ def test_from_different_addresses_at_once_it_is_one_scanner_all_the_same():
     assert {one.by for one in judge(scan, SENT)} == {MACHINE}
 
 
+def test_fault_t05_who_reads_while_another_s_scanner_looks_is_a_person():
+    scanner = "203.0.113.9"
+    judged = judge([hit(IPHONE), hit(CHROME, at=after(0.3), link=2, ip=scanner)], SENT)
+    assert [one.by for one in judged] == [PERSON, PERSON]
+    scan = [hit(CHROME, at=after(n * 0.3), link=n + 2, ip=scanner) for n in range(3)]
+    assert [one.by for one in judge([hit(IPHONE), *scan], SENT)] == [PERSON, MACHINE, MACHINE, MACHINE]
+    decoy = hit(CHROME, kind=HitKind.DECOY, ip=scanner)
+    opened = hit(IPHONE, kind=HitKind.OPEN, at=after(1))
+    assert [one.by for one in judge([decoy, opened], SENT)] == [MACHINE, PERSON]
+    third = hit(FIREFOX, at=after(1.5), ip="203.0.113.77")
+    assert {one.by for one in judge([decoy, opened, third], SENT)} == {MACHINE}
+
+
 def test_fault_t05_whoever_follows_the_hidden_link_is_a_machine_with_all_that_it_does():
     decoy = hit(FIREFOX, kind=HitKind.DECOY, ip="203.0.113.9")
-    beside = hit(CHROME, at=after(1), link=4)
+    beside = hit(FIREFOX, at=after(1), link=4, ip="203.0.113.9")
     later = hit(FIREFOX, at=after(300), ip="203.0.113.9")
     opened = hit(FIREFOX, at=after(30), ip="203.0.113.9", kind=HitKind.OPEN)
     much_later = hit(FIREFOX, at=after(7_200), ip="203.0.113.9")
