@@ -95,6 +95,11 @@ def _quoted(body: bytes, places: _Places, one: Splice) -> Splice:
         end = last + (3 if body[last] == _EQUALS else 1)
     lines = [_soft_lines(line) for line in one.new.split(b"\r\n")]
     if lines[0] and start and body[start - 1] != _LF:
+        before = body.rfind(b"\n", 0, start) + 1
+        if start - before > _CHUNK:  # a whole line, which has no room for a soft break: its last character goes on
+            at = start - (3 if body[start - 3] == _EQUALS else 1)
+            lines[0].insert(0, body[at:start])
+            start = at
         lines[0].insert(0, b"")
     if lines[-1] and end < len(body) and not body.startswith((b"\r\n", b"=\r\n"), end):
         lines[-1].append(b"")

@@ -200,6 +200,17 @@ def test_quoted_printable_is_spliced_as_it_is_spelled():
     assert undone(parsed.get_payload(decode=True)) == LETTER
 
 
+@pytest.mark.parametrize("last", ["x" * 76, "x" * 73 + "=3D", "x" * 75])
+def test_a_last_line_without_room_for_a_soft_break_stays_within_76(last: str):
+    body = b"<p>a</p>\r\n" + last.encode()
+    read = encoded.read(body, "quoted-printable")
+    assert read is not None
+    end = len(read.decoded)
+    after = read.spliced([Splice(end, end, b'<img src="https://links.example/o/x.gif">')])
+    assert max(len(line) for line in after.split(b"\r\n")) <= 76
+    assert quopri.decodestring(after) == read.decoded + b'<img src="https://links.example/o/x.gif">'
+
+
 def test_base64_is_encoded_anew_and_decodes_to_the_same_but_for_the_links():
     raw = single(base64.encodebytes(LETTER).replace(b"\n", b"\r\n"), encoding="base64")
     copy, said = go(raw)
