@@ -7,6 +7,7 @@ what reads a body sees itself to its size and pace. It answers by `door.answer`,
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,6 +21,7 @@ from mailrelay.web.public import page
 from mailrelay.web.public.client import Clients, Strangers
 from mailrelay.web.public.link import token_in
 
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NO_CONTENT: Final = 204
 _CLASSES: Final = {klass: metrics.http_requests.labels(f"{klass}xx") for klass in range(2, 6)}
 
@@ -95,6 +97,6 @@ class Door:
 
 
 def host_of(scope: Scope) -> str:
-    """The Host field as it came; "" for none or more than one, which no token is for."""
+    """The Host field as it came; "" for none, more than one or what is no host, which no token is for."""
     found = [value for name, value in scope["headers"] if name == b"host"]
-    return found[0].decode("latin-1") if len(found) == 1 else ""
+    return found[0].decode("ascii") if len(found) == 1 and _HOST.fullmatch(found[0]) else ""
