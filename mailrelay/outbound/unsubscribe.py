@@ -5,7 +5,7 @@ A list's name "" is all mail. Whoever wants it again says so themselves, by a li
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from functools import partial
 
@@ -62,6 +62,8 @@ def leave(
     `way` is how: one_click, page, mail or report.
     """
     if not _suppress(tx, delivery.org, delivery.address, list_, evidence=evidence, by=PERSON, at=at):
+        if suppressions.say_themselves(tx, delivery.org, delivery.address.key, list_, evidence=evidence):
+            _tell(tx, delivery.org, delivery.address, list_, delivery, way=way, evidence=evidence, at=at)
         return False
     _tell(tx, delivery.org, delivery.address, list_, delivery, way=way, evidence=evidence, at=at)
     _count(tx, delivery.org, delivery.address, blame.sendings(delivery), by=delivery.id, at=at, brakes=brakes)
@@ -92,12 +94,10 @@ def come_back(tx: Tx, delivery: Delivery, *, evidence: str, at: datetime) -> tup
     return lifted
 
 
-def left(tx: Tx, delivery: Delivery) -> frozenset[str]:
-    """What of a delivery's list and all mail ("") its recipient has unsubscribed from."""
-    holding: Sequence[Suppression] = suppressions.holding(
-        tx, delivery.org, [delivery.address.key], lists={delivery.list}
-    )
-    return frozenset(one.list for one in holding if one.reason is SuppressionReason.UNSUBSCRIBED)
+def left(tx: Tx, delivery: Delivery) -> tuple[Suppression, ...]:
+    """What of a delivery's list and all mail its recipient has unsubscribed from, or somebody for them."""
+    holding = suppressions.holding(tx, delivery.org, [delivery.address.key], lists={delivery.list})
+    return tuple(one for one in holding if one.reason is SuppressionReason.UNSUBSCRIBED)
 
 
 def _suppress(tx: Tx, org: OrgId, address: Address, list_: str, *, evidence: str, by: str, at: datetime) -> bool:

@@ -86,13 +86,7 @@ def suppress_all(tx: Tx, wanted: Iterable[Suppression]) -> tuple[Suppression, ..
             standing.add((one.key, one.reason, one.list))
             last[one.key] = _behind(last.get(one.key), one.since)
             new.append(replace(one, since=last[one.key]))
-            data = {
-                "address": one.key,
-                "reason": one.reason,
-                "list": one.list,
-                "evidence": one.evidence,
-                "by": one.by,
-            }
+            data = {"address": one.key, "reason": one.reason, "evidence": one.evidence, "by": one.by, **_of_list(one)}
             events.append(tx, org=org, at=one.since, type=EventType.ADDRESS_SUPPRESSED, data=data)
     if new:
         tx.execute(suppression.insert(), [_row(one) for one in new])
@@ -208,13 +202,37 @@ def take(tx: Tx, org: OrgId, given: Sequence[Suppression], *, by: str, now: date
             data = {
                 "address": one.key,
                 "reason": one.reason,
-                "list": one.list,
                 "evidence": one.evidence,
                 "by": by,
                 "since": str(one.since),
+                **_of_list(one),
             }
             events.append(tx, org=org, at=now, type=EventType.ADDRESS_SUPPRESSED, data=data)
     return tuple(taken)
+
+
+def say_themselves(tx: Tx, org: OrgId, key: str, list_: str, *, evidence: str) -> bool:
+    """What was written down for somebody as unsubscribed they say themselves now: nobody else takes it back any more (O15).
+
+    False when they had said it before.
+    """
+    found = tx.execute(
+        update(suppression)
+        .where(
+            suppression.c.org == org,
+            suppression.c.key.in_(sorted(erased.names(tx, org, [key]))),
+            suppression.c.reason == SuppressionReason.UNSUBSCRIBED,
+            suppression.c.list == list_,
+            suppression.c.lifted_at.is_(None),
+            suppression.c.by != PERSON,
+        )
+        .values(by=PERSON, evidence=evidence)
+    )
+    return bool(found.rowcount)
+
+
+def _of_list(one: Suppression) -> dict[str, str]:
+    return {"list": one.list} if one.list else {}
 
 
 def _became(one: Suppression, known: Sequence[Suppression]) -> Taken:
@@ -255,7 +273,7 @@ def _lift(tx: Tx, found: Sequence[tuple[Suppression, str]], *, by: str, now: dat
         ],
     )
     for one, note in found:
-        data = {"address": one.key, "reason": one.reason, "list": one.list, "by": by, "note": note}
+        data = {"address": one.key, "reason": one.reason, "by": by, "note": note, **_of_list(one)}
         events.append(tx, org=one.org, at=now, type=EventType.SUPPRESSION_LIFTED, data=data)
     return tuple(replace(one, lifted_at=now, lifted_by=by, note=note) for one, note in found)
 

@@ -215,6 +215,24 @@ async def test_who_comes_back_gets_no_mail_that_something_else_is_against(place:
     assert await place.stands() == [("complaint", "")]
 
 
+async def test_what_somebody_entered_for_them_becomes_their_own_word(place: Place) -> None:
+    await place.api.store.write(
+        suppressions.suppress,
+        org=place.whose.org.id,
+        key=BOB,
+        reason=SuppressionReason.UNSUBSCRIBED,
+        evidence="by phone",
+        now=place.api.clock.now(),
+        by="U1",
+        list_="news",
+    )
+    for _ in range(2):
+        assert (await place.post()).status == 200
+    (one,) = await place.history()
+    assert (one.by, one.is_own_word) == ("person", True)
+    assert len(await place.told(*TOLD)) == 1
+
+
 async def test_mass_mail_of_no_list_is_left_altogether(tmp_path: Path) -> None:
     async with a_place(tmp_path, list_="") as place:
         assert re.findall(r'value="(\w+)"', (await place.ask()).body.decode()) == ["all"]

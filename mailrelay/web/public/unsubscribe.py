@@ -25,6 +25,7 @@ from mailrelay.errors import Unavailable
 from mailrelay.model.address import Address
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.mailing_list import MailingList
+from mailrelay.model.suppression import Suppression
 from mailrelay.outbound import unsubscribe
 from mailrelay.store import deliveries, mailing_lists, organisations
 from mailrelay.store.base import Tx
@@ -70,7 +71,8 @@ class _Known:
     sender: str
     list: MailingList | None
     form: str
-    left: frozenset[str]
+    left: Mapping[str, Suppression]
+    """By list."""
 
 
 class _Refused(Exception):
@@ -133,8 +135,9 @@ class _Unsubscribe:
         if wish is _Wish.LIST and not list_:
             raise _Refused(400)
         leaves = "" if wish is _Wish.ALL else list_
-        # What was said before is answered alike, and nothing is written.
-        if leaves in known.left if wish is not _Wish.RESUBSCRIBE else not known.left:
+        # What they said before is answered alike, and nothing is written.
+        said = leaves in known.left and known.left[leaves].is_own_word
+        if said if wish is not _Wish.RESUBSCRIBE else not known.left:
             return known
 
         def write(tx: Tx) -> _Known | None:
@@ -163,7 +166,7 @@ def _look(tx: Tx, token: Token) -> _Known | None:
         sender=organisation.name,
         list=mailing_lists.named(tx, delivery.org, [name]).get(name) if name else None,
         form=form_url(form, list_=name, delivery=delivery.id) if form else "",
-        left=unsubscribe.left(tx, delivery),
+        left={one.list: one for one in unsubscribe.left(tx, delivery)},
     )
 
 
