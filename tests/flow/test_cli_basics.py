@@ -227,6 +227,7 @@ async def test_no_daemon_is_one_line_for_every_command(tmp_path: Path) -> None:
             for text in (one.opts[0], "1")
         ]
         needed += ["--create", "lead"] if name == ("unresolved", "file") else []
+        needed += ["--yes"] if name == ("address", "erase") else []
         needed += ["--text", "x"] if name == ("message", "answer") else []
         said = await client(*name, *arguments, *needed, stdin="a long enough password\n")
         assert said.status == 69, (name, said)
