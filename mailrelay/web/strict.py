@@ -25,6 +25,8 @@ _ESCAPED = re.compile(rb"\\u(?:0000|d[89a-f])", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\. |[;:] ")
 _QUERY = "mailrelay.query"
 """Key of the ASGI scope with the query parameters that the route knows."""
+_NO_BODY = "mailrelay.no_body"
+"""Key of the ASGI scope where the route takes no body."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -77,9 +79,11 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
         known = frozenset(_query_names(self.dependant))
         first = list(_before_body(self.dependant))
+        bodiless = self.body_field is None and "requestBody" not in (self.openapi_extra or {})
 
         async def strict(request: Request) -> Response:
             request.scope[_QUERY] = known
+            request.scope[_NO_BODY] = bodiless
             for each in first:
                 await each(request)
             strictly = _StrictRequest(request.scope, request.receive)
@@ -115,7 +119,8 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 
 
 def check_query(request: Request) -> None:
-    """That the route knows each query parameter: one that is misspelt must not be one that is not there. Raises Invalid.
+    """That the route knows each query parameter, and takes a body if there is one: what is misspelt, or sent to another place than
+    it was meant for, must not be as if it were not there. Raises Invalid.
 
     Asked after who asks is clear, so that nobody else learns anything.
     """
@@ -124,6 +129,9 @@ def check_query(request: Request) -> None:
         if name not in known:
             there = f"there are {', '.join(sorted(known))}" if known else "there is none here"
             raise Invalid(name[:60], f"there is no such query parameter; {there}")
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    if has_body and request.scope.get(_NO_BODY, False):
+        raise Invalid("body", "nothing is read from a body here; leave it out")
 
 
 def _first_sentence(handler: Callable[..., Any]) -> str:

@@ -101,6 +101,13 @@ async def test_a_query_parameter_that_is_not_known_is_an_error(api: Api) -> None
     assert (await api.web.get(f"{V1}/messages?adress=bob@b.test")).status == 401
 
 
+async def test_a_body_where_none_is_read_is_an_error(api: Api) -> None:
+    answer = await api.local.get(f"{V1}/messages", json={"address": "bob@b.test"})
+    assert answer.status == 422
+    assert answer.json["detail"] == "body: nothing is read from a body here; leave it out"
+    assert (await api.web.get(f"{V1}/messages", json={})).status == 401
+
+
 async def test_values_that_are_wrong_are_told_in_our_words(api: Api) -> None:
     answer = await api.local.post(
         f"{V1}/users",
