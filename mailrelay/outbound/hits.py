@@ -36,7 +36,7 @@ _SOON = 0.05
 """Seconds in which hits gather to a batch."""
 _SLOW = 0.2
 """Seconds after which what waits in memory goes to the disk."""
-_SHARE, _LESS = 4, 24
+_SHARE, _LESS = 2, 8
 """After a batch its time is left to others so many times over; the more where hits come faster than they could be taken anyway."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LAST_TRY = 2.0
