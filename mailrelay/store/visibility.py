@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from mailrelay.errors import Unknown
 from mailrelay.ids import MessageId, OrgId, UserId
+from mailrelay.model.decision import Disposition
 from mailrelay.model.envelope import OUTGOING_CHANNELS, ArrivalState, Channel
 from mailrelay.model.organisation import Role
 from mailrelay.model.settings import OrganisationSettings, Sharing
@@ -35,6 +36,7 @@ from mailrelay.store.base import Tx
 from mailrelay.store.tables import (
     arrival,
     delivery,
+    filing,
     link,
     message,
     message_source,
@@ -292,9 +294,15 @@ def _if_active(org: OrgId, who: UserId) -> ScalarSelect[str]:
 
 
 def _held(source: FromClause) -> ColumnElement[bool]:
-    """That the mail waits for a person who says whether it is the user's at all: anybody may write to a dropbox."""
-    came = arrival.alias()
-    return exists(select(literal(1)).where(came.c.id == source.c.arrival, came.c.state == ArrivalState.UNRESOLVED))
+    """That rules held the mail as it came, and nobody has filed it: anybody may write to a dropbox, and it may not be the user's.
+
+    Also a further copy of what is held, which waits for nobody itself. What we send is never held.
+    """
+    came, said = arrival.alias(), filing.alias()
+    this = and_(said.c.message == source.c.message, said.c.arrival == source.c.arrival)
+    filed = select(literal(1)).where(came.c.id == source.c.arrival, came.c.state == ArrivalState.FILED)
+    hold = select(literal(1)).where(this, said.c.disposition == Disposition.HOLD)
+    return and_(source.c.channel.not_in(OUTGOING_CHANNELS), there_is(hold), ~there_is(filed))
 
 
 def _chosen(org: OrgId, source: FromClause) -> ColumnElement[bool]:

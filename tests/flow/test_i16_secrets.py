@@ -242,6 +242,32 @@ async def test_an_arrival_is_shown_to_who_may_see_the_mail_as_it_came_by_it(plac
     assert await seen_by(doras, "/raw") == {bertas}
 
 
+@pytest.mark.parametrize("resolution", ["filed", "dismissed"])
+async def test_a_copy_that_waits_for_a_person_shares_nothing_of_anothers_mail(place: Place, resolution: str) -> None:
+    stolen = mail(to="bob@customer.test", message_id="stolen@example.com")
+    mine = await place.desk.post(stolen)
+    mail_id = mine.message
+    for _ in range(2):  # the second waits for nobody, since one entry on the list is enough
+        await place.desk.post(stolen, user=place.berta, mail_from="x@stranger.test")
+    (held,) = await place.desk.waiting()
+
+    async def seen_by(client: Client) -> bool:
+        answer = await client.get(f"{V1}/messages/{mail_id}")
+        listed = (await client.get(f"{V1}/messages")).json["items"]
+        assert (answer.status == 200) is bool(listed)
+        return answer.status == 200
+
+    assert not await seen_by(place.reader)
+    assert await seen_by(place.bertas), "she sees what came to her"
+    path = f"{V1}/unresolved/{held.id}"
+    if resolution == "filed":
+        answer = await place.machine.post(f"{path}/file", json={"records": ["contact/1"]})
+    else:
+        answer = await place.machine.post(f"{path}/dismiss")
+    assert answer.status in (200, 204), answer.body
+    assert await seen_by(place.reader) is (resolution == "filed")
+
+
 async def test_mail_that_came_from_an_organisation_address_is_everybodys_with_how_it_went(place: Place) -> None:
     made = await place.machine.post(
         f"{V1}/organisation-addresses", json={"address": "support@example.com", "name": "Support"}

@@ -15,7 +15,7 @@ from mailrelay.errors import Unknown
 from mailrelay.ids import Digest, MessageId, QueueId
 from mailrelay.model.address import Address
 from mailrelay.model.decision import Evidence, ProposedLink
-from mailrelay.model.envelope import ArrivalState, Channel
+from mailrelay.model.envelope import Channel
 from mailrelay.model.message import BlobRef, Direction, Message, Participant, ParticipantRole
 from mailrelay.model.organisation import Organisation, User
 from mailrelay.model.record import RecordRef
@@ -23,7 +23,7 @@ from mailrelay.model.settings import Sharing
 from mailrelay.store import events, links, messages, newest, organisations, people, queue, records, sharing, visibility
 from mailrelay.store.base import Tx
 from mailrelay.store.messages import Place, Source
-from mailrelay.store.tables import arrival, delivery, message, message_source
+from mailrelay.store.tables import delivery, message, message_source
 from mailrelay.store.visibility import Viewer
 from tests.store.explain import AnyStore, counted, watched
 from tests.support import factory
@@ -256,25 +256,6 @@ async def test_i16_links_by_a_bcc_are_shown_to_who_sees_the_mail_as_it_came_by_i
         assert len(found) == number - 1
     await office.share(office.anna, Sharing.PUBLIC)
     assert len(await office.store.read(links.visible, office.everybody, mail)) == 2
-
-
-async def test_i16_what_waits_for_a_person_is_shared_with_nobody(office: Office) -> None:
-    mail = await office.mail(office.anna)
-    (source,) = await office.store.read(messages.sources, office.org.id, mail)
-
-    def hold(tx: Tx) -> None:
-        kept = {
-            "id": source.arrival,
-            "org": office.org.id,
-            "channel": Channel.DROPBOX,
-            "state": ArrivalState.UNRESOLVED,
-        }
-        kept |= {"digest": "x", "size": 1, "received_at": 1, "attempts": 0, "fence": 0, "due_at": 1}
-        tx.execute(arrival.insert().values({name: kept[name] for name in kept if name in arrival.c}))
-
-    await office.store.write(hold)
-    assert await office.seen(office.everybody) == await office.seen(office.as_(office.berta)) == set()
-    assert await office.seen(office.as_(office.anna)) == await office.seen(office.machine) == {mail}
 
 
 async def test_i16_on_behalf_of_who_is_deactivated_nothing_is_there_at_all(office: Office) -> None:
