@@ -190,7 +190,9 @@ def main() -> None:
     parser.add_argument("--mails", type=int, default=1000)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--size", type=int, default=2000)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="control, queue: deliveries in the queue; find: messages")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="control, queue: deliveries in the queue; find: messages"
+    )
     parser.add_argument("--seconds", type=float, default=5.0, help="track: of each run")
     parser.add_argument("--corpus", type=Path, help="bounces: the mails in this folder, in place of our own")
     options = parser.parse_args()

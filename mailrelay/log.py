@@ -27,7 +27,7 @@ CATALOGUE: dict[str, str] = {
     "tracking.failed": "our own code raised while a copy was given its pixel and links; it left as it was",
     "attempt.failed": "our own code raised during a delivery attempt; the delivery is kept and will be tried again",
     "attempt.stopped": "a delivery attempt was broken off by no fault of the mail: the store is away, or its lease was lost",
-    "attachment.delayed": "a file of a mail could not be filed to its record now, or its bytes not be taken away; tried again, why is beside it",
+    "attachment.delayed": "a file of a mail could not be filed to its record, or its bytes not be removed; tried again, why is beside it",
     "attachment.failed": "the files of a mail could not be read, and are not filed to its records; they stay in the mail",
     "attachment.filed": "a file of a mail was filed to a record",
     "attachments.delayed": "nothing could be filed to records for now; why is beside it",

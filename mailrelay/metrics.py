@@ -381,7 +381,8 @@ attachments = _counter(
 )
 attachments_waiting = _looked_up("mailrelay_attachments_waiting", "Files of mail that wait to be filed to a record")
 attachments_age = _looked_up(
-    "mailrelay_attachments_oldest_waiting_seconds", "How long the oldest file of mail has waited to be filed to a record"
+    "mailrelay_attachments_oldest_waiting_seconds",
+    "How long the oldest file of mail has waited to be filed to a record",
 )
 storage_full = _looked_up(
     "mailrelay_storage_full_organisations", "Organisations for whose files there is no room within their limit"

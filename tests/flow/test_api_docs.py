@@ -96,9 +96,7 @@ async def test_the_description_is_valid_and_leaves_nothing_unsaid(api: Api) -> N
         for method, operation in methods.items():
             name = f"{method.upper()} {path}"
             unsaid += [name] if not operation.get("description") else []
-            unsaid += [
-                f"{name} {one['name']}" for one in operation.get("parameters", ()) if not one.get("description")
-            ]
+            unsaid += [f"{name} {one['name']}" for one in operation.get("parameters", ()) if not one.get("description")]
             for holder in (operation.get("requestBody", {}), *operation["responses"].values()):
                 for content in holder.get("content", {}).values():
                     unsaid += _unsaid(content.get("schema"), name)
