@@ -108,9 +108,9 @@ class Rule:
 
     def _secret(self, facts: Facts, so_far: Progress, finding: Finding) -> str:
         """Of what is said of a Bcc alone whose secret it is, and of what follows from that alone; "" of all else."""
-        if all(one.header == BCC for one in finding.evidence):
+        if {one.header for one in finding.evidence} == {BCC}:
             return facts.arrival
-        if self.info.stage is not Stage.RELATE:
+        if self.info.stage is not Stage.RELATE or not finding.evidence:
             return ""
         followed = {so_far.secrets.get(one.value, "") for one in finding.evidence}
         return "" if "" in followed else min(followed)

@@ -238,10 +238,13 @@ def readable_delivery(
 
 
 def readable_entry(viewer: Viewer) -> ColumnElement[bool]:
-    """That the viewer may see an entry of the unresolved list, a row of `unresolved`: whose mail waits, or who may see that mail."""
+    """That the viewer may see an entry of the unresolved list, a row of `unresolved`: whose mail waits, or who may see it as it came.
+
+    What it says may be of a Bcc, which those do not know who have the mail by another way.
+    """
     if viewer.all:
         return true()
-    mail = and_(unresolved.c.message.is_not(None), readable(viewer, unresolved.c.message))
+    mail = and_(unresolved.c.message.is_not(None), knows(viewer, unresolved.c.arrival))
     return mail if viewer.user is None else or_(unresolved.c.user == _if_active(viewer.org, viewer.user), mail)
 
 

@@ -259,6 +259,8 @@ async def test_a_copy_that_waits_for_a_person_shares_nothing_of_anothers_mail(pl
 
     assert not await seen_by(place.reader)
     assert await seen_by(place.bertas), "she sees what came to her"
+    for client, number in ((place.bertas, 1), (place.anna, 0), (place.reader, 0), (place.machine, 1)):
+        assert len((await client.get(f"{V1}/unresolved")).json["items"]) == number
     path = f"{V1}/unresolved/{held.id}"
     if resolution == "filed":
         answer = await place.machine.post(f"{path}/file", json={"records": ["contact/1"]})

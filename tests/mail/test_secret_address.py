@@ -29,14 +29,17 @@ MAIL = (
 
 def test_others_secrets_and_the_bcc_are_not_there() -> None:
     shown = secret_address.without(MAIL)
-    assert shown == (
-        "Received: from a by b for <hidden@inbound.test>; Mon, 1 Jun 2026 10:00:00 +0000\r\n"
-        "Delivered-To: hidden@INBOUND.TEST\r\n"
-        "To: bob@customer.test,\r\n hidden@inbound.test\r\n"
-        "Subject: Offer\r\n"
-        "\r\n"
-        f"Bcc: is a word of the body, as is {BOX}\r\n"
-    ).encode()
+    assert (
+        shown
+        == (
+            "Received: from a by b for <hidden@inbound.test>; Mon, 1 Jun 2026 10:00:00 +0000\r\n"
+            "Delivered-To: hidden@INBOUND.TEST\r\n"
+            "To: bob@customer.test,\r\n hidden@inbound.test\r\n"
+            "Subject: Offer\r\n"
+            "\r\n"
+            f"Bcc: is a word of the body, as is {BOX}\r\n"
+        ).encode()
+    )
 
 
 def test_ones_own_stay() -> None:
@@ -68,7 +71,9 @@ def test_other_addresses_are_none(local: str) -> None:
 def test_what_we_make_is_one() -> None:
     token = new_dropbox_token()
     assert secret_address.secret_of(f"BCC-{token.upper()}+x") == token
-    made = record_address.make(RecordAddressToken(OrgId("O" + "1" * 20), 7, date(2027, 1, 1)), b"secret", "inbound.test")
+    made = record_address.make(
+        RecordAddressToken(OrgId("O" + "1" * 20), 7, date(2027, 1, 1)), b"secret", "inbound.test"
+    )
     assert secret_address.secret_of(made.local) == made.local
 
 
