@@ -116,7 +116,7 @@ def test_k01_a_messages_status_is_that_of_its_deliveries(deliveries: str, status
     assert message_status([DeliveryStatus(one) for one in deliveries.split()]) == status
 
 
-def test_k01_every_state_is_a_status_and_deferred_is_the_only_one_more() -> None:
-    assert {*DeliveryStatus} - {*DeliveryState} == {"deferred", "replied"}
+def test_k01_every_state_is_a_status_and_so_is_what_recipients_did() -> None:
+    assert {*DeliveryStatus} - {*DeliveryState} == {"deferred", "opened", "clicked", "replied"}
     assert {*DeliveryState} < {*DeliveryStatus}
     assert all(str(message_status([status])) == str(status) for status in DeliveryStatus)

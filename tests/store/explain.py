@@ -25,7 +25,9 @@ from mailrelay.store.tables import metadata
 
 AnyStore = SqliteStore | PostgresStore
 
-SMALL = frozenset({"event_counter", "organisation", "organisation_domain", "module", "ledger", "dkim_key", "alembic_version", "node"})
+SMALL = frozenset(
+    {"event_counter", "organisation", "organisation_domain", "module", "ledger", "dkim_key", "alembic_version", "node"}
+)
 """Tables that may be read whole: they grow with the number of organisations or processes, not with mail or records."""
 
 _PLANNED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")

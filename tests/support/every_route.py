@@ -81,7 +81,14 @@ BODIES: dict[str, Any] = {
 }
 READS = frozenset({"POST /find", "POST /operations/plan"})
 """Routes that change nothing although they are no GET."""
-LARGE_FILES = ("text/csv", "application/x-ndjson", "application/ndjson", "message/rfc822", "text/plain", "application/octet-stream")
+LARGE_FILES = (
+    "text/csv",
+    "application/x-ndjson",
+    "application/ndjson",
+    "message/rfc822",
+    "text/plain",
+    "application/octet-stream",
+)
 
 
 @dataclass(frozen=True)
