@@ -78,11 +78,12 @@ class _Receiver(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         headers = {name.lower(): value for name, value in self.headers.items()}
         if not sign.verified(self.server.secret, headers, body, datetime.now(UTC)):
-            self._answer(401)
             click.echo("refused: not signed by this secret, or not of now", err=self.server.as_json)
+            self._answer(401)
             return
-        self._answer(204)
+        # Before the answer: the next call may be on its way as soon as this one is answered.
         click.echo(body.decode() if self.server.as_json else _line(json.loads(body)))
+        self._answer(204)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the parent's word)
         """Nothing: what counts is printed."""

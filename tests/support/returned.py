@@ -162,12 +162,12 @@ class Sender:
 
     def suppressed(self, address: str) -> list[dict[str, Any]]:
         """What stands against an address."""
-        return [one for one in self.ask(f"suppressions/{address}") if not one["lifted_at"]]
+        return [one for one in self.ask(f"suppressions/{address}")["items"] if not one["lifted_at"]]
 
     def events(self, case: Case) -> list[dict[str, Any]]:
         """The events about the delivery of a case, oldest first."""
         id_ = self.sent[case.subject]["deliveries"][0]["id"]
-        return [one for one in self.ask("events?last=1000") if one["delivery"] == id_]
+        return [one for one in self.ask("events?last=1000")["items"] if one["delivery"] == id_]
 
     def _request(self, path: str, body: object) -> urllib.request.Request:
         token = json.loads((self.relay.data / "sample.json").read_text())["token"]

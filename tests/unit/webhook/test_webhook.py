@@ -59,11 +59,11 @@ def test_a_receiver_rests_after_five_failures_in_a_row_and_ten_minutes_at_most()
     [
         ("120", 120),
         (" 0 ", 0),
-        ("99999999999999999999", 86_400),
+        ("99999999999999999999", 3600),
         ("Mon, 02 Nov 2026 09:31:00 GMT", 60),
         ("Mon, 02 Nov 2026 09:31:00 -0000", 60),
         ("Mon, 02 Nov 2026 09:29:00 GMT", 0),
-        ("Sat, 02 Nov 2126 09:29:00 GMT", 86_400),
+        ("Sat, 02 Nov 2126 09:29:00 GMT", 3600),
         ("", None),
         ("soon", None),
         ("-1", None),
@@ -78,7 +78,7 @@ def test_what_retry_after_asks_for(header: str, seconds: int | None):
 @given(st.text(max_size=40))
 def test_any_retry_after_is_a_span_or_nothing(header: str):
     found = retry.wish(header, NOW)
-    assert found is None or timedelta() <= found <= timedelta(days=1)
+    assert found is None or timedelta() <= found <= timedelta(hours=1)
 
 
 @given(st.binary(max_size=3000))
