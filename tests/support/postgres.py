@@ -90,7 +90,7 @@ def _make_template(url: str) -> None:
 def _template() -> str:
     """One name for each state of the schema's sources."""
     store = Path(mailrelay.__file__).parent / "store"
-    sources = [store / "tables.py", *sorted((store / "migrations" / "versions").glob("*.py"))]
+    sources = [*sorted((store / "tables").glob("*.py")), *sorted((store / "migrations" / "versions").glob("*.py"))]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources))
     return f"mailrelay_template_{digest.hexdigest()[:16]}"
 
