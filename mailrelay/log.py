@@ -61,7 +61,7 @@ CATALOGUE: dict[str, str] = {
     "hits.failed": "our own code raised on a hit; it is set aside in the folder of hits, the others are taken",
     "hits.resumed": "hits that an earlier run left on the disk are taken now",
     "hits.unreadable": "hits that are on the disk cannot be read now; new ones are taken",
-    "hits.unspooled": "hits that the store does not take cannot be written to the disk either; they wait in memory while there is room",
+    "hits.unspooled": "hits cannot be written to the disk, or taken off it; what the store does not take waits in memory while there is room",
     "hop.failed": "a next hop could not be used; the next one is tried, or the mail deferred",
     "lease.adrift": "deliveries that this process had claimed and no longer had in hand were put back into the queue",
     "lease.ended": "a process gave no more signs of life; what it had taken was put back into the queue",

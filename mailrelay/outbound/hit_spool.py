@@ -19,6 +19,7 @@ from mailrelay.ids import DeliveryId, HitId
 from mailrelay.model.hit import RawHit
 
 _SUFFIX = ".hits"
+_NEW = ".new"
 _SET_ASIDE = "set-aside"
 _OF = re.compile(rb'"delivery":"([^"]*)"')
 _encoder = msgspec.json.Encoder()
@@ -79,6 +80,10 @@ class Spool:
     def find(self) -> int:
         """Look at what was left by whoever had the folder before: how many hits. To be called once, before all else."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self._folder.glob(
+            f"*{_NEW}"
+        ):  # what `forget` had not yet put in its place: the old one still holds
+            path.unlink()
         left = sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX)
         for path in left:
             self._batches.append(HitId(path.stem))
@@ -136,11 +141,11 @@ class Spool:
         return Read(Batch(self._batches[0], tuple(found), spooled=True), damaged)
 
     def done(self, batch: HitId) -> None:
-        """The store has it."""
-        self._path(batch).unlink(missing_ok=True)
+        """The store has it; it is not read again before the next start, even where OSError says that it cannot be removed."""
         if self._batches and self._batches[0] == batch:
             self._batches.popleft()
             self.waiting -= self._numbers.pop(batch)
+        self._path(batch).unlink(missing_ok=True)
 
     def set_aside(self, hit: RawHit) -> None:
         """Keep a hit that our own code fails on, for a person; it is not read again by itself."""
@@ -161,7 +166,7 @@ class Spool:
             left = [one for one in lines if delivery_of(one) not in some]
             if len(left) == len(lines):
                 continue
-            new = path.with_suffix(".new")
+            new = path.with_suffix(_NEW)
             new.write_bytes(b"".join(left))
             new.replace(path)
             gone += len(lines) - len(left)

@@ -81,7 +81,8 @@ class Hits:
         """Batches that the store has, of which it need know no longer once it hears so."""
         self._found = False
         self._disk_is_full = False
-        self._silent_until = 0.0
+        self._silent_until: dict[str, float] = {}
+        """By what is told."""
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="hits")
         self._log = log.get(service=self.name)
         metrics.hits_waiting.set_function(self.waiting)
@@ -131,7 +132,7 @@ class Hits:
             async with asyncio.timeout(_LAST_TRY):
                 while await self._next():
                     await self._give()
-        await self._in_thread(self._save)
+        await self._in_thread(self._save, self._emptied())
 
     async def forget_erased(self) -> int:
         """Remove what waits of persons who were erased, and what was set aside of them (T13); how many hits.
@@ -153,11 +154,16 @@ class Hits:
 
     def close(self) -> None:
         """Write what is still in memory to the disk: for what came after the service had ended. Blocks."""
-        self._disk.submit(self._save).result()  # behind what is being written
+        self._disk.submit(self._save, self._emptied()).result()  # behind what is being written
         self._disk.shutdown()
 
-    def _save(self) -> None:
-        left, self._memory, self._moving = [*self._moving, *self._memory], deque(), []
+    def _emptied(self) -> deque[bytes]:
+        """What is in memory, which is the caller's now: the door goes on putting hits there while these are written."""
+        memory, self._memory = self._memory, deque()
+        return memory
+
+    def _save(self, memory: deque[bytes]) -> None:
+        left, self._moving = [*self._moving, *memory], []
         batch, self._batch = self._batch, None
         try:
             if batch is not None and not batch.spooled and not self._kept:
@@ -248,11 +254,18 @@ class Hits:
             raise
         except Exception:  # noqa: BLE001 (one hit that our code fails on must not keep the others)
             await self._one_by_one(batch)
-        if batch.spooled or self._kept:
-            with contextlib.suppress(OSError):
-                await self._in_thread(self._spool.done, batch.id)
+        gone = not (batch.spooled or self._kept) or await self._is_removed(batch.id)
         self._batch = None
-        self._taken = [*self._taken[len(told) :], batch.id]
+        self._taken = [*self._taken[len(told) :], *([batch.id] if gone else [])]
+
+    async def _is_removed(self, batch: HitId) -> bool:
+        """Whether a batch that the store has is on the disk no longer; else it comes again at the next start."""
+        try:
+            await self._in_thread(self._spool.done, batch)
+        except OSError as error:
+            self._tell("hits.unspooled", because=error.strerror)
+            return False
+        return True
 
     async def _one_by_one(self, batch: Batch) -> None:
         for number, hit in enumerate(batch.hits):
@@ -318,8 +331,8 @@ class Hits:
         self._tell("hits.dropped", reason=reason, waiting=self.waiting())
 
     def _tell(self, event: str, **said: object) -> None:
-        """Log what may happen to each of a thousand, once a minute."""
+        """Log what may happen to each of a thousand hits, once a minute."""
         now = self._clock.monotonic()
-        if now >= self._silent_until:
-            self._silent_until = now + _QUIET
+        if now >= self._silent_until.get(event, now):
+            self._silent_until[event] = now + _QUIET
             self._log.warning(event, **said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -152,6 +153,55 @@ async def test_fault_t14_a_killed_process_has_its_hits_at_the_next_start_each_on
     second.close()
 
 
+@pytest.mark.parametrize("mode", [Mode.INDIVIDUAL, Mode.AGGREGATE])
+async def test_fault_t14_what_cannot_be_removed_from_the_disk_is_counted_once(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    """The folder has become read-only, say: what the store has comes again, at the next start."""
+    of = await _delivery(store, mode)
+    count = _kept if mode is Mode.INDIVIDUAL else _counted
+    left = _spool(tmp_path)
+    left.find()
+    left.append([line(a_hit(CLOCK, of)) for _ in range(3)])
+    left.close()
+    with monkeypatch.context() as patched:
+
+        def read_only(path: Path, missing_ok: bool = False) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        patched.setattr(Path, "unlink", read_only)
+        one, stopping = _make(store, _spool(tmp_path), stopping=(first := Stopping())), first
+        async with _running(one, stopping):
+            await _until(lambda: one._found and not one.waiting())
+            one.put(a_hit(CLOCK, of))
+            await _until(lambda: not one.waiting())
+            one.put(a_hit(CLOCK, of))
+        one.close()
+        assert await count(store) == 5
+    assert len(list((tmp_path / "hits").iterdir())) == 1
+    stopping = Stopping()
+    again = _make(store, _spool(tmp_path), stopping=stopping)
+    async with _running(again, stopping):
+        await _until(lambda: again._found and not again.waiting())
+    again.close()
+    assert await count(store) == 5
+    assert list((tmp_path / "hits").iterdir()) == []
+
+
+async def test_what_is_told_of_one_matter_keeps_no_other_untold(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_MOST", 2)
+    of = await _delivery(store)
+    one = _make(store, _spool(tmp_path))
+    with structlog.testing.capture_logs() as logs:
+        one._tell("hits.deferred", because="the store is busy")
+        for _ in range(10):
+            one.put(a_hit(CLOCK, of))
+    assert [said["event"] for said in logs] == ["hits.deferred", "hits.dropped"]
+    one.close()
+
+
 async def test_a_line_that_was_cut_off_is_counted_and_the_others_are_kept(store: SqliteStore, tmp_path: Path) -> None:
     of, stopping, before = await _delivery(store), Stopping(), _dropped("damaged")
     left = _spool(tmp_path)
@@ -266,6 +316,19 @@ def test_a_spool_is_read_in_its_order_and_forgets_what_is_done(tmp_path: Path) -
     spool.keep(Batch(IDS.hit(), tuple(some)))
     assert spool.next() is None  # whoever keeps it has it
     assert Spool(tmp_path / "hits", new_id=IDS.hit, has_room=lambda size: True).find() == 5
+
+
+def test_what_a_crash_left_while_hits_were_forgotten_is_not_kept(tmp_path: Path) -> None:
+    left = _spool(tmp_path)
+    left.find()
+    some = [a_hit(CLOCK, IDS.delivery()) for _ in range(2)]
+    left.append([line(one) for one in some])
+    left.close()
+    (file,) = (tmp_path / "hits").iterdir()
+    file.with_suffix(".new").write_bytes(line(some[0]))
+    again = _spool(tmp_path)
+    assert again.find() == 2
+    assert list((tmp_path / "hits").iterdir()) == [file]
 
 
 def test_what_does_not_fit_leaves_nothing_half(tmp_path: Path) -> None:
