@@ -121,6 +121,8 @@ class Once:
 
         def done(tx: Tx) -> tuple[R, GivenAnswer]:
             if self.key is not None:
+                if "if-match" in self.request.headers:
+                    tx.steady()  # for `Seen.check`: here is the first look
                 now = application(self.request).clock.now()
                 known = given_answers.take(tx, self.org, self.by, self.key, self.request_sha256, now=now)
                 if known is not None:

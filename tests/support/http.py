@@ -158,13 +158,14 @@ async def serving(
     clock: FakeClock | None = None,
     max_body: int = 64_000_000,
     memory: Memory | None = None,
+    store: Store | None = None,
 ) -> AsyncIterator[Api]:
-    """The HTTP service on free ports, with a new store in `folder`."""
+    """The HTTP service on free ports, over `store`, else a new one in `folder`."""
     clock = clock or FakeClock()
     config = config or Config(data=folder)
     http = Http(port=0, ops_port=0, max_body=max_body, max_file=max_body)
     stopping = Stopping()
-    async with open_store(folder) as store:
+    async with contextlib.nullcontext(store) if store is not None else open_store(folder) as store:
         bodies = Bodies(store, FolderBlobs(folder / "blobs"), small_body=65_536)
         ids = IdFactory(clock.now)
         asked, vault = resolver or ZoneResolver(Zone({})), Vault(SECRET)

@@ -70,8 +70,8 @@ async def put(app: App, caller: Reader, who: str, given: GivenSharing, seen: IfM
     """Set how a user's mail is shared: an administrator, or the user where that is left to users."""
 
     def change(tx: Tx) -> UserSharing:
+        seen.check(tx, lambda: ShownSharing.model_validate(_shown(tx, caller, who)))
         user = _to_change(tx, caller, who)
-        seen.check(tx, lambda: ShownSharing.model_validate(sharing.of(tx, caller.org, user)))
         return sharing.put(
             tx, caller.org, user, given.sharing, given.unshared_domains, by=caller.by, at=app.clock.now()
         )

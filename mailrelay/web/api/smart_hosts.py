@@ -108,9 +108,9 @@ async def add(
     """
     new = _checked(app, caller, given, whose=await app.store.read(_whose, caller, given))
     await _reachable(app, new.host)
-    await once.write(app.store, _add, new)
-    _logger.info("smart-host.added", org=new.org, smart_host=new.id, of=new.whose, host=new.host, by=caller.by)
-    return new
+    made = await once.write(app.store, _add, new)
+    _logger.info("smart-host.added", org=made.org, smart_host=made.id, of=made.whose, host=made.host, by=caller.by)
+    return made
 
 
 @router.get("/smart-hosts/{smart_host}", response_model=ShownSmartHost)

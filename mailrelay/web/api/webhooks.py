@@ -243,11 +243,12 @@ async def rotate(
     caller: Sender,
     webhook: str,
     once: Annotated[Once, making("/webhooks/{id}", secret=("secret",))],
+    seen: IfMatch,
     given: Rotation | None = None,
 ) -> NewWebhook:
     """Make a new signing secret. The old one signs as well until the overlap has passed; with 0 it is worthless at once."""
     secret = sign.new_secret()
-    changed = await once.write(app.store, _rotate, app, caller, webhook, (given or Rotation()).overlap, secret)
+    changed = await once.write(app.store, _rotate, app, caller, webhook, seen, (given or Rotation()).overlap, secret)
     _logger.info("webhook.changed", org=caller.org, webhook=changed.id, by=caller.by, what="rotated")
     return changed
 
@@ -417,7 +418,10 @@ def _remove(tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen) -> W
     return gone
 
 
-def _rotate(tx: Tx, app: Application, caller: Caller, id_: str, overlap: timedelta, secret: str) -> NewWebhook:
+def _rotate(
+    tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen, overlap: timedelta, secret: str
+) -> NewWebhook:
+    seen.check(tx, lambda: ShownWebhook.model_validate(_get(tx, caller, id_)))
     if overlap > _LONGEST_OVERLAP:
         raise Invalid("overlap", "must be at most 30d")
     one, now = _get(tx, caller, id_, lock=True), app.clock.now()
