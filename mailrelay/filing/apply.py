@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailrelay.errors import Invalid, Stale
-from mailrelay.filing import gather
+from mailrelay.filing import gather, thread
 from mailrelay.filing.bodies import KeptBody
 from mailrelay.ids import DeliveryId, IdFactory, MessageId, OrgId, QueueId, UserId
 from mailrelay.model.address import Address
@@ -301,8 +301,8 @@ def _keep(tx: Tx, arrival: Arrival, one: Judged) -> bool:
 def _still_so(tx: Tx, facts: Facts) -> None:
     if not facts.message.parents:
         return
-    found = gather.earlier(tx, facts.message, would_be={})
-    if {*found} != {*facts.thread, *facts.thread_guesses}:
+    found = thread.earlier(tx, facts.message, would_be={})
+    if {*found} != {*facts.thread, *facts.thread_guesses, *facts.thread_removed}:
         raise Stale("The thread was filed elsewhere meanwhile")
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import date
 from typing import TypeVar
 
+from mailrelay.filing import thread
 from mailrelay.filing.reading import Case
-from mailrelay.ids import DeliveryId, MessageId, OrgId, UserId
+from mailrelay.filing.thread import WouldBe
+from mailrelay.ids import DeliveryId, OrgId, UserId
 from mailrelay.model.address import Address
 from mailrelay.model.envelope import Arrival, Channel
-from mailrelay.model.message import Message, ParticipantRole
 from mailrelay.model.organisation import OrganisationAddress, User
 from mailrelay.model.record import FilingAddress, Record, RecordRef
 from mailrelay.rules import documents, domains
@@ -33,9 +34,6 @@ from mailrelay.store.base import Tx
 
 T = TypeVar("T")
 K = TypeVar("K", str, RecordRef)
-
-WouldBe = Mapping[MessageId, Mapping[RecordRef, bool]]
-"""Links that a dry run has decided on and not made, each with whether it is a guess: they stand in for the stored ones."""
 
 _MOST_HITS = 1_000
 _MOST_ACCOUNTS = 100
@@ -87,7 +85,7 @@ class _Office:
         exclusions = organisations.excluded(tx, org, keys=keys, domains=sorted({one for each in over for one in each}))
         hits = self._hits()
         accounts = self._accounts()
-        threads = [earlier(tx, case.message, would_be=would_be) for case in cases]
+        threads = [thread.earlier(tx, case.message, would_be=would_be) for case in cases]
         returned = [self._returned(place) for place in range(len(cases))]
         shared, filing = self._shared(), self._filing()
         named = [self._addressed(place, filing[place]) for place in range(len(cases))]
@@ -95,7 +93,7 @@ class _Office:
         around = [
             {
                 *(hit.record for hit in hits[place]),
-                *(one.record for one in (*threads[place], *returned[place]) if not one.guess),
+                *(one.record for one in (*threads[place], *returned[place]) if not one.guess and not one.removed_by),
                 *named[place],
             }
             for place in range(len(cases))
@@ -119,9 +117,11 @@ class _Office:
                 ),
                 hits=hits[place],
                 domain_hits=accounts[place],
-                thread=tuple(one for one in threads[place] if not one.guess),
+                thread=tuple(one for one in threads[place] if not one.guess and not one.removed_by),
                 thread_guesses=tuple(one for one in threads[place] if one.guess),
-                returned=returned[place],
+                thread_removed=tuple(one for one in threads[place] if one.removed_by),
+                returned=tuple(one for one in returned[place] if not one.removed_by),
+                returned_removed=tuple(one for one in returned[place] if one.removed_by),
                 untied=case.arrival.names_nobody,
                 standing=self._standing(place),
                 related=related[place],
@@ -204,7 +204,10 @@ class _Office:
         return {*self._target_records(place), *_filed_on(filing)}
 
     def _returned(self, place: int) -> tuple[EarlierLink, ...]:
-        """The links of the messages whose delivery it is about: by its return path, our token in it, or what was found before."""
+        """The links of the messages whose delivery it is about: by its return path, our token in it, or what was found before.
+
+        What a person took such a message off is among them.
+        """
         case, tx, org = self._cases[place], self._tx, self._org
         about = dict.fromkeys(case.tied)
         target = case.arrival.target
@@ -218,12 +221,11 @@ class _Office:
         for id_ in about:
             delivery = deliveries.by_id(tx, id_)
             if delivery is not None and delivery.org == org:
-                standing = links.of_messages(tx, org, [delivery.message])
-                found += [
-                    EarlierLink(record=one.record, via=id_, distance=0, secret=one.secret)
-                    for one in standing
-                    if not one.guess
-                ]
+                for one in links.of_thread(tx, org, [delivery.message]):
+                    if one.removed_at is not None:
+                        found.append(thread.as_removed(one, via=id_, distance=0))
+                    elif not one.guess:
+                        found.append(EarlierLink(record=one.record, via=id_, distance=0, secret=one.secret))
         return tuple(found)
 
     def _released_by(self, place: int) -> str:
@@ -269,67 +271,6 @@ def user_of(arrival: Arrival) -> UserId | None:
     if arrival.target is not None and arrival.target.user is not None:
         return arrival.target.user
     return None if arrival.peer is None else arrival.peer.user
-
-
-def answered(tx: Tx, org: OrgId, parents: Sequence[str], *, by: Collection[str]) -> dict[str, tuple[MessageId, ...]]:
-    """The stored messages that these Message-IDs name: as they were sent, else as a relay named them on their way (I12).
-
-    `by` are the keys of who names them. A relay's name counts only where it is known: with the recipient and in his domain. A server
-    that takes our mail may call it what it likes, and must not draw other people's threads to itself.
-    """
-    if not parents:
-        return {}
-    stored = messages.by_message_ids(tx, org, parents)
-    unknown = [parent for parent in parents if parent not in stored]
-    if not unknown:
-        return stored
-    relayed = deliveries.relayed_as(tx, org, names(unknown))
-    for parent in unknown:
-        found = {*relayed.get(parent, ()), *relayed.get(_local(parent), ())}
-        if sent := {one.message for one in found if domains.is_one_of(one.address, by)}:
-            stored[parent] = tuple(sorted(sent))
-    return stored
-
-
-def names(message_ids: Sequence[str]) -> frozenset[str]:
-    """What a relay may have called the mails with these Message-IDs."""
-    return frozenset(name for one in message_ids for name in (one, _local(one)))
-
-
-def _local(message_id: str) -> str:
-    """What stands before the @: some relays put their own domain behind the id that their 250 gave."""
-    return message_id.partition("@")[0]
-
-
-def earlier(tx: Tx, message: Message, *, would_be: WouldBe) -> tuple[EarlierLink, ...]:
-    """The links of the stored messages that this one answers, nearest first; which of them are guesses is said (I4, I7)."""
-    authors = {person.address.key for person in message.participants if person.role is ParticipantRole.FROM}
-    stored = answered(tx, message.org, message.parents, by=authors)
-    if not stored:
-        return ()
-    ids = [id_ for found in stored.values() for id_ in found if id_ != message.id]
-    stored_links: dict[MessageId, dict[RecordRef, bool]] = {}
-    secrets: dict[tuple[MessageId, RecordRef], str] = {}
-    for link in links.of_messages(tx, message.org, ids):
-        stored_links.setdefault(link.message, {})[link.record] = link.guess
-        secrets[link.message, link.record] = link.secret
-    standing: Mapping[MessageId, Mapping[RecordRef, bool]] = {**stored_links, **would_be}
-    followed: list[EarlierLink] = []
-    distance = 0
-    for parent in message.parents:
-        found: dict[RecordRef, bool] = {}
-        hidden: dict[RecordRef, str] = {}
-        for id_ in stored.get(parent, ()):
-            for record, guess in (standing.get(id_, {}) if id_ != message.id else {}).items():
-                found[record] = guess and found.get(record, True)
-                secret = secrets.get((id_, record), "")
-                hidden[record] = secret if hidden.get(record, secret) else ""
-        followed += [
-            EarlierLink(record=record, via=parent, distance=distance, guess=found[record], secret=hidden[record])
-            for record in sorted(found)
-        ]
-        distance += 1 if found else 0
-    return tuple(followed)
 
 
 def _hit(found: matches.Match) -> RecordHit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from mailrelay.filing import gather
+from mailrelay.filing import thread
 from mailrelay.filing.reading import Case
 from mailrelay.ids import DeliveryId, MessageId, OrgId
 from mailrelay.inbound.tie import NOT_VOUCHED_FOR, Signs
@@ -87,7 +87,7 @@ def _answered(
         own = deliveries.by_id(tx, return_path)
         if own is not None and own.org == org:
             return own, own.message
-    stored = gather.answered(tx, org, message.parents, by=[author.key])
+    stored = thread.answered(tx, org, message.parents, by=[author.key])
     every = [id_ for parent in message.parents for id_ in stored.get(parent, ()) if id_ != message.id]
     to_author = {one.message: one for one in deliveries.to_keys(tx, org, every, [author.key])}
     for id_ in every:
@@ -98,7 +98,7 @@ def _answered(
     # A relay names each delivery otherwise, so that its name says which, whoever of the domain writes.
     relayed = [
         one
-        for one in deliveries.by_relay_ids(tx, org, gather.names(message.parents))
+        for one in deliveries.by_relay_ids(tx, org, thread.names(message.parents))
         if one.message in every and domains.is_one_of(one.address, [author.key])
     ]
     if len(relayed) == 1:

@@ -13,7 +13,7 @@ from functools import partial
 
 from mailrelay import log
 from mailrelay.config.schema import BrakeLevels
-from mailrelay.filing import gather
+from mailrelay.filing import thread
 from mailrelay.filing.came_back import CameBack
 from mailrelay.filing.reading import Case
 from mailrelay.ids import DeliveryId, MessageId, OrgId
@@ -162,7 +162,7 @@ def named_in(tx: Tx, org: OrgId, back: CameBack) -> dict[str, Delivery]:
 
 def _sent(tx: Tx, org: OrgId, back: CameBack, keys: Collection[str]) -> list[MessageId]:
     names = _printable(back.traces.message_ids)
-    stored = gather.answered(tx, org, names, by=keys)
+    stored = thread.answered(tx, org, names, by=keys)
     return list(dict.fromkeys(id_ for name in names for id_ in stored.get(name, ())))
 
 

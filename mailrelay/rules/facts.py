@@ -58,6 +58,8 @@ class EarlierLink:
     guess: bool = False
     secret: str = ""
     """The link's: what follows from it is no less secret."""
+    removed_by: str = ""
+    """The person who took that message off the record; "" where it is on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,10 @@ class Facts:
     """… and its record, while that is there."""
     addressed: tuple[RecordRef, ...] = ()
     """The records that its author, one of us, sent it to (O3)."""
+    thread_removed: tuple[EarlierLink, ...] = ()
+    """What a person took a message of the thread off, where none nearer is on it: it is followed no more (I7)."""
+    returned_removed: tuple[EarlierLink, ...] = ()
+    """… and the message whose delivery came back."""
     arrival: str = ""
     """By which it came: whoever it is shown to as it came by that may know its Bcc (I16)."""
     hits_by_key: Mapping[str, tuple[RecordHit, ...]] = field(init=False, repr=False, compare=False)

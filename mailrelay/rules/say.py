@@ -58,6 +58,7 @@ def create(creation: Creation, because: str, *, header: str) -> Finding:
     return Finding(rule="", kind=FindingKind.CREATE, evidence=(evidence,), creation=creation)
 
 
-def miss(because: str, *, header: str = "", value: str = "") -> Finding:
+def miss(because: str, *, header: str = "", value: str = "", secret: str = "") -> Finding:
     """Looked at, and nothing to say, for a reason of its own."""
-    return Finding(rule="", kind=FindingKind.MISS, evidence=(Evidence(because=because, header=header, value=value),))
+    evidence = Evidence(because=because, header=header, value=value)
+    return Finding(rule="", kind=FindingKind.MISS, evidence=(evidence,), secret=secret)

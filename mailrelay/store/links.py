@@ -127,18 +127,23 @@ def visible(tx: Tx, viewer: Viewer, message: MessageId) -> tuple[Link, ...]:
 
 def of_messages(tx: Tx, org: OrgId, messages: Collection[MessageId]) -> tuple[Link, ...]:
     """The standing links of several messages, by message and record."""
-    return _standing_of(tx, org, messages, link.c.removed_at.is_(None))
+    return _of_messages(tx, org, messages, link.c.removed_at.is_(None))
+
+
+def of_thread(tx: Tx, org: OrgId, messages: Collection[MessageId]) -> tuple[Link, ...]:
+    """Those of `of_messages`, and with them what a person took the messages off (I7)."""
+    return _of_messages(tx, org, messages, or_(link.c.removed_at.is_(None), link.c.removed_by != BY_RULE))
 
 
 def shown(tx: Tx, viewer: Viewer, messages: Collection[MessageId]) -> tuple[Link, ...]:
     """Those of `of_messages` that show to a viewer who may see the messages (I16)."""
-    return _standing_of(tx, viewer.org, messages, and_(standing(), told(viewer)))
+    return _of_messages(tx, viewer.org, messages, and_(standing(), told(viewer)))
 
 
-def _standing_of(tx: Tx, org: OrgId, messages: Collection[MessageId], stands: ColumnElement[bool]) -> tuple[Link, ...]:
+def _of_messages(tx: Tx, org: OrgId, messages: Collection[MessageId], which: ColumnElement[bool]) -> tuple[Link, ...]:
     found = (
         select(link)
-        .where(link.c.message.in_(sorted(messages)), link.c.org == org, stands)
+        .where(link.c.message.in_(sorted(messages)), link.c.org == org, which)
         .order_by(link.c.message, link.c.module, link.c.record)
     )
     return tuple(_link(row) for row in tx.execute(found))

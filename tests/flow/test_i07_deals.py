@@ -16,6 +16,7 @@ from mailrelay.model.envelope import Arrival
 from mailrelay.store import links
 from tests.support import factory
 from tests.support.filing import BOUNCES, DOMAIN, Desk, mail, office
+from tests.support.way_back import way_back
 
 _CONTACT = {"contact": "contact/1"}
 
@@ -146,6 +147,94 @@ async def test_what_a_person_did_with_a_guess_stands_in_every_rerun_and_copy(tmp
         await desk.store.write(correct.unlink, org, message, factory.ref("deal/1"), **at)
         assert await rerun(desk) == []
         assert set(await standing(desk, arrival)) == {"contact/1"}
+
+
+def answer(number: str, *before: str) -> bytes:
+    """A mail `number` that answers those before it, the nearest last."""
+    names = " ".join(f"<{one}@mail.test>" for one in before)
+    return mail(message_id=f"{number}@mail.test", subject=f"Re: {number}", headers=(f"References: {names}",))
+
+
+async def take_off(desk: Desk, of: Arrival, deal: str) -> None:
+    at = {"by": desk.anna.id, "at": desk.clock.now()}
+    await desk.store.write(correct.unlink, desk.org.id, MessageId(of.message or ""), factory.ref(deal), **at)
+
+
+async def test_nothing_is_guessed_for_the_answers_to_a_mail_that_a_person_took_off_its_deal(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await deals(desk, {}, {}, {})
+        first = await desk.post(mail(message_id="one@mail.test"))
+        assert "deal/3" in await desk.links(first)
+        await take_off(desk, first, "deal/3")
+        for number in ("two", "three"):
+            assert set(await standing(desk, await desk.post(answer(number, "one")))) == {"contact/1"}
+        assert await rerun(desk) == []
+        # Another thread knows nothing of it.
+        assert "deal/3" in await desk.links(await desk.post(mail(message_id="other@mail.test")))
+
+
+async def test_the_only_open_deal_is_not_that_of_a_thread_that_was_taken_off_it_but_another_is(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await deals(desk, {})
+        first = await desk.post(mail(message_id="one@mail.test"))
+        await take_off(desk, first, "deal/1")
+        reply = await desk.post(answer("two", "one"))
+        assert set(await standing(desk, reply)) == {"contact/1"}
+        said = [one for one in (await desk.journey(reply)).filings[-1].findings if one.rule == "relate.open_deal"]
+        assert said[0].evidence[0].because == f"{desk.anna.id} has taken <one@mail.test> off deal/1, and that stands"
+        await desk.record("deal/1", links=_CONTACT, fields={"stage": "lost"})
+        await desk.record("deal/2", links=_CONTACT)
+        assert set(await standing(desk, await desk.post(answer("three", "one")))) == {"contact/1", "deal/2"}
+
+
+async def test_a_thread_that_was_moved_does_not_come_back_to_the_deal_it_was_moved_from(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await deals(desk, {}, {})
+        first = await desk.post(mail(message_id="one@mail.test"))
+        at = {"by": desk.anna.id, "at": desk.clock.now()}
+        from_, to = factory.ref("deal/2"), factory.ref("deal/1")
+        await desk.store.write(correct.move, desk.org.id, MessageId(first.message or ""), from_=from_, to=to, **at)
+        await desk.record("deal/1", links=_CONTACT, fields={"stage": "lost"})
+        assert set(await standing(desk, await desk.post(answer("two", "one")))) == {"contact/1", "deal/1"}
+
+
+async def test_of_a_thread_the_mail_nearest_to_the_answer_says_whether_it_is_on_a_deal(tmp_path: Path) -> None:
+    async with office(tmp_path) as desk:
+        await deals(desk, {}, {})
+        first = await desk.post(mail(message_id="one@mail.test"))
+        second = await desk.post(answer("two", "one"))
+        await take_off(desk, second, "deal/2")
+        assert set(await standing(desk, await desk.post(answer("three", "one", "two")))) == {"contact/1"}
+        assert "deal/2" in await desk.links(await desk.post(answer("four", "one")))
+        at = {"by": desk.anna.id, "at": desk.clock.now()}
+        await desk.store.write(
+            correct.unlink, desk.org.id, MessageId(second.message or ""), factory.ref("contact/1"), **at
+        )
+        await desk.store.write(
+            correct.link, desk.org.id, MessageId(first.message or ""), factory.ref("deal/2"), **at
+        )  # sure there, and still not where it was taken off
+        assert set(await standing(desk, await desk.post(answer("five", "one", "two")))) == {"contact/1"}
+        assert "deal/2" in await desk.links(await desk.post(answer("six", "two", "one")))
+
+
+async def test_what_comes_back_of_a_mail_that_was_taken_off_its_deal_is_not_guessed_onto_another(
+    tmp_path: Path,
+) -> None:
+    async with way_back(tmp_path) as post:
+        store, clock = post.edge.store, post.edge.clock
+        await factory.record(store, clock, post.org, "contact/1", addresses=["bob@customer.test"])
+        for deal in ("deal/1", "deal/2"):
+            await factory.record(store, clock, post.org, deal, links=_CONTACT)
+        sent = await post.send("bob@customer.test")
+        message, org = sent.delivery.message, post.org.id
+        guessed = {one.record for one in await store.read(links.of_messages, org, [message]) if one.guess}
+        assert len(guessed) == 1
+        at = {"by": sent.delivery.author, "at": clock.now()}
+        await store.write(correct.unlink, org, message, guessed.pop(), **at)
+        bounce = await post.bring(sent.dsn("4.2.2", action="delayed"), to=sent.return_path)
+        on = await post.records(bounce)
+        assert "contact/1" in on
+        assert not {"deal/1", "deal/2"} & on
 
 
 async def test_two_contacts_of_one_deal_make_no_two_guesses(tmp_path: Path) -> None:

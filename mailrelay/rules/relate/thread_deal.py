@@ -14,7 +14,8 @@ from mailrelay.rules.registry import Progress, Stage, rule
 def thread_deal(facts: Facts, so_far: Progress) -> Iterator[Finding]:
     """The deal of the contact that the nearest message before it was guessed to be about, open or not: still a guess.
 
-    Links that are sure are followed for any record (`match.thread`).
+    Where a person took one that is nearer still off a deal of the contact's, nothing is guessed. Links that are sure are followed for
+    any record (`match.thread`).
     """
     for contact in deals.contacts(so_far):
         every = deals.of_contact(facts, contact)
@@ -22,6 +23,8 @@ def thread_deal(facts: Facts, so_far: Progress) -> Iterator[Finding]:
             continue
         guessed = [earlier for earlier in facts.thread_guesses if earlier.record in every]
         nearest = min((earlier.distance for earlier in guessed), default=0)
+        if any(off.distance < nearest for off in deals.taken_off(facts, every).values()):
+            continue
         for earlier in guessed:
             if earlier.distance == nearest:
                 yield say.link(

@@ -181,6 +181,16 @@ def facts(draw: st.DrawFn) -> Facts:
                 )
             )
         ),
+        thread_removed=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        EarlierLink, record=refs, via=st.just("o"), distance=st.integers(0, 1), removed_by=st.just("U2")
+                    ),
+                    max_size=2,
+                )
+            )
+        ),
         returned=(),
         untied=channel is Channel.BOUNCE and draw(st.booleans()),
         standing=tuple(
@@ -240,6 +250,16 @@ def test_i07_a_guess_is_made_for_no_contact_who_has_a_sure_deal(given_: Facts) -
             its = {one.record for one in given_.related if one.of == contact and one.record.module == "deal"}
             assert link.guess
             assert all(links[one].guess for one in its if one in links)
+
+
+@given(facts())
+def test_i07_no_rule_chooses_the_deal_that_a_person_took_the_thread_off(given_: Facts) -> None:
+    off = {one.record for one in given_.thread_removed}
+    for link in rules.decide(given_).links:
+        if link.rule in ("relate.open_deal", "relate.likely_deal"):
+            its = {one.record for one in given_.related if str(one.of) == link.evidence[0].value}
+            assert link.record not in off
+            assert not (link.rule == "relate.likely_deal" and off & {one for one in its if one.module == "deal"})
 
 
 @given(facts())
