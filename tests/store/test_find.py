@@ -26,7 +26,7 @@ from mailrelay.query.when import Here, Span
 from mailrelay.store import compile as compiled
 from mailrelay.store import modules
 from mailrelay.store.base import Tx
-from mailrelay.store.compile import Terms
+from mailrelay.store.compile import Terms, bounds, page
 from mailrelay.store.mail_facts import _TIMES, Flag
 from mailrelay.store.tables import (
     hit,
@@ -376,19 +376,19 @@ def _all_pages(tx: Tx, question: Question, terms: Terms) -> list[tuple[str, str 
 async def test_what_is_found_is_what_a_look_at_everything_finds(
     store: AnyStore, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
-    monkeypatch.setattr(compiled, "_SMALL", data.draw(st.sampled_from([0, 300])))
-    monkeypatch.setattr(compiled, "LOOKED_AT", data.draw(st.sampled_from([1, 3, 2000])))
-    monkeypatch.setattr(compiled, "FEW", data.draw(st.sampled_from([0, 2, 10_000])))
-    monkeypatch.setattr(compiled, "_VERY_FEW", data.draw(st.sampled_from([0, 300])))
-    monkeypatch.setattr(compiled, "_QUITE_FEW", data.draw(st.sampled_from([0, 2_000])))
-    monkeypatch.setattr(compiled, "SCANNED", data.draw(st.sampled_from([1, 2, 60_000])))
+    monkeypatch.setattr(bounds, "SMALL", data.draw(st.sampled_from([0, 300])))
+    monkeypatch.setattr(bounds, "LOOKED_AT", data.draw(st.sampled_from([1, 3, 2000])))
+    monkeypatch.setattr(bounds, "FEW", data.draw(st.sampled_from([0, 2, 10_000])))
+    monkeypatch.setattr(bounds, "VERY_FEW", data.draw(st.sampled_from([0, 300])))
+    monkeypatch.setattr(bounds, "QUITE_FEW", data.draw(st.sampled_from([0, 2_000])))
+    monkeypatch.setattr(bounds, "SCANNED", data.draw(st.sampled_from([1, 2, 60_000])))
     world, where = data.draw(worlds()), data.draw(meanings)
     await store.write(_put, world)
     eyes = Viewer(org=ORG, user=UserId(world.eyes)) if world.eyes else Viewer(org=ORG, all=True)
     terms = Terms(viewer=eyes, now=NOW, delivered_after=AFTER, keep_former=True)
     found = await store.read(_all_pages, Question(module="deal", where=where), terms)
     assert [one for one, _ in found] == [row["id"] for row in world.records if fits(world, where, row)]
-    asked = list(compiled._mails(where))
+    asked = list(page.mails_asked(where))
     for id_, mail in found:
         fitting = [row for one in asked for row in _mail(world, one, id_)]
         newest = max(fitting, key=lambda row: (row["at"], row["message"]), default=None)
@@ -409,9 +409,9 @@ async def test_no_question_reads_a_large_table_from_end_to_end(
     org = await factory.org(store, clock)
     await factory.record(store, clock, org, "contact/1", addresses=("bob@customer.test",))
     await factory.record(store, clock, org, "deal/1")
-    monkeypatch.setattr(compiled, "_SMALL", 0)
+    monkeypatch.setattr(bounds, "SMALL", 0)
     for few in (0, 10_000):
-        monkeypatch.setattr(compiled, "FEW", few)
+        monkeypatch.setattr(bounds, "FEW", few)
         for viewer in (Viewer(org=org.id, all=True), Viewer(org=org.id)):
             terms = Terms(viewer=viewer, now=NOW, delivered_after=AFTER, keep_former=False)
             for asked in QUESTIONS:
