@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mailrelay.cli.show import pairs, table, when
-from mailrelay.cli.talk import EX_DATAERR, EX_NOINPUT, Failed, Talk, decoded, failure, part, talks
+from mailrelay.cli.talk import EX_DATAERR, EX_NOINPUT, Failed, Talk, decoded, failure, looks, part, talks
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 _KILO = 1000
@@ -120,7 +120,7 @@ def remove(talk: Talk, record: str, attachment: str) -> None:
 
 
 @command.command("usage")
-@talks
+@looks
 def usage(talk: Talk) -> None:
     """Show what the organisation's attachments take.
 

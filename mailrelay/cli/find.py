@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mailrelay.cli.show import plain, table, when
-from mailrelay.cli.talk import Failed, Talk, talks
+from mailrelay.cli.talk import Failed, Talk, looks
 
 _COLUMN = re.compile(r"q: column (\d+): (.*)", re.DOTALL)
 _PAGE = 1000
@@ -20,7 +20,7 @@ _WORDS = "words"
 @click.argument("question", nargs=-1, required=True)
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many, by id.")
 @click.option("--explain", is_flag=True, help="Say how they were found, too.")
-@talks
+@looks
 def command(talk: Talk, question: tuple[str, ...], limit: int, explain: bool) -> None:
     """Find records by what became of their mail, and by their fields.
 

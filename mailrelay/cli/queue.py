@@ -13,7 +13,7 @@ import click
 from mailrelay.cli.operation import bound, listed, operate, shown
 from mailrelay.cli.selection import IN_FLIGHT, selects
 from mailrelay.cli.show import pairs, plain, table, when
-from mailrelay.cli.talk import EX_DATAERR, Failed, Talk, part, talks
+from mailrelay.cli.talk import EX_DATAERR, Failed, Talk, look, looks, part, talks
 
 _OTHERS = (("machine", "machines"), ("unknown", "nobody can tell whom"))
 _HELD = {
@@ -40,7 +40,7 @@ def command() -> None:
 @click.option(
     "--after", default="", metavar="DELIVERY", help="Go on behind this one, as a list that was cut short says."
 )
-@talks
+@looks
 def list_(
     talk: Talk, selection: Mapping[str, Any], everything: bool, oldest_first: bool, limit: int, after: str
 ) -> None:
@@ -236,7 +236,7 @@ def operations(talk: Talk, operation: str, stop: bool, limit: int) -> None:
     elif stop:
         raise Failed("say which operation to stop: mailrelay queue operations", EX_DATAERR)
     else:
-        listed(talk, limit)
+        look(talk, lambda one: listed(one, limit))
 
 
 def _nothing(*, narrowed: bool, everything: bool) -> str:

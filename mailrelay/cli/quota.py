@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mailrelay.cli.show import table
-from mailrelay.cli.talk import Talk, talks
+from mailrelay.cli.talk import Talk, looks, talks
 
 
 @click.group("quota")
@@ -14,7 +14,7 @@ def command() -> None:
 
 
 @command.command("show")
-@talks
+@looks
 def show(talk: Talk) -> None:
     """Show today's quotas: how much, how much of it is used, and when they begin anew.
 

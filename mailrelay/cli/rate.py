@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mailrelay.cli.show import table
-from mailrelay.cli.talk import Talk, talks
+from mailrelay.cli.talk import Talk, looks
 
 
 @click.group("rate")
@@ -18,7 +18,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
-@talks
+@looks
 def list_(talk: Talk, limit: int) -> None:
     """List the rates of every job, over all its days, and of every sending domain, over seven.
 

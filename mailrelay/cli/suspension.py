@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from mailrelay.cli.show import table, when
-from mailrelay.cli.talk import Talk, part, talks
+from mailrelay.cli.talk import Talk, looks, part, talks
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--installation", is_flag=True, help="What is suspended for all organisations.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
-@talks
+@looks
 def list_(talk: Talk, installation: bool, limit: int) -> None:
     """List what is suspended now, for the organisation or for all.
 

@@ -68,6 +68,12 @@ class Talk:
         self._socket = socket
         self._organisation = organisation
 
+    def each(self) -> Iterator[_OfOne]:
+        """A conversation about each organisation, where none is named, nor a user, and there are several; else nothing. Raises Failed."""
+        found = [] if self._organisation or self.on_behalf_of else self.all("/organisations")
+        if len(found) > 1:
+            yield from (_OfOne(self, one) for one in found)
+
     @functools.cached_property
     def path(self) -> Path:
         """The daemon's Unix socket: as given, else of the configuration given, else where a daemon usually has it."""
@@ -199,6 +205,29 @@ class Talk:
         return decoded(data) if data else None
 
 
+class _OfOne(Talk):
+    """The conversation about one of several organisations: what it prints stands under its name, and an empty list is not printed."""
+
+    def __init__(self, talk: Talk, organisation: Mapping[str, Any]) -> None:
+        super().__init__(
+            socket=talk.path,
+            config=talk.config,
+            organisation=organisation["id"],
+            as_json=talk.as_json,
+            on_behalf_of=talk.on_behalf_of,
+        )
+        self._name = f"{organisation['name']} ({organisation['id']})"
+        self.printed = False
+
+    def show(self, value: object, human: Callable[[], str]) -> None:
+        """The same under the organisation's name; of JSON one value for each."""
+        if self.as_json:
+            super().show({"organisation": self._organisation, "found": value}, human)
+        elif not isinstance(value, dict) or value.get("items") != []:
+            self.printed = True
+            click.echo(f"{plain(self._name)}\n{human()}\n")
+
+
 def _read(answer: http.client.HTTPResponse) -> bytes:
     """The whole body. Raises Failed for an error answer, or one that breaks off."""
     if answer.status >= 400:
@@ -224,10 +253,11 @@ def failure(answer: http.client.HTTPResponse) -> Failed:
     """An error answer as one line."""
     try:
         with answer:
-            # What the header is called is nothing that a person has written.
-            sentence = (
-                str(json.loads(answer.read())["detail"]).replace(_ORGANISATION, "--organisation").replace(_USER, "--as")
-            )
+            said = str(json.loads(answer.read())["detail"])
+        # What the header is called is nothing that a person has written.
+        sentence = said.replace(_ORGANISATION, "--organisation").replace(_USER, "--as")
+        if said.startswith(_ORGANISATION):
+            sentence += "; MAILRELAY_ORGANISATION in the environment says it once for all commands"
     except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         sentence = f"the daemon answered {answer.status} {answer.reason}"
     return Failed(sentence, _EXITS.get(answer.status, EX_DATAERR))
@@ -260,6 +290,26 @@ def talks(command: F) -> F:
         return command(talk, **given)
 
     return with_talk  # type: ignore[return-value]  # click's decorators keep what they wrap
+
+
+def look(talk: Talk, at: Callable[[Talk], object]) -> None:
+    """Do what only looks: where there are several organisations and none is named, at each of them."""
+    told = [(at(one), one.printed)[1] for one in talk.each()]
+    if not told:
+        at(talk)
+    elif not any(told) and not talk.as_json:
+        click.echo("Nothing, in any organisation.")
+
+
+def looks(command: F) -> F:
+    """`talks` for a command that only looks."""
+
+    @talks
+    @functools.wraps(command)
+    def with_each(talk: Talk, **given: Any) -> None:
+        look(talk, lambda one: command(one, **given))
+
+    return with_each  # type: ignore[return-value]  # click's decorators keep what they wrap
 
 
 def _where(config: Path | None) -> Path:

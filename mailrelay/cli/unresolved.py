@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mailrelay.cli.show import pairs, table, when
-from mailrelay.cli.talk import Talk, part, talks
+from mailrelay.cli.talk import Talk, looks, part, talks
 
 
 @click.group("unresolved")
@@ -18,7 +18,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--user", default="", help="Only mail to this user's dropbox.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
-@talks
+@looks
 def list_(talk: Talk, user: str, limit: int) -> None:
     """List the open entries, oldest first.
 

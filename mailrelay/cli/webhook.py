@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mailrelay.cli.show import pairs, table, when
-from mailrelay.cli.talk import Failed, Talk, part, talks
+from mailrelay.cli.talk import Failed, Talk, looks, part, talks
 
 _REFUSED = 75  # EX_TEMPFAIL
 _KEEP = "Requests are signed with it; it is not shown again."
@@ -20,7 +20,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
-@talks
+@looks
 def list_(talk: Talk, limit: int) -> None:
     """List webhooks, and how each fares.
 
