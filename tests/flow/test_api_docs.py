@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,27 @@ async def test_the_description_is_valid_and_leaves_nothing_unsaid(api: Api) -> N
                 for content in holder.get("content", {}).values():
                     unsaid += _unsaid(content.get("schema"), name)
     assert unsaid == []  # say it in the model, or in mailrelay/web/words.py
+
+
+async def test_a_curl_line_says_what_its_query_must_hold(api: Api) -> None:
+    described = (await api.web.get(f"{V1}/openapi.json")).json
+    needed = {
+        (method, path): {
+            one["name"] for one in operation.get("parameters", ()) if one["in"] == "query" and one["required"]
+        }
+        for path, methods in described["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert needed["get", f"{V1}/find"] == {"q"}
+    pages = {
+        slug: unescape((await api.web.get(f"{V1}/docs/{slug}")).body.decode()) for slug in ("find", "route", "rules")
+    }
+    assert "/api/v1/find -G --data-urlencode 'q=contacts where opened within 3 days'<" in pages["find"]
+    assert '/api/v1/rules/rerun?since=7d"<' in pages["rules"]
+    for names, page in ((needed["get", f"{V1}/route"], pages["route"]), (needed["get", f"{V1}/find"], pages["find"])):
+        assert all(f"--data-urlencode '{name}=" in page for name in names)
+    # An example of a number is one that may be sent.
+    assert '"limit": 50' in pages["find"]
 
 
 async def test_a_page_names_no_secret_and_no_placeholder(api: Api) -> None:

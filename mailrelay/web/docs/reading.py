@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from mailrelay.web import words
 
@@ -101,8 +102,16 @@ class _Reader:
             bodies=bodies,
             answers=tuple(self._answer(status, one["responses"][status]) for status in good),
             errors=tuple((status, one["responses"][status]["description"]) for status in bad),
-            curl=_curl(path, method, bodies, local="servers" in one),
+            curl=_curl(path, method, bodies, self._asked(one), local="servers" in one),
         )
+
+    def _asked(self, one: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a query must hold, with an example of each."""
+        return {
+            each["name"]: self._example(each["name"], each["schema"], 0)
+            for each in one.get("parameters", ())
+            if each["in"] == "query" and each.get("required")
+        }
 
     def _parameter(self, one: Mapping[str, Any]) -> FieldRow:
         schema = one["schema"]
@@ -190,7 +199,7 @@ class _Reader:
             case "array":
                 return [] if depth > _DEEPEST else [self._example("", schema.get("items", {}), depth + 1)]
             case "integer" | "number":
-                return schema.get("minimum", 1)
+                return schema.get("default") or int(schema.get("minimum", 1))
             case "boolean":
                 return bool(schema.get("default", False))
             case "string":
@@ -204,17 +213,21 @@ class _Reader:
         return found
 
 
-def _curl(path: str, method: str, bodies: tuple[Content, ...], *, local: bool) -> str:
+def _curl(path: str, method: str, bodies: tuple[Content, ...], query: Mapping[str, Any], *, local: bool) -> str:
     """A command that works once its values are real ones."""
     known = {**words.EXAMPLES, **_IN_PATH}
     where = _STEP.sub(lambda step: str(known.get(step[1], step[1].upper())), path)
+    there = f"http://{'localhost' if local else '127.0.0.1:8025'}{where}"
+    if query and method != "get":
+        there = f'"{there}?{urlencode(query)}"'
     parts = ["curl -sS"]
     if local:
-        parts += ["--unix-socket data/mailrelay.sock", f"http://localhost{where}"]
+        parts += ["--unix-socket data/mailrelay.sock", there]
     else:
-        parts += ['-H "Authorization: Bearer $TOKEN"', f"http://127.0.0.1:8025{where}"]
+        parts += ['-H "Authorization: Bearer $TOKEN"', there]
     if method == "get":
-        return " ".join(parts)
+        asked = [f"--data-urlencode '{name}={value}'" for name, value in query.items()]
+        return " ".join([*parts, *(["-G", *asked] if asked else [])])
     body = next((one for one in bodies if one.media_type == "application/json"), None)
     if body is not None:
         wanted = {row.name for row in body.fields if row.depth == 0 and row.required}
