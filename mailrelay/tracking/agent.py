@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -66,7 +67,9 @@ def judge(hits: Sequence[RawHit], sent_at: datetime | None) -> tuple[Judged, ...
     `method:HEAD`, `agent:barracuda`, `network:mimecast`, `too_soon`, …; a person's, too, says why.
     """
     alone = [_alone(hit, sent_at) for hit in hits]
-    together = _together(hits)
+    in_time = sorted(range(len(hits)), key=lambda place: hits[place].at)
+    by_place = dict(zip(in_time, _together([hits[place] for place in in_time]), strict=True))
+    together = [by_place[place] for place in range(len(hits))]
     return tuple(
         Judged(by=By.MACHINE, reasons=(*(reasons if by is By.MACHINE else ()), *more), rules=version())
         if more
@@ -129,10 +132,10 @@ def _by_who_it_is(hit: RawHit, agent: _Known | None, network: _Known | None) -> 
 
 
 def _together(hits: Sequence[RawHit]) -> list[tuple[str, ...]]:
-    """For each hit why, seen beside the others, it is a machine's; nothing where that does not make it one."""
+    """For each hit, oldest first, why it is a machine's, seen beside the others; nothing where that does not make it one."""
     at_once = _at_once(hits)
     at_decoys = _at_decoys(hits)
-    signs: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
+    signs: dict[tuple[str, str], dict[str, list[datetime]]] = {}  # by client and sign, when: in order
     for index, hit in enumerate(hits):
         for sign, shown in (
             ("decoy", hit.kind is HitKind.DECOY),
@@ -140,7 +143,7 @@ def _together(hits: Sequence[RawHit]) -> list[tuple[str, ...]]:
             ("many_links", index in at_once),
         ):
             if shown:
-                signs.setdefault(_client(hit), []).append((hit.at, sign))
+                signs.setdefault(_client(hit), {}).setdefault(sign, []).append(hit.at)
     found: list[tuple[str, ...]] = []
     for index, hit in enumerate(hits):
         reasons: list[str] = []
@@ -149,18 +152,16 @@ def _together(hits: Sequence[RawHit]) -> list[tuple[str, ...]]:
                 reasons.append("many_links_at_once")
             if index in at_decoys:
                 reasons.append("beside_decoy")
-            near = {sign for at, sign in signs.get(_client(hit), ()) if abs(hit.at - at) <= BESIDE}
             if hit.method == "GET" and not reasons:
-                reasons.extend(f"same_client:{sign}" for sign in sorted(near))
+                mine = signs.get(_client(hit), {})
+                reasons.extend(f"same_client:{sign}" for sign in sorted(mine) if _within(mine[sign], hit.at, BESIDE))
         found.append(tuple(reasons))
     return found
 
 
 def _at_once(hits: Sequence[RawHit]) -> set[int]:
     """The places of clicks that are among too many different links in too short a time."""
-    clicks = sorted(
-        (index for index, hit in enumerate(hits) if hit.kind is not HitKind.OPEN), key=lambda one: hits[one].at
-    )
+    clicks = [index for index, hit in enumerate(hits) if hit.kind is not HitKind.OPEN]
     found: set[int] = set()
     start = 0
     for end, index in enumerate(clicks):
@@ -179,11 +180,17 @@ def _at_once(hits: Sequence[RawHit]) -> set[int]:
 def _at_decoys(hits: Sequence[RawHit]) -> set[int]:
     """The places of what is done about when the hidden link is followed, by whoever follows it."""
     found: set[int] = set()
+    times = [hit.at for hit in hits]
     for decoy, one in enumerate(hits):
         if one.kind is HitKind.DECOY:
-            about = [index for index, hit in enumerate(hits) if abs(hit.at - one.at) <= AT_ONCE]
+            about = _within(times, one.at, AT_ONCE)
             found.update(*(some for some in _by_one(hits, about) if decoy in some))
     return found
+
+
+def _within(times: Sequence[datetime], at: datetime, span: timedelta) -> range:
+    """The places of those of `times`, which are in order, that are as near to a moment."""
+    return range(bisect_left(times, at - span), bisect_right(times, at + span))
 
 
 def _by_one(hits: Sequence[RawHit], some: Sequence[int]) -> list[list[int]]:

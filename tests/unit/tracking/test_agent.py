@@ -14,6 +14,7 @@ from mailrelay.ids import DeliveryId, HitId
 from mailrelay.model.hit import By, HitKind, RawHit
 from mailrelay.tracking import agent
 from mailrelay.tracking.agent import judge, version
+from tests.support.cost import cpu
 
 SENT = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 LATER = SENT + timedelta(minutes=20)
@@ -221,6 +222,18 @@ def test_every_hit_has_a_class_a_reason_and_a_version_whatever_it_holds(some: li
     assert len(judged) == len(some)
     assert all(one.reasons and one.rules == version() for one in judged)
     assert judge(some, SENT) == judged
+
+
+@pytest.mark.parametrize("kind", [HitKind.DECOY, HitKind.CLICK])
+def test_a_delivery_with_as_many_hits_as_are_kept_is_judged_in_linear_time(kind: HitKind) -> None:
+    """Who has one link may follow it a hundred times in a quarter of an hour, for days."""
+
+    def many(number: int) -> list[RawHit]:
+        quarters = [(timedelta(minutes=15 * (at // 100)), timedelta(milliseconds=at % 100)) for at in range(number)]
+        return [hit(kind=kind, at=SENT + quarter + rest, method="HEAD") for quarter, rest in quarters]
+
+    few, all_ = many(300), many(3_000)
+    assert cpu(lambda: judge(all_, SENT))[1] < 25 * cpu(lambda: judge(few, SENT))[1]
 
 
 @given(hits, st.randoms())
