@@ -6,7 +6,8 @@ Models of what is sent in refuse unknown fields; models of what is answered read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
@@ -23,7 +24,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from mailrelay.errors import Invalid
+from mailrelay.errors import Invalid, Unknown
 from mailrelay.model.address import Address
 from mailrelay.model.record import RecordRef
 from mailrelay.smtp.address import parse_address, parse_domain
@@ -72,6 +73,19 @@ def span(value: object) -> timedelta:
     if isinstance(value, str) and (parts := _SPAN.fullmatch(value)):
         return timedelta(seconds=int(parts[1]) * _UNITS[parts[2]])
     raise ValueError("must be a duration such as 90s, 30m, 12h, 7d or 2w")
+
+
+@contextmanager
+def in_field(name: str) -> Iterator[None]:
+    """Look up what a field of the request names: where that is not there, Invalid says so of the field, in place of Unknown.
+
+    404 is for what the path names.
+    """
+    try:
+        yield
+    except Unknown as error:
+        because = str(error)
+        raise Invalid(name, because[:1].lower() + because[1:]) from None
 
 
 def moment(text: str) -> datetime:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mailrelay.store import organisations
 from tests.support import factory
 from tests.support.http import Api, serving
 
@@ -182,3 +183,29 @@ async def test_a_repeat_does_not_show_a_secret_again(api: Api) -> None:
     assert first.json["secret"]
     assert again.json == {**first.json, "secret": None}
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
+
+
+async def test_what_a_field_names_and_is_not_there_is_an_error_of_that_field(api: Api) -> None:
+    (org,) = await api.store.read(organisations.list_organisations)
+    anna = await factory.user(api.store, api.clock, org, "anna@example.org")
+    await factory.record(api.store, api.clock, org, "contact/1")
+    sent = await api.local.post(f"{V1}/messages", json={"from": "anna@example.org", "to": ["bob@b.test"], "text": "x"})
+    assert (await api.local.put(f"{V1}/messages/{sent.json['id']}/links/contact/1")).status == 200
+    move, nobody, none = f"/messages/{sent.json['id']}/links/move", "nobody@example.org", "contact/99"
+    for method, path, given, field in (
+        ("PATCH", f"/users/{anna.id}", {"settings": {"modules": ["lead", "nothing"]}}, "settings.modules[1]"),
+        ("POST", "/tokens", {"name": "t", "rights": ["read"], "user": nobody}, "user"),
+        ("POST", "/smart-hosts", {"scope": "user", "name": nobody, "host": "h.test", "auth": "none"}, "name"),
+        ("POST", "/record-addresses", {"record": none}, "record"),
+        ("POST", move, {"record": none, "to": "contact/1"}, "record"),
+        ("POST", move, {"record": "contact/1", "to": none}, "to"),
+        ("POST", f"/messages?user={nobody}", {"to": ["bob@b.test"], "text": "x"}, "user"),
+        ("PATCH", "/records/contact/1", {"owner": nobody}, "owner"),
+        ("GET", f"/events?user={nobody}", None, "user"),
+        ("GET", f"/schedules?user={nobody}", None, "user"),
+        ("GET", f"/unresolved?user={nobody}", None, "user"),
+    ):
+        answer = await api.local.ask(method, V1 + path, json=given)
+        assert (answer.status, [one["field"] for one in answer.json.get("errors", ())]) == (422, [field]), path
+    links = (await api.local.get(f"{V1}/messages/{sent.json['id']}/links")).json["items"]
+    assert [(one["record"], one["removed_at"]) for one in links] == [("contact/1", None)]

@@ -76,7 +76,7 @@ async def test_a_key_is_its_owners_and_tells_nobody_else_anything(api: Api) -> N
 
 async def test_what_failed_may_be_sent_again_with_its_key(api: Api) -> None:
     refused = await api.local.post(f"{V1}/users", json={**ANNA, "settings": {"modules": ["nothing"]}}, headers=KEY)
-    assert refused.status == 404
+    assert refused.status == 422
     assert (await api.local.post(f"{V1}/users", json=ANNA, headers=KEY)).status == 201
 
 

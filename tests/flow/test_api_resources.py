@@ -66,7 +66,7 @@ async def test_what_a_user_may_not_be_is_refused(admin: Client) -> None:
     answer = await admin.post(f"{V1}/users", json={"name": "B", "primary": "b@example.org", "alternates": many})
     assert (answer.status, answer.json["limit"], answer.json["count"]) == (422, 5, 6)
     answer = await admin.patch(f"{V1}/users/anna@example.org", json={"settings": {"modules": ["nonsense"]}})
-    assert answer.status == 404
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "settings.modules[0]")
 
 
 async def test_users_are_paged_without_loss_or_repetition(admin: Client) -> None:

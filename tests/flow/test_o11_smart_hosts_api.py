@@ -112,7 +112,7 @@ async def test_a_user_has_their_own_and_sees_no_others(api: Api, org: Organisati
         ({"username": "a\r\nb"}, 422, "username: must be one line, without control characters"),
         ({"password": "a\nb"}, 422, "password: must be one line, without control characters"),
         ({"name": "elsewhere.org"}, 404, "sends no mail for"),
-        ({"scope": "user", "name": "nobody@example.org"}, 404, "no such user"),
+        ({"scope": "user", "name": "nobody@example.org"}, 422, "no such user"),
         ({"auth": "oauth2", "password": ""}, 422, "is needed"),
     ],
 )

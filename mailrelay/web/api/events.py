@@ -20,7 +20,7 @@ from mailrelay.store.events import Stretch, Wanted
 from mailrelay.store.visibility import Viewer
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Caller, Reader
-from mailrelay.web.shape import Limit, Shown
+from mailrelay.web.shape import Limit, Shown, in_field
 from mailrelay.web.stream import watching
 from mailrelay.web.strict import StrictRoute
 
@@ -137,7 +137,8 @@ def _latest(tx: Tx, caller: Caller, number: int, before: int | None, wanted: Wan
 
 
 def _named(tx: Tx, viewer: Viewer, wanted: Wanted) -> Wanted:
-    """With the id of the user who may be named by an address. Raises Unknown."""
+    """With the id of the user who may be named by an address. Raises Invalid."""
     if not wanted.user or wanted.user == viewer.user:
         return wanted
-    return replace(wanted, user=people.find(tx, viewer.org, wanted.user).id)
+    with in_field("user"):
+        return replace(wanted, user=people.find(tx, viewer.org, wanted.user).id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from mailrelay.errors import Unknown
+from mailrelay.errors import Invalid, Unknown
 from mailrelay.filing import correct
 from mailrelay.ids import MessageId
 from mailrelay.model.decision import Link
@@ -16,7 +16,7 @@ from mailrelay.web.api.records import ModuleName, RecordId
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import After, Given, Limit, Page, Paged, Ref, page_of
+from mailrelay.web.shape import After, Given, Limit, Page, Paged, Ref, in_field, page_of
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["links"])
@@ -101,9 +101,12 @@ def _change(
     visibility.check(tx, caller.viewer, message)
     at = app.clock.now()
     if from_ is not None and all(one.record != from_ for one in links.visible(tx, caller.viewer, message)):
-        raise Unknown(f"Message {message} is not on {from_}")
+        if to is None:
+            raise Unknown(f"Message {message} is not on {from_}")
+        raise Invalid("record", f"message {message} is not on {from_}")
     if from_ is not None and to is not None:
-        correct.move(tx, caller.org, message, from_=from_, to=to, by=caller.by, at=at)
+        with in_field("to"):
+            correct.move(tx, caller.org, message, from_=from_, to=to, by=caller.by, at=at)
     elif to is not None:
         correct.link(tx, caller.org, message, to, by=caller.by, at=at)
     elif from_ is not None:

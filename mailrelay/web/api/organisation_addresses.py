@@ -25,7 +25,7 @@ from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Page, Paged, Shown, paged
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Page, Paged, Shown, in_field, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["organisation addresses"])
@@ -216,10 +216,8 @@ def _modules(tx: Tx, org: OrgId, given: Sequence[str]) -> tuple[str, ...]:
 def _user(tx: Tx, org: OrgId, given: str | None, path: str = "owner") -> UserId | None:
     if given is None:
         return None
-    try:
+    with in_field(path):
         return find(tx, org, given).id
-    except Unknown as unknown:
-        raise Invalid(path, str(unknown)) from None
 
 
 def _users(tx: Tx, org: OrgId, given: Sequence[str] | None) -> tuple[UserId, ...] | None:

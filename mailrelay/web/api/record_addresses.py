@@ -20,7 +20,20 @@ from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Caller, Reader, Sender
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Page, Paged, QueryRef, Ref, Shown, Span, paged
+from mailrelay.web.shape import (
+    After,
+    Given,
+    Limit,
+    MailAddress,
+    Page,
+    Paged,
+    QueryRef,
+    Ref,
+    Shown,
+    Span,
+    in_field,
+    paged,
+)
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["record addresses"])
@@ -151,7 +164,8 @@ def _make(tx: Tx, app: Application, caller: Caller, given: GivenRecordAddress) -
         created_at=app.clock.now(),
         created_by=caller.by,
     )
-    return _shown(app, filing_addresses.make(tx, new))
+    with in_field("record"):
+        return _shown(app, filing_addresses.make(tx, new))
 
 
 def _regenerate(

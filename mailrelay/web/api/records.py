@@ -20,7 +20,7 @@ from mailrelay.web import etag
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, IfMatchOrNew, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, paged
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, in_field, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["records"])
@@ -248,11 +248,13 @@ def _keep(
     for name in given.fields:
         if name in kinds:
             raise Invalid(f"fields.{name}", "is an address field; give it in addresses")
+    with in_field("owner"):
+        owner = None if given.owner is None else find(tx, caller.org, given.owner).id
     new = Record(
         org=caller.org,
         ref=ref,
         name=given.name,
-        owner=None if given.owner is None else find(tx, caller.org, given.owner).id,
+        owner=owner,
         addresses=tuple(
             RecordAddress(address=address, kind=kinds[name], field=name) for name, address in given.addresses.items()
         ),

@@ -36,7 +36,7 @@ from mailrelay.web.api.submissions import (
 )
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Caller, Reader, Sender
-from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown, TimeZone
+from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown, TimeZone, in_field
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["schedules"])
@@ -233,7 +233,8 @@ def _change(
 
 
 def _list(tx: Tx, caller: Caller, user: str, after: str, limit: int) -> Paged[ShownWaiting]:
-    author: User | None = find(tx, caller.org, user) if user else None
+    with in_field("user"):
+        author: User | None = find(tx, caller.org, user) if user else None
     seen = _AFTER.fullmatch(after)
     if after and seen is None:
         raise Invalid("after", "is not the `next` of a page")

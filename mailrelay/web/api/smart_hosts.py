@@ -28,7 +28,7 @@ from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Caller, Reader
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, paged
+from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, in_field, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["smart hosts"])
@@ -181,7 +181,8 @@ def _may(caller: Caller, scope: HostScope, name: str) -> None:
 def _whose(tx: Tx, caller: Caller, given: GivenSmartHost) -> str:
     """The user's id or the domain. Raises Unknown, NotPermitted, Invalid."""
     if given.scope is HostScope.USER:
-        user = find(tx, caller.org, given.name)
+        with in_field("name"):
+            user = find(tx, caller.org, given.name)
         _may(caller, given.scope, user.id)
         return user.id
     _may(caller, given.scope, given.name)

@@ -40,7 +40,7 @@ from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
 from mailrelay.web.application import App
 from mailrelay.web.identity import Caller, Sender
 from mailrelay.web.once import PREFIX, REPLAYED, IdempotencyKey, check_key
-from mailrelay.web.shape import Given, MailAddress, QueryRef, Ref, Shown, described, ref
+from mailrelay.web.shape import Given, MailAddress, QueryRef, Ref, Shown, described, in_field, ref
 from mailrelay.web.strict import StrictRoute, json_body, validated
 
 router = APIRouter(route_class=StrictRoute, tags=["messages"])
@@ -404,13 +404,15 @@ async def _off_loop(size: int, work: Any, /, *given: Any) -> Any:
 
 def author_of(tx: Tx, caller: Caller, wanted: str, sender: Address | None) -> User:
     """On whose behalf: the token's user, else who is named, else the owner of the sender address."""
+    with in_field("user"):
+        named = find(tx, caller.org, wanted) if wanted else None
     if caller.user is not None:
         own = people.get(tx, caller.org, caller.user)
-        if wanted and find(tx, caller.org, wanted).id != own.id:
+        if named is not None and named.id != own.id:
             raise NotPermitted(f"This token acts on behalf of {own.name} only")
         return own
-    if wanted:
-        return find(tx, caller.org, wanted)
+    if named is not None:
+        return named
     if sender is None:
         whose = "this asks for nobody in particular" if caller.installation else "the token acts on behalf of no user"
         raise Invalid("from", f"is required, because {whose}; or say on whose behalf with ?user=")

@@ -19,7 +19,7 @@ from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Given, Limit, Name, Page, Paged, Shown, paged
+from mailrelay.web.shape import After, Given, Limit, Name, Page, Paged, Shown, in_field, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["tokens"])
@@ -101,12 +101,14 @@ def _revoke(tx: Tx, caller: Caller, token: str, seen: Seen, now: datetime) -> No
 def _make(tx: Tx, app: Application, caller: Caller, given: GivenToken, secret: str) -> NewToken:
     if given.expires_at is not None and given.expires_at <= app.clock.now():
         raise Invalid("expires_at", "is in the past")
+    with in_field("user"):
+        user = None if given.user is None else find(tx, caller.org, given.user).id
     new = ApiToken(
         id=app.ids.token(),
         org=caller.org,
         name=given.name,
         rights=given.rights,
-        user=None if given.user is None else find(tx, caller.org, given.user).id,
+        user=user,
         created_at=app.clock.now(),
         revoked_at=None,
         expires_at=given.expires_at,

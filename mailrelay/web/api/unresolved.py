@@ -23,7 +23,7 @@ from mailrelay.store.unresolved import Unresolved
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, paged
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Ref, Shown, in_field, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["unresolved"])
@@ -125,7 +125,8 @@ async def release(app: App, caller: Administrator, id: str, seen: IfMatch) -> No
 
 def _list(tx: Tx, caller: Caller, user: str, after: str, limit: int) -> list[_Listed]:
     org = caller.org
-    whose = find(tx, org, user).id if user else None
+    with in_field("user"):
+        whose = find(tx, org, user).id if user else None
     start = UnresolvedId(after) if after else None
     entries = unresolved.list_open(
         tx, org, viewer=caller.viewer, user=whose, after=start, limit=limit, nobodys=caller.installation
@@ -183,22 +184,25 @@ def _file(
     if held.reason == HoldReason.UNATTRIBUTED:
         raise Conflict(f"{entry} may be any organisation's mail, and is put on nobody's records; it can be dismissed")
     if given.create is None:
-        correct.file_unresolved(tx, caller.org, entry, to=given.records, by=caller.by, ids=app.ids, at=now)
+        with in_field("records"):
+            correct.file_unresolved(tx, caller.org, entry, to=given.records, by=caller.by, ids=app.ids, at=now)
         return given.records
     address, name = _whom(tx, caller.org, entry, given)
-    owner = find(tx, caller.org, given.owner).id if given.owner else held.user
-    made = correct.create_and_file(
-        tx,
-        caller.org,
-        entry,
-        module=given.create,
-        address=address,
-        name=name,
-        owner=owner,
-        by=caller.by,
-        ids=app.ids,
-        at=now,
-    )
+    with in_field("owner"):
+        owner = find(tx, caller.org, given.owner).id if given.owner else held.user
+    with in_field("create"):
+        made = correct.create_and_file(
+            tx,
+            caller.org,
+            entry,
+            module=given.create,
+            address=address,
+            name=name,
+            owner=owner,
+            by=caller.by,
+            ids=app.ids,
+            at=now,
+        )
     return (made,)
 
 

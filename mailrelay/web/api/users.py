@@ -25,7 +25,7 @@ from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Paged, Shown, TimeZone, paged
+from mailrelay.web.shape import After, Given, Limit, MailAddress, Name, Page, Paged, Shown, TimeZone, in_field, paged
 from mailrelay.web.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["users"])
@@ -189,5 +189,6 @@ def _change(tx: Tx, app: Application, caller: Caller, who: str, given: UserChang
 
 
 def _check_modules(tx: Tx, user: User) -> None:
-    for name in user.settings.modules:
-        modules.get(tx, user.org, name)
+    for place, name in enumerate(user.settings.modules):
+        with in_field(f"settings.modules[{place}]"):
+            modules.get(tx, user.org, name)

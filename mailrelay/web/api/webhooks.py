@@ -23,7 +23,7 @@ from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Caller, Reader, Sender
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, Span, paged
+from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, Span, in_field, paged
 from mailrelay.web.strict import StrictRoute
 from mailrelay.webhook import sign
 
@@ -360,7 +360,8 @@ def _tested(tx: Tx, caller: Caller, id_: str) -> Webhook:
 
 
 def _add(tx: Tx, app: Application, caller: Caller, given: GivenWebhook, secret: str) -> NewWebhook:
-    whose = None if given.user is None else people.find(tx, caller.org, given.user)
+    with in_field("user"):
+        whose = None if given.user is None else people.find(tx, caller.org, given.user)
     user = None if whose is None else whose.id
     if not caller.viewer.all and (user is None or user != caller.user):
         raise NotPermitted(
