@@ -92,6 +92,8 @@ def worlds(draw: st.DrawFn) -> World:
         ours = draw(st.booleans())
         for name in draw(st.sets(st.sampled_from(sorted(_TIMES)), max_size=4)):
             row[name] = _at(draw(st.integers(0, 9)))
+        if row["received_at"] is not None:
+            row["received_at"] = _at(number)  # it came in when it came to us
         row["opens"], row["clicks"] = 0, 0
         for word in ("opened", "clicked"):
             if row[f"last_{word}_at"] is not None:
@@ -118,7 +120,15 @@ def worlds(draw: st.DrawFn) -> World:
             url = draw(st.sampled_from(["https://A.test/Pricing", "https://a.test/other"]))
             first = draw(st.integers(3, 9))
             last = draw(st.integers(0, first))
-            world.links.append({"delivery": f"D{number}", "url": url, "first_at": _at(first), "last_at": _at(last)})
+            world.links.append(
+                {
+                    "message": f"M{number}",
+                    "delivery": f"D{number}",
+                    "url": url,
+                    "first_at": _at(first),
+                    "last_at": _at(last),
+                }
+            )
             world.hits += [
                 {
                     "delivery": f"D{number}",
@@ -147,7 +157,7 @@ def facts(draw: st.DrawFn) -> Fact:
     hard = draw(st.none() | st.booleans()) if word is Word.BOUNCED else None
     if word in (Word.OPENED, Word.CLICKED) and draw(st.booleans()):
         return Fact(word=word, least=draw(st.integers(1, 3)), most=draw(st.none() | st.integers(1, 3)))
-    link = draw(st.sampled_from(["", "pricing"])) if word is Word.CLICKED else ""
+    link = draw(st.sampled_from(["", "pricing", "nowhere", "a.test"])) if word is Word.CLICKED else ""
     return Fact(word=word, span=draw(spans()), hard=hard, link=link)
 
 
@@ -354,7 +364,7 @@ def _put(tx: Tx, world: World) -> None:
         source = {"message": row["message"], "org": ORG, "at": row["at"], "received_at": row["at"], "channel": "api"}
         tx.execute(message_source.insert().values(**source, arrival=row["message"], user=row["author"] or None))
     for number, row in enumerate(world.links):
-        tx.execute(link_hit.insert().values(**row, link=number, org=ORG, message="M", clicks=1))
+        tx.execute(link_hit.insert().values(**row, link=number, org=ORG, clicks=1))
     for number, row in enumerate(world.hits):
         more = {"id": str(number), "org": ORG, "message": "M", "link": 0, "ip": "", "agent": "", "method": "GET"}
         tx.execute(hit.insert().values(**row, **more, headers={}, reasons=[], rules=1))
@@ -382,6 +392,9 @@ async def test_what_is_found_is_what_a_look_at_everything_finds(
     monkeypatch.setattr(bounds, "VERY_FEW", data.draw(st.sampled_from([0, 300])))
     monkeypatch.setattr(bounds, "QUITE_FEW", data.draw(st.sampled_from([0, 2_000])))
     monkeypatch.setattr(bounds, "SCANNED", data.draw(st.sampled_from([1, 2, 60_000])))
+    monkeypatch.setattr(bounds, "LINKS", data.draw(st.sampled_from([0, 1, 500])))
+    monkeypatch.setattr(bounds, "FEW_CLICKS", data.draw(st.sampled_from([0, 2, 2_000])))
+    monkeypatch.setattr(bounds, "FEW_OF_OTHERS", data.draw(st.sampled_from([0, 2, 4_000])))
     world, where = data.draw(worlds()), data.draw(meanings)
     await store.write(_put, world)
     eyes = Viewer(org=ORG, user=UserId(world.eyes)) if world.eyes else Viewer(org=ORG, all=True)

@@ -8,6 +8,12 @@ LOOKED_AT_CLOSELY = 400
 """… where of each mail must be asked whether it may be seen."""
 FEW = 20_000
 """Entries of an index that are read to find the records that are looked at."""
+FEW_OF_OTHERS = 4_000
+"""… where they are of everybody's mail, and the asker's own can be read instead."""
+LINKS = 500
+"""Addresses of links that are looked through for those with a text in them, and …"""
+FEW_CLICKS = 2_000
+"""… clicks on these that are read."""
 SCANNED = 100_000
 """… where they are read in the order of the records, and the page ends with them."""
 VERY_FEW = 300

@@ -61,6 +61,11 @@ class Asked:
         """Of no others' mail anything is to be seen; () where that is not known."""
         return () if self._sharers is None else self._sharers.authors
 
+    @property
+    def has_little(self) -> bool:
+        """All mail that anything is to be seen of is that of a few, and can be read side by side."""
+        return 0 < len(self.authors) <= bounds.MERGED
+
     def fits(self, node: Meaning, id_: ColumnElement[str]) -> ColumnElement[bool]:
         """That the record with this id is so."""
         match node:
@@ -91,7 +96,7 @@ class Asked:
         said = [self._happened(one, facts) for one in mail.all]
         unsaid = [not_(self._happened(one, facts)) for one in mail.none]
         found = select(column).select_from(facts).where(*mine, *said, *unsaid, *self._shows(facts))
-        index = "ix_mail_fact_author" if 0 < len(self.authors) <= bounds.MERGED else "ix_mail_fact_record"
+        index = "ix_mail_fact_author" if self.has_little else "ix_mail_fact_record"
         return found.with_hint(facts, f"INDEXED BY {index}", "sqlite")
 
     def _shows(self, facts: FromClause) -> Iterator[ColumnElement[bool]]:
@@ -118,7 +123,8 @@ class Asked:
             known = and_(known, _flag(facts, Flag.HARD) if fact.hard else not_(_flag(facts, Flag.HARD)))
         if fact.word in (Word.OPENED, Word.CLICKED):
             return and_(known, *self._engaged(fact, facts))
-        column = facts.c[INDEXED[fact.word]]
+        # What came in came when the mail did, which the index of the record's mail has.
+        column = facts.c.at if fact.word is Word.RECEIVED else facts.c[INDEXED[fact.word]]
         return and_(known, *in_span(func.coalesce(column, 0) if fact.span != EVER else column, fact.span))
 
     def _delivered(self, span: Span, facts: FromClause) -> ColumnElement[bool]:

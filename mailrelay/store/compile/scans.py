@@ -57,7 +57,7 @@ class Scan:
 def scan_of(asked: Asked, where: Meaning) -> Scan | None:
     """A longer range that holds all records that fit: of a person's own mail, or of the values of one field."""
     masks = masks_of(where)
-    if masks and 0 < len(asked.authors) <= bounds.MERGED:
+    if masks and asked.has_little:
         mine = (mail_fact.c.org == asked.org, mail_fact.c.module == asked.module)
         ranges = tuple((*mine, mail_fact.c.author == one) for one in asked.authors)
         return Scan("mail of one's own", mail_fact, "ix_mail_fact_author", ranges, "flags", partial(has_any, masks))

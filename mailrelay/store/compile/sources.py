@@ -13,11 +13,11 @@ from mailrelay.query.meaning import Fact, Field, Mail, Match, Meaning, Place
 from mailrelay.query.tree import Word
 from mailrelay.query.when import EVER, Span
 from mailrelay.store.base import Tx
-from mailrelay.store.compile import bounds
+from mailrelay.store.compile import bounds, links
 from mailrelay.store.compile.conditions import INDEXED, Asked, compared, in_span
 from mailrelay.store.compile.masks import has_any, masks_of, needed
 from mailrelay.store.record_fields import START
-from mailrelay.store.tables import mail_fact, record, record_address, record_field
+from mailrelay.store.tables import link_hit, mail_fact, record, record_address, record_field
 
 _INSTANT = timedelta(microseconds=1)
 _UNSELECTIVE = frozenset({Word.SENT, Word.RECEIVED})
@@ -37,6 +37,8 @@ class Source:
     """It has the ids in their order, each once."""
     also: tuple[ColumnElement[bool], ...] = ()
     """What holds of the entries besides, by columns that the index has, too."""
+    most: int | None = None
+    """With more entries it is too long; None as `bounds.FEW`."""
 
     def ids(self) -> Select[Any]:
         """The records' ids, perhaps several times."""
@@ -56,23 +58,26 @@ class Source:
     def count(self, tx: Tx) -> int | None:
         """How many entries there are that may fit; None where that is not to be known from few."""
         fitting = case((and_(true(), *self.also), 1), else_=0)
-        some = self.select(fitting.label("fits")).limit(bounds.FEW + 1).subquery()
+        most = bounds.FEW if self.most is None else min(self.most, bounds.FEW)
+        some = self.select(fitting.label("fits")).limit(most + 1).subquery()
         number, fit = tx.execute(select(func.count(), func.sum(some.c.fits)).select_from(some)).one()
-        return int(fit or 0) if number <= bounds.FEW else None
+        return int(fit or 0) if number <= most else None
 
 
-def of_all(asked: Asked, node: Meaning) -> Iterator[tuple[Source, ...]]:
+def of_all(tx: Tx, asked: Asked, node: Meaning) -> Iterator[tuple[Source, ...]]:
     """The sources of what must hold in any case."""
     for one in needed(node):
-        yield from sources_of(asked, one)
+        yield from sources_of(tx, asked, one)
 
 
-def sources_of(asked: Asked, node: Mail | Field) -> Iterator[tuple[Source, ...]]:
+def sources_of(tx: Tx, asked: Asked, node: Mail | Field) -> Iterator[tuple[Source, ...]]:
     """Sources, each of which leads to all records that fit, or those of each together."""
     match node:
         case Mail():
             masks = masks_of(node)
             for fact in node.all:
+                if fact.link:
+                    yield from _clicks(tx, asked, fact.link, masks)
                 if fact.word is Word.DELIVERED:
                     yield from _delivered_sources(asked, fact, masks)
                 elif fact.word not in _UNSELECTIVE or fact.span != EVER:
@@ -90,10 +95,34 @@ def _fact_source(asked: Asked, word: Word, span: Span, masks: Sequence[int]) -> 
     filled = text(f"mail_fact.{name} IS NOT NULL")
     mine = (mail_fact.c.org == asked.org, mail_fact.c.module == asked.module)
     index = f"ix_mail_fact_{name.removesuffix('_at')}"
-    also = [has_any(masks, mail_fact.c.flags)]
+    also = tuple(_may_fit(asked, masks, mail_fact))
+    most = bounds.FEW_OF_OTHERS if asked.has_little else None
+    return Source(f"mail {word}", mail_fact, "record", index, (*mine, filled, *within), also=also, most=most)
+
+
+def _may_fit(asked: Asked, masks: Sequence[int], facts: FromClause) -> Iterator[ColumnElement[bool]]:
+    yield has_any(masks, facts.c.flags)
     if asked.authors:
-        also.append(mail_fact.c.author.in_(asked.authors))
-    return Source(f"mail {word}", mail_fact, "record", index, (*mine, filled, *within), also=tuple(also))
+        yield facts.c.author.in_(asked.authors)
+
+
+def _clicks(tx: Tx, asked: Asked, wanted: str, masks: Sequence[int]) -> Iterator[tuple[Source, ...]]:
+    """The mail with clicks on links that have this in their address, if all addresses can be looked through."""
+    starts = links.with_text(tx, asked.org, wanted)
+    if starts is None:
+        return
+    same = and_(mail_fact.c.message == link_hit.c.message, mail_fact.c.delivery == link_hit.c.delivery)
+    found = (
+        select(mail_fact.c.record, mail_fact.c.flags, mail_fact.c.author)
+        .select_from(link_hit)
+        .join(mail_fact, same)
+        .where(link_hit.c.org == asked.org, link_hit.c.start.in_(starts))
+        .where(mail_fact.c.org == asked.org, mail_fact.c.module == asked.module)
+        .with_hint(link_hit, "INDEXED BY ix_link_hit_start", "sqlite")
+        .with_hint(mail_fact, "INDEXED BY ix_mail_fact_message", "sqlite")
+        .subquery("clicked")
+    )
+    yield (Source("links", found, "record", "", (), also=tuple(_may_fit(asked, masks, found)), most=bounds.FEW_CLICKS),)
 
 
 def _field_sources(asked: Asked, one: Field) -> Iterator[Source]:

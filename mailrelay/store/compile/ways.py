@@ -83,7 +83,7 @@ def way_of(tx: Tx, asked: Asked, where: Meaning | None) -> Way:
         return Way(scan=scan, within=() if few is None else (few.sources, *few.within))
     if few is not None:
         return few
-    return next((Way(each) for each in of_all(asked, where) if each[0].in_order), Way())
+    return next((Way(each) for each in of_all(tx, asked, where) if each[0].in_order), Way())
 
 
 def _is_small(tx: Tx, asked: Asked) -> bool:
@@ -120,7 +120,7 @@ def _fewest(tx: Tx, asked: Asked, node: Meaning) -> Way | None:
             )
         case Mail() | Field():
             ways = []
-            for sources in sources_of(asked, node):
+            for sources in sources_of(tx, asked, node):
                 asked.counts_left -= len(sources)
                 if asked.counts_left < 0:
                     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Column, Computed, Index, Integer, PrimaryKeyConstraint, Table, Text
 
 from mailrelay.store.tables.base import Json, metadata
 
@@ -68,8 +68,10 @@ link_hit = Table(  # persons' clicks by link
     Column("clicks", Integer, nullable=False),
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
+    Column("start", Text, Computed("substr(lower(url), 1, 200)", persisted=True)),  # what links are found by (K2)
     PrimaryKeyConstraint("delivery", "link"),
     Index("ix_link_hit_message", "message"),
+    Index("ix_link_hit_start", "org", "start", "message", "delivery"),
 )
 
 aggregate_hit = Table(  # mode aggregate: how often, and nothing that tells of anybody (O9)

@@ -205,9 +205,11 @@ def _hits() -> None:
         sa.Column("clicks", sa.Integer(), nullable=False),
         sa.Column("first_at", sa.BigInteger(), nullable=False),
         sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("start", sa.Text(), sa.Computed("substr(lower(url), 1, 200)", persisted=True)),
         sa.PrimaryKeyConstraint("delivery", "link", name=op.f("pk_link_hit")),
     )
     op.create_index("ix_link_hit_message", "link_hit", ["message"])
+    op.create_index("ix_link_hit_start", "link_hit", ["org", "start", "message", "delivery"])
     op.create_table(
         "aggregate_hit",
         *_texts("message", "kind"),
