@@ -62,10 +62,15 @@ def readiness(talk: Talk) -> Any:
 
 def _warnings(config: Config) -> list[str]:
     """What works as it stands, and not as it could."""
-    if config.public.url.startswith("https://"):
-        return []
-    because = "without https nobody unsubscribes from mass mail by one click (RFC 8058), only by the page and by mail."
-    return [f"public.url is {config.public.url}: {because}"]
+    if not config.public.url.startswith("https://"):
+        because = (
+            "without https nobody unsubscribes from mass mail by one click (RFC 8058), only by the page and by mail."
+        )
+        return [f"public.url is {config.public.url}: {because}"]
+    if not config.public.trusted_proxies:
+        # The door speaks no TLS itself, so there is a proxy.
+        return ["public.trusted_proxies is empty: behind a proxy all readers are taken for one (docs/operate/run.md)."]
+    return []
 
 
 def _told(config: Config) -> str:

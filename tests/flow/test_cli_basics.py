@@ -173,6 +173,22 @@ def test_check_says_what_the_configuration_means_and_that_no_daemon_runs(tmp_pat
     assert run("check", "--ready", folder=tmp_path).returncode == 69
 
 
+@pytest.mark.parametrize(
+    ("public", "warning"),
+    [
+        ("{url: 'http://links.example.org'}", "one click"),
+        ("{url: 'https://links.example.org'}", "public.trusted_proxies is empty"),
+        ("{url: 'https://links.example.org', trusted_proxies: [127.0.0.1/32]}", ""),
+    ],
+)
+def test_check_says_what_a_proxy_in_front_of_the_public_door_needs(tmp_path: Path, public: str, warning: str) -> None:
+    (tmp_path / "mailrelay.yaml").write_text(f"public: {public}\n")
+    done = run("check", "--json", folder=tmp_path)
+    found = json.loads(done.stdout)["configuration"]["warnings"]
+    assert len(found) == bool(warning)
+    assert warning in "".join(found)
+
+
 def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
     done = run("mesage", folder=tmp_path)
     assert done.returncode == 2
