@@ -27,7 +27,7 @@ from mailrelay.store import compile as compiled
 from mailrelay.store import modules
 from mailrelay.store.base import Tx
 from mailrelay.store.compile import Terms, bounds, page
-from mailrelay.store.mail_facts import _TIMES, Flag
+from mailrelay.store.mail_facts.flags import TIMES, Flag
 from mailrelay.store.tables import (
     hit,
     link_hit,
@@ -88,9 +88,9 @@ def worlds(draw: st.DrawFn) -> World:
             }
         )
     for number in range(draw(st.integers(0, 10))):
-        row: dict[str, Any] = dict.fromkeys((*_TIMES, "first_opened_at", "first_clicked_at"))
+        row: dict[str, Any] = dict.fromkeys((*TIMES, "first_opened_at", "first_clicked_at"))
         ours = draw(st.booleans())
-        for name in draw(st.sets(st.sampled_from(sorted(_TIMES)), max_size=4)):
+        for name in draw(st.sets(st.sampled_from(sorted(TIMES)), max_size=4)):
             row[name] = _at(draw(st.integers(0, 9)))
         if row["received_at"] is not None:
             row["received_at"] = _at(number)  # it came in when it came to us
@@ -100,7 +100,7 @@ def worlds(draw: st.DrawFn) -> World:
                 row[f"first_{word}_at"] = row[f"last_{word}_at"] - draw(st.integers(0, 5)) * 86_400_000_000
                 row["opens" if word == "opened" else "clicks"] = draw(st.integers(1, 4))
         flags = Flag.OURS if ours else Flag(0)
-        for name, flag in _TIMES.items():
+        for name, flag in TIMES.items():
             flags |= flag if row[name] is not None else Flag(0)
         if row["bounced_at"] is not None and draw(st.booleans()):
             flags |= Flag.HARD
