@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from mailrelay.filing.apply import Judged
@@ -17,13 +17,14 @@ from mailrelay.model.notice import Why
 from mailrelay.rules.facts import Facts
 from mailrelay.store import events, people, records
 from mailrelay.store.base import Tx
+from mailrelay.store.visibility import Viewer
 
 _TOLD = "for"
 """In an event's data: whom the mail concerns. The event names the user where it is their notice, too."""
 
 
 def tell(tx: Tx, arrival: Arrival, one: Judged, *, replied_to: str, known: bool, at: datetime) -> None:
-    """Tell those whom a filed mail concerns; each once, however many copies come. Automatic mail and colleagues' tells nobody.
+    """Tell those whom a filed mail concerns; each hears of it once, however many copies come. Automatic mail and colleagues' tells nobody.
 
     `replied_to` heard of it already, as the answer to their own mail.
     """
@@ -34,8 +35,9 @@ def tell(tx: Tx, arrival: Arrival, one: Judged, *, replied_to: str, known: bool,
     concerned = _concerned(tx, arrival, one)
     if not concerned and not replied_to:
         return
-    told = _told(tx, message) if known else frozenset()
-    for user in sorted({*concerned, *((UserId(replied_to),) if replied_to else ())} - told):
+    users = {*concerned, *((UserId(replied_to),) if replied_to else ())}
+    heard = _heard(tx, message, users) if known else frozenset()
+    for user in sorted(users - heard):
         data = {_TOLD: user, "why": concerned.get(user, Why.RECIPIENT), "from": str(author)}
         events.append(
             tx,
@@ -93,9 +95,11 @@ def _owners(tx: Tx, one: Judged) -> list[UserId]:
     return [UserId(owner) for owner in (*(owners.get(record) for record in sorted(linked)), *made) if owner]
 
 
-def _told(tx: Tx, message: Message) -> frozenset[UserId]:
-    return frozenset(
-        UserId(dict(event.data).get(_TOLD, ""))
-        for event in events.of_message(tx, message.org, message.id)
-        if event.type is EventType.MESSAGE_RECEIVED
-    )
+def _heard(tx: Tx, message: Message, users: Collection[UserId]) -> frozenset[UserId]:
+    """Those of these users who were told of it already. What was told of a copy that they may not see they did not hear (I16)."""
+
+    def told(user: UserId) -> bool:
+        seen = events.of_message(tx, message.org, message.id, viewer=Viewer(org=message.org, user=user))
+        return any(one.type is EventType.MESSAGE_RECEIVED and dict(one.data).get(_TOLD) == user for one in seen)
+
+    return frozenset(filter(told, users))

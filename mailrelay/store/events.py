@@ -134,7 +134,7 @@ def of_message(tx: Tx, org: OrgId, message: str, *, viewer: Viewer | None = None
     """Everything that happened to a message and its deliveries, in order, as far as a viewer may see it, or all."""
     viewer = viewer or Viewer(org=org, all=True)
     found = select(event).where(event.c.org == org, event.c.message == message, visible(viewer))
-    return _shown(tx, viewer, tx.execute(found.order_by(event.c.seq)).all())
+    return shown(tx, viewer, tx.execute(found.order_by(event.c.seq)).all())
 
 
 def of_delivery(tx: Tx, org: str, message: str, delivery: str) -> Sequence[Event]:
@@ -188,7 +188,7 @@ def stretch(tx: Tx, viewer: Viewer, seq: int, *, limit: int, wanted: Wanted = AL
         raise Invalid("after", f"is past the newest event, {end}: an older state of the journal may have been restored")
     upto = min(end, seq + _LONGEST_STRETCH) if wanted.is_sparse or not viewer.all else end
     found = _asked(viewer, wanted).where(event.c.seq > seq, event.c.seq <= upto).order_by(event.c.seq).limit(limit)
-    events = _shown(tx, viewer, tx.execute(found).all())
+    events = shown(tx, viewer, tx.execute(found).all())
     if len(events) == limit:
         upto = events[-1].seq
     return Stretch(events=events, upto=upto, newest=end)
@@ -203,7 +203,7 @@ def latest(tx: Tx, viewer: Viewer, number: int, *, before: int | None = None, wa
         found = found.where(event.c.seq >= top - _FARTHEST)
     rows = tx.execute(found.order_by(event.c.seq.desc()).limit(number)).all()
     upto = end if before is None else max(0, min(end, before - 1))
-    return Stretch(events=_shown(tx, viewer, rows[::-1]), upto=upto, newest=end)
+    return Stretch(events=shown(tx, viewer, rows[::-1]), upto=upto, newest=end)
 
 
 def _asked(viewer: Viewer, wanted: Wanted) -> Select[Any]:
@@ -259,7 +259,7 @@ def _of_hidden_link(viewer: Viewer) -> ColumnElement[bool]:
     return visibility.there_is(select(literal(1)).where(this, ~visibility.told(viewer, on)))
 
 
-def _shown(tx: Tx, viewer: Viewer, found: Sequence[Row[Any]]) -> tuple[Event, ...]:
+def shown(tx: Tx, viewer: Viewer, found: Sequence[Row[Any]]) -> tuple[Event, ...]:
     """The events of rows. Of a reply that the viewer may not see nothing is shown but that it came."""
     read = tuple(of_row(row._mapping) for row in found)
     if viewer.all:

@@ -18,7 +18,7 @@ from mailrelay.model.event import Event, EventType
 from mailrelay.model.message import Message, ParticipantRole
 from mailrelay.model.notice import NoticeKind, UserNotice, kind_of, sentence, types_of
 from mailrelay.model.record import RecordRef
-from mailrelay.store import deliveries, events, followers, links, messages, visibility
+from mailrelay.store import deliveries, events, followers, links, messages
 from mailrelay.store.base import Tx, for_both
 from mailrelay.store.tables import EVENTS_OF_USERS, delivery, event, notice_read
 from mailrelay.store.visibility import Viewer
@@ -50,16 +50,15 @@ def page(
         found = found.where(event.c.seq < before)
     if unread:
         found = found.where(_unread(viewer.org, user), event.c.seq > followers.position(tx, _reader(user), viewer.org))
-    rows = tx.execute(found.order_by(event.c.seq.desc()).limit(limit))
-    return _told(tx, viewer, user, [events.of_row(row._mapping) for row in rows])
+    rows = tx.execute(found.order_by(event.c.seq.desc()).limit(limit)).all()
+    return _told(tx, viewer, user, events.shown(tx, viewer, rows))
 
 
 def behind(tx: Tx, viewer: Viewer, user: UserId, seq: int, *, kinds: Collection[NoticeKind], limit: int) -> Heard:
     """A user's notices of these kinds behind an event, oldest first."""
     newest = events.newest(tx, viewer.org)
     found = _wanted(viewer, user, kinds).where(event.c.seq > seq, event.c.seq <= newest)
-    rows = tx.execute(found.order_by(event.c.seq).limit(limit))
-    happened = [events.of_row(row._mapping) for row in rows]
+    happened = events.shown(tx, viewer, tx.execute(found.order_by(event.c.seq).limit(limit)).all())
     return Heard(
         notices=_told(tx, viewer, user, happened),
         upto=happened[-1].seq if len(happened) == limit else max(seq, newest),
@@ -68,8 +67,8 @@ def behind(tx: Tx, viewer: Viewer, user: UserId, seq: int, *, kinds: Collection[
 
 def one(tx: Tx, viewer: Viewer, user: UserId, seq: int) -> UserNotice:
     """A notice of a user. Raises Unknown."""
-    rows = tx.execute(_wanted(viewer, user, tuple(NoticeKind)).where(event.c.seq == seq))
-    told = _told(tx, viewer, user, [events.of_row(row._mapping) for row in rows])
+    rows = tx.execute(_wanted(viewer, user, tuple(NoticeKind)).where(event.c.seq == seq)).all()
+    told = _told(tx, viewer, user, events.shown(tx, viewer, rows))
     if not told:
         raise Unknown(f"There is no notice {seq} of this user")
     return told[0]
@@ -117,11 +116,7 @@ def _told(tx: Tx, viewer: Viewer, user: UserId, found: Sequence[Event]) -> tuple
     if not found:
         return ()
     org = viewer.org
-    replies = {each.seq: MessageId(_reply(each)) for each in found if _reply(each)}
-    seen = visibility.of_these(tx, viewer, set(replies.values()))
-    about = {
-        each.seq: replies[each.seq] if replies.get(each.seq) in seen else MessageId(each.message) for each in found
-    }
+    about = {each.seq: MessageId(_answer(each) or each.message) for each in found}
     read_mails = messages.get_many(tx, org, set(about.values()))
     mails = {mail.id: mail for mail in messages.as_seen(tx, viewer, read_mails)}
     of = sorted({each.delivery for each in found if each.delivery})
@@ -154,8 +149,8 @@ def _told(tx: Tx, viewer: Viewer, user: UserId, found: Sequence[Event]) -> tuple
     )
 
 
-def _reply(happened: Event) -> str:
-    """The answer that an event tells of, which is what its reader acts on; "" for none."""
+def _answer(happened: Event) -> str:
+    """The answer that an event tells of, which is what its reader acts on; "" for none, or for one that they may not see."""
     return dict(happened.data).get("reply", "") if happened.type is EventType.MESSAGE_REPLIED else ""
 
 
@@ -163,7 +158,7 @@ def _notice(
     happened: Event, mail: Message, sent: Delivery | None, records: tuple[RecordRef, ...], *, read: bool
 ) -> UserNotice:
     kind = kind_of(happened.type)
-    who, name = _who(kind, mail, sent)
+    who, name = _who(happened, kind, mail, sent)
     said = f"{name} <{who}>" if name and who else str(who or "Somebody")
     return UserNotice(
         seq=EventSeq(happened.seq),
@@ -183,8 +178,8 @@ def _notice(
     )
 
 
-def _who(kind: NoticeKind, mail: Message, sent: Delivery | None) -> tuple[Address | None, str]:
-    if kind in (NoticeKind.WROTE, NoticeKind.REPLIED):
+def _who(happened: Event, kind: NoticeKind, mail: Message, sent: Delivery | None) -> tuple[Address | None, str]:
+    if kind is NoticeKind.WROTE or _answer(happened):
         authors = [person for person in mail.participants if person.role is ParticipantRole.FROM]
         return (authors[0].address, authors[0].name) if authors else (None, "")
     if sent is None:

@@ -6,13 +6,11 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from mailrelay.ids import DeliveryId
@@ -25,6 +23,7 @@ from tests.support import factory
 from tests.support.cli import Cli
 from tests.support.filing import Desk, mail, office
 from tests.support.http import Answered, Api, Client, serving
+from tests.support.stream import follow
 
 V1 = "/api/v1"
 
@@ -60,47 +59,6 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
     settings = OrganisationSettings(sender_check=SenderCheck.TOKEN)
     async with serving(tmp_path) as api, office(tmp_path, store=api.store, settings=settings) as desk:
         yield Place(api, desk)
-
-
-class Stream:
-    """What a client hears on the stream."""
-
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
-        self._answer = answer
-
-    async def block(self) -> dict[str, str]:
-        """The next block of fields; a comment's field is ""."""
-        found: dict[str, str] = {}
-        async with asyncio.timeout(10):
-            while line := (await self._answer.content.readline()).decode().rstrip("\n"):
-                name, _, value = line.partition(":")
-                found[name] = value.removeprefix(" ")
-        return found
-
-    async def event(self) -> dict[str, Any]:
-        """The next event."""
-        while "data" not in (block := await self.block()):
-            assert block, "the stream ended"
-        return {**json.loads(block["data"]), "id": block["id"], "event": block["event"]}
-
-    async def end(self) -> None:
-        """Until nothing more comes."""
-        async with asyncio.timeout(10):
-            while await self._answer.content.readline():
-                pass
-
-
-@asynccontextmanager
-async def follow(api: Api, secret: str, *, last: str = "", query: str = "") -> AsyncIterator[Stream]:
-    host, port = api.server.address
-    headers = {"Authorization": f"Bearer {secret}", **({"Last-Event-ID": last} if last else {})}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://{host}:{port}{V1}/notices/stream?{query}", headers=headers) as answer,
-    ):
-        assert answer.status == 200, await answer.read()
-        assert answer.content_type == "text/event-stream"
-        yield Stream(answer)
 
 
 async def test_a_customer_who_writes_is_heard_of_by_all_whom_it_concerns_once(place: Place) -> None:

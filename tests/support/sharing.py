@@ -49,10 +49,10 @@ class Place:
 
 
 @asynccontextmanager
-async def sharing_office(folder: Path) -> AsyncIterator[Place]:
-    """The office, served."""
+async def sharing_office(folder: Path, **served: Any) -> AsyncIterator[Place]:
+    """The office, served as `http.serving` is told to."""
     with structlog.testing.capture_logs():
-        async with serving(folder) as api, office(folder, store=api.store) as desk:
+        async with serving(folder, **served) as api, office(folder, store=api.store) as desk:
             berta = await desk.user("berta@example.com")
             nobody = api.web
             made = Place(api, desk, Cli(api.server.unix_socket), berta, nobody, nobody, nobody, nobody)
