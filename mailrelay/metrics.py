@@ -361,7 +361,22 @@ webhook_oldest = _gauge(
 http_requests = _counter(
     "mailrelay_http_requests_total", "HTTP requests by class of answer", klass=("2xx", "3xx", "4xx", "5xx")
 )
-http_seconds = _histogram("mailrelay_http_request_duration_seconds", "Length of an HTTP request", _LATENCY)
+http_seconds = _histogram(
+    "mailrelay_http_request_duration_seconds",
+    "Length of an HTTP request that did not wait for anything to happen",
+    _LATENCY,
+)
+http_waiting = _gauge(
+    "mailrelay_http_waiting_requests",
+    "HTTP requests that wait for something to happen: long polls of events, streams of notices",
+    kind=("poll", "stream"),
+)
+http_waiting_limit = _gauge("mailrelay_http_waiting_limit", "How many HTTP requests may wait at a time")
+http_waiting_refused = _counter(
+    "mailrelay_http_waiting_refused_total",
+    "HTTP requests that would have waited and were refused: too many of all callers wait, or of this one",
+    reason=("all", "caller"),
+)
 service_restarts = _counter(
     "mailrelay_service_restarts_total",
     "Times a service raised and was started again",

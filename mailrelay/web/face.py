@@ -13,6 +13,7 @@ from mailrelay.errors import MemoryShort
 from mailrelay.memory import Memory
 from mailrelay.web import problem
 from mailrelay.web.identity import LOCAL
+from mailrelay.web.stream import WAITED
 from mailrelay.web.upload import FILES
 
 _SLOWEST_PIECE = 30.0
@@ -43,6 +44,7 @@ class Face:
         if scope["type"] != "http":
             return
         scope[LOCAL] = self._local
+        scope[WAITED] = waited = asyncio.Event()
         began = time.perf_counter()
         status = 0
         logger = log.get()
@@ -78,7 +80,8 @@ class Face:
         finally:
             body.give_back()
             metrics.http_requests.labels(f"{status // 100 if 200 <= status < 600 else 5}xx").inc()
-            metrics.http_seconds.observe(time.perf_counter() - began)
+            if not waited.is_set():
+                metrics.http_seconds.observe(time.perf_counter() - began)
 
 
 def _packed(scope: Scope) -> bool:

@@ -10,18 +10,22 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Literal
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from mailrelay import metrics
 from mailrelay.errors import Overloaded
 from mailrelay.ids import OrgId
 from mailrelay.service import Stopping
 from mailrelay.store.base import Bell, Listener, Store
 
 MEDIA_TYPE = "text/event-stream"
+WAITED = "mailrelay.waited"
+"""Key of the ASGI scope with an Event that is set once the request waits: how long it takes then says nothing of us."""
 
 
 class Waits:
@@ -36,7 +40,8 @@ class Waits:
         self.look = look
         self.heartbeat = heartbeat
         self.check = check
-        self._waiting: Counter[str] = Counter()
+        metrics.http_waiting_limit.set(most)
+        self._waiting: Counter[tuple[str, str]] = Counter()
 
     @property
     def number(self) -> int:
@@ -44,19 +49,25 @@ class Waits:
         return self._waiting.total()
 
     @contextmanager
-    def place(self, whose: str) -> Iterator[None]:
-        """A place to wait, for this caller. Raises Overloaded."""
+    def place(self, request: Request, kind: Literal["poll", "stream"], whose: str) -> Iterator[None]:
+        """A place for a request to wait, of this caller's; each kind has places of its own. Raises Overloaded."""
+        key = (kind, whose)
         if self.number >= self.most:
+            metrics.http_waiting_refused.labels("all").inc()
             raise Overloaded("Too many requests wait already; ask again later, or without waiting")
-        if self._waiting[whose] >= self.most_each:
+        if self._waiting[key] >= self.most_each:
+            metrics.http_waiting_refused.labels("caller").inc()
             raise Overloaded(f"{self.most_each} requests of this caller wait already; end one, or ask without waiting")
-        self._waiting[whose] += 1
+        request.scope[WAITED].set()
+        self._waiting[key] += 1
+        metrics.http_waiting.labels(kind).inc()
         try:
             yield
         finally:
-            self._waiting[whose] -= 1
-            if not self._waiting[whose]:
-                del self._waiting[whose]
+            metrics.http_waiting.labels(kind).dec()
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
 
 
 class Watch:

@@ -10,6 +10,7 @@ from time import monotonic
 
 import pytest
 
+from mailrelay import metrics
 from mailrelay.model.event import EventType
 from mailrelay.model.organisation import Organisation, Right
 from mailrelay.store import events
@@ -195,6 +196,39 @@ async def test_many_wait_at_once_and_leave_the_readers_to_others(api: Api) -> No
     assert (await office.ask())["newest"] == after
     await office.happen()
     assert all(len(page["items"]) == 1 for page in await asyncio.gather(*asked))
+
+
+async def test_who_waits_is_counted_and_is_no_slow_request(api: Api) -> None:
+    def told(name: str, **labels: str) -> float:
+        return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
+
+    office = await Office.made(api)
+    api.application.waits.most_each = 1
+    after, refused = await office.newest(), told("mailrelay_http_waiting_refused_total", reason="caller")
+    asked = asyncio.create_task(office.ask(f"after={after}&wait=30"))
+    await _waits(api)
+    assert told("mailrelay_http_waiting_requests", kind="poll") == 1
+    assert told("mailrelay_http_waiting_limit") == 200
+    assert (await office.client.get(f"/api/v1/events?after={after}&wait=5")).status == 503
+    assert told("mailrelay_http_waiting_refused_total", reason="caller") == refused + 1
+    before = told("mailrelay_http_request_duration_seconds_count")
+    await office.happen()
+    await asked
+    await office.ask()
+    assert told("mailrelay_http_request_duration_seconds_count") == before + 1  # the one that did not wait
+    assert told("mailrelay_http_waiting_requests", kind="poll") == 0
+
+
+async def test_a_token_that_is_revoked_while_it_waits_hears_of_nothing(api: Api) -> None:
+    office = await Office.made(api)
+    made = (await office.client.post("/api/v1/tokens", json={"name": "t", "rights": ["read"]})).json
+    theirs = api.web.bearing(made["secret"])
+    api.application.waits.look = 30
+    asked = asyncio.create_task(theirs.get(f"/api/v1/events?after={await office.newest()}&wait=30&type=record.changed"))
+    await _waits(api)
+    assert (await office.client.delete(f"/api/v1/tokens/{made['id']}")).status == 204
+    await office.happen()
+    assert (await asyncio.wait_for(asked, 5)).status == 401
 
 
 async def test_who_sees_only_some_mail_sees_only_the_events_of_that(api: Api) -> None:

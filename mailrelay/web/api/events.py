@@ -19,7 +19,7 @@ from mailrelay.store.base import Tx
 from mailrelay.store.events import Stretch, Wanted
 from mailrelay.store.visibility import Viewer
 from mailrelay.web.application import App, Application
-from mailrelay.web.identity import Caller, Reader
+from mailrelay.web.identity import Caller, Reader, once_more
 from mailrelay.web.shape import Limit, Shown, in_field
 from mailrelay.web.stream import watching
 from mailrelay.web.strict import StrictRoute
@@ -109,7 +109,7 @@ async def after(
     if not wait or found.events:
         return Journal.of(found)
     ends_at = asyncio.get_running_loop().time() + wait
-    with app.waits.place(caller.by):
+    with app.waits.place(request, "poll", caller.by):
         async with watching(app.store, app.stopping, request, caller.org) as watch:
             while True:
                 # Once more before the first pause: what came since the look before was not heard.
@@ -117,6 +117,7 @@ async def after(
                 left = ends_at - asyncio.get_running_loop().time()
                 if found.events or left <= 0 or not await watch.pause(min(left, app.waits.look)):
                     return Journal.of(found)
+                caller = await once_more(request)  # a token that was revoked meanwhile hears of nothing
 
 
 async def _reading(app: Application, caller: Caller, seq: int, limit: int, wanted: Wanted) -> Stretch:

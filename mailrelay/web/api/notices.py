@@ -143,7 +143,9 @@ async def follow(
     if seq is not None and seq > newest:
         raise Invalid("Last-Event-ID" if last_event_id else "after", f"is past the newest event, {newest}")
     place = ExitStack()
-    place.enter_context(app.waits.place(f"stream {own.user}"))  # before the answer begins, so that too many are told so
+    place.enter_context(
+        app.waits.place(request, "stream", own.user)
+    )  # before the answer begins, so that too many are told so
     return EventStream(_pieces(app, request, own, newest if seq is None else seq), place)
 
 
