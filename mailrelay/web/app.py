@@ -11,11 +11,12 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import mailrelay
 from mailrelay.errors import MailrelayError
 from mailrelay.web import api, once, problem
-from mailrelay.web.application import Application
+from mailrelay.web.application import APPLICATION, Application
 from mailrelay.web.description import describe
 from mailrelay.web.docs import pages
 from mailrelay.web.once import PREFIX
@@ -28,8 +29,19 @@ _ERRORS: dict[int | str, dict[str, Any]] = {422: _PROBLEM, "4XX": _PROBLEM, "5XX
 """Also of operations to come; `description` adds which statuses each operation has."""
 
 
-def build(application: Application) -> FastAPI:
-    """The API as an ASGI application; its description is at /api/v1/openapi.json."""
+def build(application: Application) -> ASGIApp:
+    """The API of one daemon as an ASGI application; its description is at /api/v1/openapi.json."""
+    app = _assembled()
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, APPLICATION: application}, receive, send)
+
+    return serve
+
+
+@functools.cache
+def _assembled() -> FastAPI:
+    # Once in a process: FastAPI reads each route anew for each application, which takes a second.
     app = FastAPI(
         title="mailrelay",
         version=mailrelay.__version__,
@@ -37,13 +49,12 @@ def build(application: Application) -> FastAPI:
             "Mail in, onto its records; mail out, signed, from a durable queue. Errors are RFC 9457 problems. "
             "On the daemon's Unix socket no token is needed: whoever can open it is the operator."
         ),
-        openapi_url=f"{PREFIX}/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         responses=_ERRORS,
     )
-    app.state.application = application
     routes: list[BaseRoute] = []
     for found in sorted(pkgutil.iter_modules(api.__path__), key=lambda one: one.name):
         module = importlib.import_module(f"{api.__name__}.{found.name}")

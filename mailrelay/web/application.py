@@ -30,6 +30,9 @@ from mailrelay.web.flood import Flood
 from mailrelay.web.stream import Waits
 from mailrelay.webhook.request import Poster
 
+APPLICATION = "mailrelay.application"
+"""Where a request's scope has it: the routes are made once, and serve every daemon in a process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
@@ -62,7 +65,7 @@ class Application:
 
 def application(request: Request) -> Application:
     """The application that serves this request."""
-    return cast("Application", request.app.state.application)
+    return cast("Application", request.scope[APPLICATION])
 
 
 App = Annotated[Application, Depends(application)]

@@ -21,10 +21,11 @@ from mailrelay.web.once import PREFIX
 
 
 def routes(description: Callable[[], dict[str, Any]]) -> list[BaseRoute]:
-    """The routes of the pages; the description is made at the first look."""
+    """The routes of the pages and of the description, which is made at the first look."""
     pages = _Pages(description)
     return [
         Route("/", pages.root),
+        Route(f"{PREFIX}/openapi.json", pages.described),
         Route(f"{PREFIX}/docs", pages.index),
         Route(f"{PREFIX}/docs/{{group}}", pages.group),
     ]
@@ -39,6 +40,11 @@ class _Pages:
         """Where things are."""
         where = {"name": "mailrelay", "api": PREFIX, "docs": f"{PREFIX}/docs", "openapi": f"{PREFIX}/openapi.json"}
         return JSONResponse(where)
+
+    async def described(self, request: Request) -> Response:
+        """The description itself."""
+        await asyncio.to_thread(self._read)
+        return JSONResponse(self._description())
 
     async def index(self, request: Request) -> Response:
         """The start page."""
