@@ -21,7 +21,7 @@ from mailrelay.ids import HitId
 from mailrelay.model.hit import JudgeAll, RawHit
 from mailrelay.outbound.hit_spool import Batch, Spool, delivery_of, hit_of, line
 from mailrelay.service import Stopping
-from mailrelay.store import hits
+from mailrelay.store import hit_deliveries, hit_taking
 from mailrelay.store.base import Store
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class Hits:
         there |= {of for one in self._memory if (of := delivery_of(one)) is not None}
         if not there:
             return 0
-        gone = await self._store.read(hits.of_erased, there)
+        gone = await self._store.read(hit_deliveries.of_erased, there)
         if not gone:
             return 0
         left = [one for one in self._memory if delivery_of(one) not in gone]
@@ -280,7 +280,9 @@ class Hits:
                     await self._in_thread(self._spool.set_aside, hit)
 
     async def _write(self, batch: HitId, told: Sequence[HitId], some: Sequence[RawHit]) -> None:
-        taken = await self._store.write(hits.take, batch, some, told=told, judge=self._judge, now=self._clock.now())
+        taken = await self._store.write(
+            hit_taking.take, batch, some, told=told, judge=self._judge, now=self._clock.now()
+        )
         for (kind, by), number in taken.kept.items():
             metrics.hits_kept.labels(kind, by).inc(number)
         for reason, number in taken.left.items():

@@ -8,9 +8,9 @@ from datetime import datetime
 from mailrelay.clock import Clock
 from mailrelay.ids import DeliveryId, OrgId
 from mailrelay.model.hit import JudgeAll
-from mailrelay.store import hits
+from mailrelay.store import hit_judging
 from mailrelay.store.base import Store
-from mailrelay.store.hits import Change
+from mailrelay.store.hit_judging import Change
 
 _PAGE = 50
 """Deliveries of a transaction."""
@@ -24,7 +24,7 @@ async def rejudge(
     Applied twice, the second run has nothing to say. Raises Unavailable, with what was done so far done.
     """
     after: DeliveryId | None = None
-    while page := await store.read(hits.tracked, org, since=since, after=after, limit=_PAGE):
-        for change in await store.write(hits.judge_again, org, page, judge=judge, now=clock.now(), apply=apply):
+    while page := await store.read(hit_judging.tracked, org, since=since, after=after, limit=_PAGE):
+        for change in await store.write(hit_judging.judge_again, org, page, judge=judge, now=clock.now(), apply=apply):
             yield change
         after = page[-1]

@@ -16,7 +16,7 @@ from mailrelay.model.event import Event, EventType
 from mailrelay.model.hit import WINDOW, By, HitKind, RawHit, engagement_of
 from mailrelay.model.reply import reply
 from mailrelay.model.tracking import Mode
-from mailrelay.store import deliveries, events, hits, rows
+from mailrelay.store import deliveries, events, hit_judging, hit_taking, hits, rows
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.tables import aggregate_hit, attempt, delivery, engagement, hit, link_hit
 from mailrelay.store.visibility import Viewer
@@ -28,9 +28,9 @@ from tests.support.tracked import House, a_hit
 _SECOND = timedelta(seconds=1)
 
 
-async def _take(store: Store, clock: FakeClock, *some: RawHit, batch: str = "") -> hits.Taken:
+async def _take(store: Store, clock: FakeClock, *some: RawHit, batch: str = "") -> hit_taking.Taken:
     name = HitId(batch) if batch else IdFactory(clock.now).hit()
-    return await store.write(hits.take, name, some, told=(), judge=agent.judge, now=clock.now())
+    return await store.write(hit_taking.take, name, some, told=(), judge=agent.judge, now=clock.now())
 
 
 async def _message(store: Store, of: DeliveryId) -> MessageId:
@@ -116,7 +116,9 @@ async def test_a_scanner_stays_a_scanner_when_the_mail_comes_back(store: Store, 
         tx.execute(update(delivery).values(state="bounced", ended_at=to_micros(clock.now() + WINDOW), attempts=1))
 
     await store.write(comes_back)
-    again = await store.write(hits.judge_again, whose.org.id, [of], judge=agent.judge, now=clock.now(), apply=True)
+    again = await store.write(
+        hit_judging.judge_again, whose.org.id, [of], judge=agent.judge, now=clock.now(), apply=True
+    )
     assert again == []
     await _take(store, clock, a_hit(clock, of, HitKind.CLICK, link=1))
     found = (await store.read(hits.engagements, whose.org.id, await _message(store, of)))[of]
@@ -223,7 +225,7 @@ async def test_numbers_are_added_by_message_link_and_day(store: Store, clock: Fa
     assert len({one.day for one in counted}) == 2
 
 
-@pytest.mark.parametrize("field", hits.REFUSALS)
+@pytest.mark.parametrize("field", hit_taking.REFUSALS)
 @pytest.mark.parametrize("honoured", [True, False])
 async def test_fault_t12_a_reader_who_refuses_is_not_recorded_unless_the_organisation_says_so(
     store: Store, clock: FakeClock, field: tuple[str, str], honoured: bool
@@ -256,7 +258,7 @@ async def test_later_hits_make_machine_s_of_earlier_ones(store: Store, clock: Fa
 async def test_hits_of_one_delivery_have_an_end(
     store: Store, clock: FakeClock, whose: House, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(hits, bound, 5)
+    monkeypatch.setattr(hit_taking, bound, 5)
     (of,) = await tracked.sent(store, clock, whose)
     first = await _take(store, clock, *(a_hit(clock, of) for _ in range(4)))
     then = await _take(store, clock, *(a_hit(clock, of) for _ in range(4)))
@@ -273,20 +275,27 @@ async def test_judged_again_only_when_it_is_said_to(store: Store, clock: FakeClo
 
         return [Judged(by=By.MACHINE, reasons=("learnt",), rules=99) for _ in some]  # type: ignore[attr-defined]
 
-    page = await store.read(hits.tracked, whose.org.id, since=clock.now() - timedelta(days=1), after=None, limit=10)
+    page = await store.read(
+        hit_judging.tracked, whose.org.id, since=clock.now() - timedelta(days=1), after=None, limit=10
+    )
     assert page == sorted(many[:2])
-    late = await store.read(hits.tracked, whose.org.id, since=clock.now() + _SECOND, after=None, limit=10)
+    late = await store.read(hit_judging.tracked, whose.org.id, since=clock.now() + _SECOND, after=None, limit=10)
     assert late == []
     message = await _message(store, many[0])
     for apply, opens in ((False, 1), (True, 0)):
-        changes = await store.write(hits.judge_again, whose.org.id, page, judge=harsher, now=clock.now(), apply=apply)
+        changes = await store.write(
+            hit_judging.judge_again, whose.org.id, page, judge=harsher, now=clock.now(), apply=apply
+        )
         assert [(one.delivery, one.hits, one.was.opens, one.now.opens) for one in changes] == [
             (of, 1, 1, 0) for of in sorted(many[:2])
         ]
         found = await store.read(hits.engagements, whose.org.id, message)
         assert {one.opens for one in found.values()} == {opens}
     other = await tracked.house(store, clock)
-    assert await store.write(hits.judge_again, other.org.id, page, judge=agent.judge, now=clock.now(), apply=True) == []
+    assert (
+        await store.write(hit_judging.judge_again, other.org.id, page, judge=agent.judge, now=clock.now(), apply=True)
+        == []
+    )
     types = [one.type for one in await _journal(store, whose)]
     assert types == [EventType.DELIVERY_OPENED] * 2 + [EventType.DELIVERY_JUDGED] * 2
 
@@ -345,7 +354,9 @@ async def test_what_the_database_counts_is_what_the_hits_come_to(store: Store, c
         held = await store.read(deliveries.by_id, of)
         assert held is not None
         assert (held.opened_at, held.clicked_at) == (found[of].first_opened_at, found[of].first_clicked_at)
-    again = await store.write(hits.judge_again, whose.org.id, many, judge=agent.judge, now=clock.now(), apply=False)
+    again = await store.write(
+        hit_judging.judge_again, whose.org.id, many, judge=agent.judge, now=clock.now(), apply=False
+    )
     assert again == []
 
 

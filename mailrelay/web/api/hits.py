@@ -17,7 +17,8 @@ from mailrelay.model.hit import By, Engagement, Hit, HitKind
 from mailrelay.outbound.rejudge import rejudge
 from mailrelay.store import deliveries, hits, visibility
 from mailrelay.store.base import Tx
-from mailrelay.store.hits import AggregateCount, Change
+from mailrelay.store.hit_judging import Change
+from mailrelay.store.hits import AggregateCount
 from mailrelay.store.visibility import Viewer
 from mailrelay.tracking import agent
 from mailrelay.web.application import App, Application
