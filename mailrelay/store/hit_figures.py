@@ -43,12 +43,6 @@ def standing_of(tx: Tx, some: Sequence[str]) -> defaultdict[str, Engagement]:
     return standing
 
 
-def total_of(one: Engagement) -> int:
-    """How many hits came to it, by whomever; decoys are not among them."""
-    machines, unknown = one.machine_opens + one.machine_clicks, one.unknown_opens + one.unknown_clicks
-    return one.opens + one.clicks + machines + unknown
-
-
 def counted_again(tx: Tx, some: Sequence[OfDelivery], standing: Mapping[str, Engagement]) -> dict[str, Figures]:
     """What the kept hits of these deliveries come to, as the database counts them."""
     if not some:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
 
 from mailrelay.clock import from_micros
 from mailrelay.ids import HitId
@@ -21,7 +21,7 @@ from mailrelay.model.tracking import Mode
 from mailrelay.store.base import Tx, for_both
 from mailrelay.store.hit_deliveries import OfDelivery, of_deliveries
 from mailrelay.store.hit_events import tell, tell_judged
-from mailrelay.store.hit_figures import counted_again, standing_of, total_of, write_figures
+from mailrelay.store.hit_figures import counted_again, standing_of, write_figures
 from mailrelay.store.hit_rows import hit_row, in_time, kept_of, write_verdicts
 from mailrelay.store.hits import of_few
 from mailrelay.store.tables import aggregate_hit, hit, hit_batch
@@ -120,6 +120,7 @@ def _keep(
     times = [one.at for of in some for one in of.new]
     ids = [of.row.id for of in some]
     standing = standing_of(tx, ids)
+    number = _number_of(tx, ids)
     near = kept_of(tx, ids, since=min(times) - WINDOW, until=max(times) + WINDOW)
     rows_: list[dict[str, Any]] = []
     again: list[tuple[HitId, Judged]] = []
@@ -127,7 +128,7 @@ def _keep(
     for of in some:
         old = {one.raw.id: one for one in near[of.row.id]}
         new = sorted((one for one in of.new if one.id not in old), key=in_time)
-        room = max(0, min(MOST_AT_ONCE - len(old), MOST_KEPT - total_of(standing[of.row.id])))
+        room = max(0, min(MOST_AT_ONCE - len(old), MOST_KEPT - number[of.row.id]))
         if len(new) > room:
             left["too many"] += len(new) - room
             new = new[:room]
@@ -150,3 +151,11 @@ def _keep(
         if otherwise:
             tell_judged(tx, of, was=was, is_now=is_now, hits=otherwise, now=now)
         tell(tx, of, new, judged, was=was)
+
+
+def _number_of(tx: Tx, some: Sequence[str]) -> Counter[str]:
+    """How many hits of each of these deliveries are kept, those of the hidden link too."""
+    counting = (
+        select(hit.c.delivery, func.count().label("number")).where(hit.c.delivery.in_(some)).group_by(hit.c.delivery)
+    )
+    return Counter({row.delivery: row.number for row in tx.execute(counting)})

@@ -255,13 +255,14 @@ async def test_later_hits_make_machine_s_of_earlier_ones(store: Store, clock: Fa
 
 
 @pytest.mark.parametrize("bound", ["MOST_KEPT", "MOST_AT_ONCE"])
+@pytest.mark.parametrize("kind", HitKind)
 async def test_hits_of_one_delivery_have_an_end(
-    store: Store, clock: FakeClock, whose: House, monkeypatch: pytest.MonkeyPatch, bound: str
+    store: Store, clock: FakeClock, whose: House, monkeypatch: pytest.MonkeyPatch, bound: str, kind: HitKind
 ) -> None:
     monkeypatch.setattr(hit_taking, bound, 5)
     (of,) = await tracked.sent(store, clock, whose)
-    first = await _take(store, clock, *(a_hit(clock, of) for _ in range(4)))
-    then = await _take(store, clock, *(a_hit(clock, of) for _ in range(4)))
+    first = await _take(store, clock, *(a_hit(clock, of, kind) for _ in range(4)))
+    then = await _take(store, clock, *(a_hit(clock, of, kind) for _ in range(4)))
     assert (sum(first.kept.values()), sum(then.kept.values()), then.left) == (4, 1, {"too many": 3})
 
 
