@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mailrelay.web import server
+from mailrelay.model.organisation import Right
+from mailrelay.web import face, server
+from tests.support import factory
 from tests.support.http import serving
 
 _REQUEST = b"GET /api/v1/users HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -44,6 +46,21 @@ async def test_fault_w08_a_second_head_is_waited_for_no_longer(tmp_path: Path, m
         writer.write(_REQUEST)
         assert (await reader.readline()).startswith(b"HTTP/1.1 401")
         writer.write(b"GET /api")
+        assert await _ended(reader)
+        writer.close()
+
+
+async def test_fault_w08_a_body_that_does_not_come_is_408_and_ends_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face, "_SLOWEST_PIECE", 0.2)
+    async with serving(tmp_path) as api:
+        org = await factory.org(api.store, api.clock)
+        _, secret = await factory.api_token(api.store, api.clock, org, Right.SEND)
+        reader, writer = await asyncio.open_connection(*api.server.address)
+        head = f"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
+        writer.write(head.encode() + b'Content-Type: application/json\r\nContent-Length: 90\r\n\r\n{"from"')
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
         assert await _ended(reader)
         writer.close()
 

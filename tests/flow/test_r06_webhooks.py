@@ -127,7 +127,7 @@ def verified(secret: str, request: Request) -> Any:
 
 
 @pytest.fixture
-def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+def now(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """The library compares with its own clock: the tests' stands for it."""
     clock = FakeClock()
 
@@ -139,9 +139,10 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
         fromtimestamp = __import__("datetime").datetime.fromtimestamp
 
     monkeypatch.setattr("standardwebhooks.webhooks.datetime", Then)
+    return clock
 
 
-@pytest.mark.usefixtures("_now")
+@pytest.mark.usefixtures("now")
 async def test_an_event_arrives_signed_as_the_api_shows_it(tmp_path: Path):
     async with world(tmp_path) as us:
         made = await us.made(description="the CRM")
@@ -163,8 +164,9 @@ async def test_an_event_arrives_signed_as_the_api_shows_it(tmp_path: Path):
         assert health["succeeded_at"] == "2026-11-02T09:30:00Z"
 
 
-@pytest.mark.usefixtures("_now")
-async def test_fault_w05_a_changed_body_an_old_request_and_another_secret_are_told_from_ours(tmp_path: Path):
+async def test_fault_w05_a_changed_body_an_old_request_and_another_secret_are_told_from_ours(
+    tmp_path: Path, now: FakeClock
+):
     async with world(tmp_path) as us:
         made = await us.made()
         await us.work()
@@ -177,9 +179,14 @@ async def test_fault_w05_a_changed_body_an_old_request_and_another_secret_are_to
                 verified(made["secret"], forged)
         with pytest.raises(standardwebhooks.WebhookVerificationError):
             verified("whsec_" + base64.b64encode(b"x" * 32).decode(), request)
+        now.advance(timedelta(minutes=5))
+        assert verified(made["secret"], request)
+        now.advance(timedelta(seconds=1))
+        with pytest.raises(standardwebhooks.WebhookVerificationError, match="old"):
+            verified(made["secret"], request)  # as it came, and sent again by somebody who saw it
 
 
-@pytest.mark.usefixtures("_now")
+@pytest.mark.usefixtures("now")
 async def test_fault_w05_two_secrets_sign_while_one_takes_the_place_of_the_other(tmp_path: Path):
     async with world(tmp_path) as us:
         made = await us.made()
