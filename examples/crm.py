@@ -355,11 +355,19 @@ def main() -> None:
     given = parser.parse_args()
     os.umask(0o077)  # the database holds the token
     try:
+        server = ThreadingHTTPServer(("127.0.0.1", given.port), Door)  # first, so that the first webhook is not refused
+    except OSError as error:
+        raise SystemExit(f"port {given.port} cannot be had ({error.strerror}): name another by --port") from None
+    try:
         Door.crm = crm = Crm(given.api, given.socket, given.database, f"http://127.0.0.1:{given.port}")
-    except (*AWAY, Problem) as error:
-        raise SystemExit(f"mailrelay refuses, or does not run ({error}): start it with `make run`") from None
+    except Problem as problem:
+        status, because = problem.args
+        hint = f"; for another mailrelay than before, remove {given.database}" if status == 401 else ""
+        raise SystemExit(f"mailrelay refuses: {because}{hint}") from None
+    except AWAY as error:
+        raise SystemExit(f"mailrelay does not run ({error}): start it with `make run`") from None
     threading.Thread(target=crm.follow, daemon=True).start()
-    with ThreadingHTTPServer(("127.0.0.1", given.port), Door) as server, suppress(KeyboardInterrupt):
+    with server, suppress(KeyboardInterrupt):
         print(f"The CRM is at {crm.url}/ and Anna's dropbox is {crm.state('dropbox')}", flush=True)
         server.serve_forever()
 

@@ -75,7 +75,8 @@ def cli() -> None:
     """The mail pipeline that a CRM stands on.
 
     Start with `mailrelay run --sample`. Commands find the daemon by MAILRELAY_SOCKET or data/mailrelay.sock, or by their own
-    --socket or --config, which stand behind them: `mailrelay queue list --socket PATH`. Every command takes --json.
+    --socket or --config, which stand behind them: `mailrelay queue list --socket PATH`. Where there are several organisations,
+    MAILRELAY_ORGANISATION or --organisation says which. Every command takes --json.
     """
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import smtplib
+import sqlite3
 import subprocess
 import sys
 import time
@@ -197,6 +198,28 @@ def _visit(relay: Daemon, letter: Path, kind: str, *, status: int) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", relay.public, timeout=20)) as browser:
         browser.request("GET", found[1], headers={"User-Agent": BROWSER, "Host": f"localhost:{relay.public}"})
         assert browser.getresponse().status == status
+
+
+def test_what_keeps_it_from_starting_is_said_in_one_line(tmp_path: Path) -> None:
+    with _crm(tmp_path) as crm:
+        calls = until(lambda: re.search(r"([1-9]\d*) webhooks came", crm.page()), "webhooks ring")
+        assert calls
+        (hook,) = crm.relay.cli("webhook", "list")["items"]
+        assert hook["health"]["failed_at"] is None  # it listened before it asked for them
+
+        def said(*arguments: str) -> str:
+            command = [sys.executable, EXAMPLE, "--api", f"127.0.0.1:{crm.relay.api}", *arguments]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1), done
+            return done.stderr
+
+        port = ("--port", str(free_port()))
+        assert "name another by --port" in said("--port", str(crm.port))
+        assert "start it with `make run`" in said(*port, "--socket", "nowhere.sock", "--database", "new.db")
+        with closing(sqlite3.connect(tmp_path / "other.db")) as db, db:
+            db.execute("create table state (name text primary key, value text not null)")
+            db.execute("insert into state values ('token', 'mr_of_a_daemon_that_is_gone')")
+        assert "remove other.db" in said(*port, "--database", "other.db")
 
 
 def test_what_is_refused_is_said(tmp_path: Path) -> None:
