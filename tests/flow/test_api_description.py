@@ -33,6 +33,11 @@ async def test_each_operation_has_a_summary_of_its_own(api: Api) -> None:
     assert all(" " in one and len(one) < 100 for one in summaries)
 
 
+async def test_each_schema_has_a_name_of_its_own_and_not_that_of_its_file(api: Api) -> None:
+    schemas = (await api.web.get(f"{V1}/openapi.json")).json["components"]["schemas"]
+    assert [name for name in schemas if "__" in name] == []  # clients that are made from it have classes of these names
+
+
 async def test_a_default_fits_its_own_pattern(api: Api) -> None:
     for _, path, one in await _operations(api):
         for parameter in one.get("parameters", ()):

@@ -18,7 +18,7 @@ from mailrelay.model.envelope import Arrival, ArrivalState
 from mailrelay.model.organisation import Right
 from mailrelay.service import Stopping
 from mailrelay.store import messages, unresolved
-from mailrelay.web.api import messages as api_messages
+from mailrelay.web.api import messages_received
 from mailrelay.web.identity import ORGANISATION_HEADER
 from tests.support import factory
 from tests.support.edge import edge
@@ -92,14 +92,14 @@ async def test_the_newest_arrival_is_looked_for_in_bounded_steps_however_many_ar
     await untied(house)
     await untied(house)
     looked: list[object] = []
-    newest = api_messages.arrivals.newest
+    newest = messages_received.arrivals.newest
 
     def counted(*asked: Any, **more: Any) -> Any:
         looked.append(more)
         return newest(*asked, **more)
 
-    monkeypatch.setattr(api_messages, "_MOST_HIDDEN", 1)
-    monkeypatch.setattr(api_messages.arrivals, "newest", counted)
+    monkeypatch.setattr(messages_received, "_MOST_HIDDEN", 1)
+    monkeypatch.setattr(messages_received.arrivals, "newest", counted)
     assert (await house.first.get(f"{V1}/arrivals/latest")).status == 404
     assert len(looked) == 2
 

@@ -17,7 +17,7 @@ from mailrelay.outbound.policy.answer import NoAnswer
 from mailrelay.outbound.policy.sender import lookup_keys
 from mailrelay.store import messages, people, visibility
 from mailrelay.store.base import Tx
-from mailrelay.web.api.submissions import author_of
+from mailrelay.web.api.author import author_of
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Caller, Sender
 from mailrelay.web.shape import Given, MailAddress, Shown

@@ -11,8 +11,8 @@ from mailrelay.model.decision import Link
 from mailrelay.model.record import RecordRef
 from mailrelay.store import links, visibility
 from mailrelay.store.base import Tx
-from mailrelay.web.api.messages import ShownLink
 from mailrelay.web.api.records import ModuleName, RecordId
+from mailrelay.web.api.shown_message import ShownLink
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Administrator, Caller, Reader

@@ -38,7 +38,7 @@ _AT_ONCE = 100
 _Seq = Annotated[int, Path(ge=1, le=2**62)]
 
 
-class Action(Shown):
+class NoticeAction(Shown):
     """What can be done about a notice: a request to this API, with what is known of its body; the user adds the rest."""
 
     name: str
@@ -63,7 +63,7 @@ class ShownNotice(Shown):
     records: tuple[Ref, ...]
     read: bool
     data: dict[str, str]
-    actions: tuple[Action, ...]
+    actions: tuple[NoticeAction, ...]
 
     @classmethod
     def of(cls, one: UserNotice) -> ShownNotice:
@@ -260,16 +260,16 @@ def _behind(tx: Tx, own: _Own, seq: int) -> Heard:
 # --- actions ---
 
 
-def _actions(one: UserNotice) -> tuple[Action, ...]:
+def _actions(one: UserNotice) -> tuple[NoticeAction, ...]:
     of_mail = f"{_MESSAGES}/{one.message}"
     actions = [
-        Action(name="note", method="POST", path=f"{of_mail}/notes", body={"text": ""}),
-        Action(name="task", method="POST", path=f"{of_mail}/tasks", body={"text": one.sentence, "due_at": None}),
-        Action(name="move", method="POST", path=f"{of_mail}/folder", body={"folder": ""}),
+        NoticeAction(name="note", method="POST", path=f"{of_mail}/notes", body={"text": ""}),
+        NoticeAction(name="task", method="POST", path=f"{of_mail}/tasks", body={"text": one.sentence, "due_at": None}),
+        NoticeAction(name="move", method="POST", path=f"{of_mail}/folder", body={"folder": ""}),
     ]
     # What did not reach somebody is not answered: that would not reach them either.
     if one.kind is not NoticeKind.BOUNCED and one.who is not None:
-        actions.insert(0, Action(name="reply", method="POST", path=_MESSAGES, body=_reply(one)))
+        actions.insert(0, NoticeAction(name="reply", method="POST", path=_MESSAGES, body=_reply(one)))
     return tuple(actions)
 
 

@@ -37,7 +37,7 @@ class ShownQuota(Shown):
     enforced: Annotated[bool, Field(description="False where the installation holds nobody to a quota.")]
 
 
-class ShownUse(Shown):
+class ShownQuotaUse(Shown):
     """What was counted on a day."""
 
     kind: QuotaKind
@@ -64,7 +64,7 @@ async def show(app: App, caller: Reader) -> tuple[ShownQuota, ...]:
     )
 
 
-@router.get("/quotas/history", response_model=Page[ShownUse])
+@router.get("/quotas/history", response_model=Page[ShownQuotaUse])
 async def history(
     app: App,
     caller: Reader,

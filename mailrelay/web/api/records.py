@@ -54,7 +54,7 @@ class ShownAddress(Shown):
     address: MailAddress
 
 
-class ShownLink(Shown):
+class ShownRecordLink(Shown):
     """A link to another record."""
 
     role: str
@@ -68,7 +68,7 @@ class ShownRecord(Shown):
     name: str
     owner: str | None
     addresses: tuple[ShownAddress, ...]
-    links: tuple[ShownLink, ...]
+    links: tuple[ShownRecordLink, ...]
     fields: dict[str, str]
     source: str
     created_at: datetime
@@ -82,7 +82,7 @@ class ShownRecord(Shown):
             name=one.name,
             owner=one.owner,
             addresses=tuple(ShownAddress.model_validate(address) for address in one.addresses),
-            links=tuple(ShownLink.model_validate(link) for link in one.links),
+            links=tuple(ShownRecordLink.model_validate(link) for link in one.links),
             fields=dict(one.fields),
             source=one.source,
             created_at=one.created_at,

@@ -23,17 +23,11 @@ from mailrelay.outbound.policy.schedule import offers
 from mailrelay.store import deliveries, messages, organisations, people, schedules
 from mailrelay.store.base import Tx
 from mailrelay.store.people import find
+from mailrelay.web.api.author import author_of
+from mailrelay.web.api.given_message import A_MESSAGE, QueryAt, QueryPreset, QueryZone, asked_for
+from mailrelay.web.api.read_submission import read_submission
 from mailrelay.web.api.scheduling import GivenSchedule, ShownSchedule
-from mailrelay.web.api.submissions import (
-    A_MESSAGE,
-    QueryAt,
-    QueryPreset,
-    QueryZone,
-    Queued,
-    asked_for,
-    author_of,
-    read_submission,
-)
+from mailrelay.web.api.submissions import Queued
 from mailrelay.web.application import App, Application
 from mailrelay.web.identity import Caller, Reader, Sender
 from mailrelay.web.shape import After, Limit, MailAddress, Page, Paged, Shown, TimeZone, in_field

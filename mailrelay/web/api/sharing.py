@@ -53,7 +53,7 @@ class ShownChoice(Shown):
     record: Ref
 
 
-class ShownDomain(Shown):
+class ShownUnsharedDomain(Shown):
     """A domain whose mail nobody shares."""
 
     domain: str
@@ -114,19 +114,19 @@ async def leave(app: App, caller: Reader, who: str, module: ModuleName, id: Reco
     await app.store.write(change)
 
 
-@router.get("/sharing/domains", response_model=Page[ShownDomain])
-async def domains(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[ShownDomain]:
+@router.get("/sharing/domains", response_model=Page[ShownUnsharedDomain])
+async def domains(app: App, caller: Reader, after: After = "", limit: Limit = 100) -> Paged[ShownUnsharedDomain]:
     """The domains whose mail nobody of the organisation shares, by name."""
-    found = [ShownDomain(domain=one) for one in await app.store.read(sharing.unshared, caller.org)]
+    found = [ShownUnsharedDomain(domain=one) for one in await app.store.read(sharing.unshared, caller.org)]
     return page_of(found, after=after, limit=limit, cursor=lambda one: one.domain)
 
 
-@router.put("/sharing/domains/{domain}", response_model=ShownDomain)
-async def keep_back(app: App, caller: Administrator, domain: Domain) -> ShownDomain:
+@router.put("/sharing/domains/{domain}", response_model=ShownUnsharedDomain)
+async def keep_back(app: App, caller: Administrator, domain: Domain) -> ShownUnsharedDomain:
     """Let nobody share mail with a domain; one that is kept back already is well."""
     name = _domain(domain)
     await app.store.write(sharing.keep_back, caller.org, name, by=caller.by, at=app.clock.now())
-    return ShownDomain(domain=name)
+    return ShownUnsharedDomain(domain=name)
 
 
 @router.delete("/sharing/domains/{domain}", status_code=204)

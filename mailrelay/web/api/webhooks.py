@@ -1,152 +1,44 @@
-"""Webhooks: events sent to the CRM, signed and in order, and what became of each (R6)."""
+"""Webhooks: where events are sent, signed and in order; made, changed, tried out, switched off (R6)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from pydantic import Field, StringConstraints
+from fastapi import APIRouter
 
 from mailrelay import log
 from mailrelay.errors import Conflict, Invalid, NotPermitted, Unknown
 from mailrelay.ids import EventSeq, WebhookId
 from mailrelay.model.event import EventType
-from mailrelay.model.reach import LONGEST_URL, BadUrl
-from mailrelay.model.webhook import Call, CallState, SigningSecrets, Webhook
+from mailrelay.model.reach import BadUrl
+from mailrelay.model.webhook import SigningSecrets, Webhook
 from mailrelay.outbound.vault import Unreadable
 from mailrelay.store import people, webhook_calls, webhook_orders, webhooks
 from mailrelay.store.base import Tx
+from mailrelay.web.api.shown_webhook import (
+    ChangedWebhook,
+    GivenWebhook,
+    Health,
+    ListedWebhook,
+    NewWebhook,
+    Rotation,
+    ShownWebhook,
+    Tried,
+)
 from mailrelay.web.application import App, Application
 from mailrelay.web.etag import IfMatch, Seen
 from mailrelay.web.identity import Caller, Reader, Sender
 from mailrelay.web.once import Once, making
-from mailrelay.web.shape import After, Given, Limit, Page, Paged, Shown, Span, in_field, paged
+from mailrelay.web.shape import After, Limit, Page, Paged, in_field, paged
 from mailrelay.web.strict import StrictRoute
 from mailrelay.webhook import sign
 
 router = APIRouter(route_class=StrictRoute, tags=["webhooks"])
 _logger = log.get()
 _LONGEST_OVERLAP = timedelta(days=30)
-_Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
-_Types = Annotated[tuple[EventType, ...], Field(max_length=len(EventType), description="Of events; none is all.")]
-_Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-
-
-class GivenWebhook(Given):
-    """Where events are to be sent."""
-
-    url: _Url = Field(description="https, at a public address. What answers 2xx within 15 seconds has taken the event.")
-    types: _Types = ()
-    user: str | None = Field(
-        None, description="Only this user's notices, by id or address; without, every event of the organisation."
-    )
-    description: _Line = ""
-
-
-class ChangedWebhook(Given):
-    """What is to be otherwise; what is left out stays."""
-
-    url: _Url | None = None
-    types: _Types | None = None
-    description: _Line | None = None
-
-
-class Health(Shown):
-    """How the calls of a webhook go."""
-
-    seq: int = Field(description="The last event of the journal that was looked at for it.")
-    waiting: int = Field(description="Events on their way to it.")
-    failures: int = Field(description="In a row, now.")
-    failing_since: datetime | None
-    failure: str = Field(description='What went wrong the last time; "" while all is well.')
-    paused_until: datetime | None = Field(description="Nothing is sent before: it asked for that, or took nothing.")
-    succeeded_at: datetime | None
-    failed_at: datetime | None
-
-
-class ShownWebhook(Shown):
-    """A webhook without its secret. How its calls go is its health: that changes all the time."""
-
-    id: str
-    url: str
-    types: tuple[EventType, ...]
-    user: str | None
-    description: str
-    active: bool
-    because: str = Field(description='Why it is not active; "" while it is.')
-    before_until: datetime | None = Field(description="Until when the secret before the last rotation signs as well.")
-    created_at: datetime
-    created_by: str
-    changed_at: datetime
-    token: str = Field(
-        description="The token that made it, or changed or enabled it last: revoking that disables it. Empty: the operator."
-    )
-
-
-class ListedWebhook(ShownWebhook):
-    """A webhook, and how its calls go."""
-
-    health: Health
-
-    @classmethod
-    def of(cls, one: Webhook) -> ListedWebhook:
-        """The webhook as lists have it."""
-        return cls(**ShownWebhook.model_validate(one).model_dump(), health=Health.model_validate(one))
-
-
-class NewWebhook(ShownWebhook):
-    """A new webhook, or one with a new secret: shown this once."""
-
-    secret: str | None = Field(
-        repr=False, description="What requests are signed with; null in the answer to a repeat: it is not shown again."
-    )
-
-
-class Rotation(Given):
-    """How long the secret that there was goes on signing beside the new one."""
-
-    overlap: Span = timedelta(days=1)
-
-
-class Replay(Given):
-    """From where on events are sent again."""
-
-    after: int = Field(ge=0, le=2**62, description="`seq` of the last event that is not to be sent again; 0 for all.")
-
-
-class Tried(Shown):
-    """How a test went; `because` is why not, `said` the beginning of the answer then."""
-
-    works: bool
-    status: int
-    because: str
-    said: str
-    seconds: float
-
-
-class Queued(Shown):
-    """How many events are sent again, or looked at for that."""
-
-    events: int
-
-
-class ShownCall(Shown):
-    """An event on its way to a webhook. `status` is that of the last answer, 0 without one; `failure` what went wrong."""
-
-    seq: int
-    type: EventType
-    state: CallState
-    queued_at: datetime
-    due_at: datetime
-    expires_at: datetime
-    attempts: int
-    status: int
-    failure: str
-    said: str
-    ended_at: datetime | None
 
 
 @router.get("/webhooks", response_model=Page[ListedWebhook])
@@ -181,13 +73,13 @@ async def add(
 @router.get("/webhooks/{webhook}", response_model=ShownWebhook)
 async def show(app: App, caller: Reader, webhook: str) -> Webhook:
     """One webhook; its secret is not shown again."""
-    return await app.store.read(_get, caller, webhook)
+    return await app.store.read(get_webhook, caller, webhook)
 
 
 @router.get("/webhooks/{webhook}/health", response_model=Health)
 async def health(app: App, caller: Reader, webhook: str) -> Webhook:
     """How the calls of a webhook go, now."""
-    return await app.store.read(_get, caller, webhook)
+    return await app.store.read(get_webhook, caller, webhook)
 
 
 @router.patch("/webhooks/{webhook}", response_model=ShownWebhook)
@@ -229,8 +121,8 @@ async def enable(app: App, caller: Sender, webhook: str, seen: IfMatch) -> Webho
     """Send what waits for it, and go on: after it was disabled, by itself or by hand. The caller's token answers for it from now on."""
 
     def start(tx: Tx, one: Webhook) -> None:
-        now, lifetime = app.clock.now(), _lifetime(app)
-        webhook_orders.enable(tx, one, token=caller.token, by=caller.by, now=now, lifetime=lifetime)
+        now, lasting = app.clock.now(), lifetime(app)
+        webhook_orders.enable(tx, one, token=caller.token, by=caller.by, now=now, lifetime=lasting)
 
     enabled = await app.store.write(_change, caller, webhook, seen, start)
     _told(caller, enabled, "enabled")
@@ -268,69 +160,8 @@ async def test(app: App, caller: Sender, webhook: str) -> Tried:
     )
 
 
-@router.post("/webhooks/{webhook}/replay")
-async def replay(app: App, caller: Sender, webhook: str, given: Replay) -> Queued:
-    """Send again what happened after an event, in order; each event with the webhook-id that it had."""
-
-    def back(tx: Tx) -> int:
-        one = _get(tx, caller, webhook, lock=True)
-        return webhook_orders.replay(tx, one, given.after, by=caller.by, now=app.clock.now())
-
-    number = await app.store.write(back)
-    _logger.info("webhook.changed", org=caller.org, webhook=webhook, by=caller.by, what="replayed", after=given.after)
-    return Queued(events=number)
-
-
-@router.get("/webhooks/{webhook}/calls", response_model=Page[ShownCall])
-async def calls(
-    app: App,
-    caller: Reader,
-    webhook: str,
-    state: Annotated[CallState | None, Query(description="`dead` are the dead letters.")] = None,
-    after: Annotated[str, Query(pattern=r"^([1-9][0-9]{0,17})?$", description="`next` of the page before.")] = "",
-    limit: Limit = 100,
-) -> Paged[Call]:
-    """What was sent to a webhook or waits for it, newest event first.
-
-    Those that were taken are kept for a week, dead letters for ninety days.
-    """
-
-    def page(tx: Tx) -> list[Call]:
-        one = _get(tx, caller, webhook)
-        before = int(after) if after else None
-        return list(webhook_calls.list_calls(tx, one, state=state, before=before, limit=limit))
-
-    return paged(await app.store.read(page), limit=limit, cursor=lambda one: str(one.seq))
-
-
-@router.post("/webhooks/{webhook}/calls/{seq}/send-again")
-async def send_again(app: App, caller: Sender, webhook: str, seq: Annotated[int, Field(ge=1, le=2**62)]) -> Queued:
-    """Send one event again: a dead letter, or one that was taken."""
-    return Queued(events=await _again(app, caller, webhook, EventSeq(seq)))
-
-
-@router.post("/webhooks/{webhook}/send-again")
-async def send_all_again(app: App, caller: Sender, webhook: str) -> Queued:
-    """Send all dead letters again, each message's in order."""
-    total = 0
-    while number := await _again(app, caller, webhook, None):
-        total += number
-    return Queued(events=total)
-
-
-async def _again(app: Application, caller: Caller, webhook: str, seq: EventSeq | None) -> int:
-    def queue(tx: Tx) -> int:
-        one = _get(tx, caller, webhook, lock=True)
-        now, lifetime = app.clock.now(), _lifetime(app)
-        return webhook_orders.send_again(tx, one, by=caller.by, now=now, lifetime=lifetime, seq=seq)
-
-    number = await app.store.write(queue)
-    if number:
-        _logger.info("webhook.changed", org=caller.org, webhook=webhook, by=caller.by, what="sent again", events=number)
-    return number
-
-
-def _lifetime(app: Application) -> timedelta:
+def lifetime(app: Application) -> timedelta:
+    """How long an event is tried, from when it is queued."""
     return timedelta(seconds=app.config.webhooks.lifetime)
 
 
@@ -342,7 +173,7 @@ async def _reachable(app: Application, url: str) -> None:
         raise Invalid("url", str(error)) from None
 
 
-def _get(tx: Tx, caller: Caller, id_: str, *, lock: bool = False) -> Webhook:
+def get_webhook(tx: Tx, caller: Caller, id_: str, *, lock: bool = False) -> Webhook:
     """One that the caller may see and change. Raises Unknown, also for what is another's."""
     get = webhooks.locked if lock else webhooks.get
     found = get(tx, caller.org, WebhookId(id_))
@@ -353,7 +184,7 @@ def _get(tx: Tx, caller: Caller, id_: str, *, lock: bool = False) -> Webhook:
 
 def _tested(tx: Tx, caller: Caller, id_: str) -> Webhook:
     """One to be tried out. Raises Unknown, Conflict."""
-    found = _get(tx, caller, id_)
+    found = get_webhook(tx, caller, id_)
     if webhooks.user_is_inactive(tx, found):
         raise Conflict("Its user is deactivated, and is sent nothing")
     return found
@@ -394,8 +225,8 @@ def _add(tx: Tx, app: Application, caller: Caller, given: GivenWebhook, secret: 
 
 
 def _change(tx: Tx, caller: Caller, id_: str, seen: Seen, change_: Callable[[Tx, Webhook], None]) -> Webhook:
-    seen.check(tx, lambda: ShownWebhook.model_validate(_get(tx, caller, id_)))
-    one = _get(tx, caller, id_, lock=True)
+    seen.check(tx, lambda: ShownWebhook.model_validate(get_webhook(tx, caller, id_)))
+    one = get_webhook(tx, caller, id_, lock=True)
     change_(tx, one)
     return webhooks.get(tx, one.org, one.id)
 
@@ -412,8 +243,8 @@ def _with(tx: Tx, app: Application, caller: Caller, one: Webhook, given: Changed
 
 
 def _remove(tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen) -> Webhook:
-    seen.check(tx, lambda: ShownWebhook.model_validate(_get(tx, caller, id_)))
-    gone = _get(tx, caller, id_, lock=True)
+    seen.check(tx, lambda: ShownWebhook.model_validate(get_webhook(tx, caller, id_)))
+    gone = get_webhook(tx, caller, id_, lock=True)
     webhook_orders.drop(tx, gone, at=app.clock.now(), because="the webhook was removed")
     webhooks.remove(tx, gone, by=caller.by, at=app.clock.now())
     return gone
@@ -422,10 +253,10 @@ def _remove(tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen) -> W
 def _rotate(
     tx: Tx, app: Application, caller: Caller, id_: str, seen: Seen, overlap: timedelta, secret: str
 ) -> NewWebhook:
-    seen.check(tx, lambda: ShownWebhook.model_validate(_get(tx, caller, id_)))
+    seen.check(tx, lambda: ShownWebhook.model_validate(get_webhook(tx, caller, id_)))
     if overlap > _LONGEST_OVERLAP:
         raise Invalid("overlap", "must be at most 30d")
-    one, now = _get(tx, caller, id_, lock=True), app.clock.now()
+    one, now = get_webhook(tx, caller, id_, lock=True), app.clock.now()
     if overlap and one.before_until is not None and one.before_until > now:
         raise Conflict(
             f"A rotation is under way until {one.before_until:%Y-%m-%d %H:%M} UTC; with overlap 0 it ends, and the secrets before"
