@@ -64,7 +64,9 @@ _PROBLEMS = {
     507: ("disk-full", "No space"),
 }
 _OTHER_TITLES = {"too-many-tries": "Too many wrong tokens"}
-TITLES = {status: title for status, (_, title) in _PROBLEMS.items()}
+TITLES = {status: title for status, (_, title) in _PROBLEMS.items()} | {
+    429: "Too much for today, or too many wrong tokens"
+}
 """What each status means here."""
 _SENTENCES = {
     "string_too_short": "must have at least {min_length} characters",
