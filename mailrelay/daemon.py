@@ -195,7 +195,8 @@ class _Parts:
     ids: IdFactory
     node: NodeId
     resolver: CachingResolver
-    secret: bytes
+    secrets: tuple[bytes, ...]
+    """The installation's, the one of today first."""
     """The key of signed return paths."""
     stops: Stops
     memory: Memory
@@ -203,6 +204,16 @@ class _Parts:
     demands: Demands
     tls_memory: TlsMemory
     shaper: Shaper
+
+    @property
+    def vault(self) -> Vault:
+        """What opens other people's credentials."""
+        return Vault(self.secrets[0], self.secrets[1:])
+
+    @property
+    def keys(self) -> Keys:
+        """What signs the links of mail (O9)."""
+        return Keys.derive(self.secrets[0], self.secrets[1:])
 
     @property
     def signing_domain(self) -> str:
@@ -216,7 +227,8 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
     folder.take()
     stack.callback(folder.release)
     secret = config.secret.reveal().encode() if config.secret is not None else folder.secret()
-    store = await _open_store(config.store, folder, secret)
+    secrets = (secret, *(one.reveal().encode() for one in config.former_secrets))
+    store = await _open_store(config.store, folder, secrets)
     stack.push_async_callback(store.close)
     if isinstance(store, SqliteStore):
         await store.begin_log()
@@ -241,7 +253,7 @@ async def _parts(config: Config, stopping: Stopping, stack: AsyncExitStack) -> _
         ids=ids,
         node=NodeId(f"{config.hostname}/{folder.node()}"),
         resolver=resolver,
-        secret=secret,
+        secrets=secrets,
         stops=Stops(),
         memory=Memory(),
         witness=witness,
@@ -280,18 +292,18 @@ def _demands(
     )
 
 
-async def _open_store(settings: schema.Store, folder: DataFolder, secret: bytes) -> Store:
+async def _open_store(settings: schema.Store, folder: DataFolder, secrets: Sequence[bytes]) -> Store:
     """The store, its schema brought up to date. Raises Fatal when it can't be used."""
     store: SqliteStore | PostgresStore
     if settings.url == "sqlite":
         folder.check_log()
-        store = SqliteStore(folder.database, readers=settings.readers, secret=secret)
+        store = SqliteStore(folder.database, readers=settings.readers, secrets=secrets)
     else:
         from mailrelay.store.postgres import PostgresStore  # the driver is an extra
 
         password = settings.password.reveal() if settings.password is not None else None
         store = PostgresStore(
-            settings.url, password=password, readers=settings.readers, writers=settings.writers, secret=secret
+            settings.url, password=password, readers=settings.readers, writers=settings.writers, secrets=secrets
         )
     try:
         before, after = await asyncio.to_thread(migrate, store.engine)
@@ -326,7 +338,7 @@ def _submitter(parts: _Parts) -> Submitter:
         hostname=parts.config.hostname,
         max_recipients=parts.config.submission.max_recipients,
         domains=parts.config.inbound.domains,
-        secrets=(parts.secret,),
+        secrets=parts.secrets,
         has_room=lambda size: space_of(parts.folder.path).takes(size, largest=parts.config.inbound.max_size),
         ahead=timedelta(days=parts.config.submission.schedule_days),
         quotas=parts.config.submission.quotas,
@@ -348,7 +360,7 @@ def _listeners(parts: _Parts, submitter: Submitter, certificate: Certificate, en
             hostname=config.hostname,
             domains=config.inbound.domains,
             bounce_domain=config.inbound.bounce_domain,
-            secrets=(parts.secret,),
+            secrets=parts.secrets,
             feedback_address=config.inbound.feedback_address,
             ended=ended,
         ),
@@ -389,7 +401,7 @@ def _filing(parts: _Parts) -> FilingWorker:
         resolver=parts.resolver,
         service_domains=frozenset({*inbound.domains, inbound.bounce_domain}),
         returns=Returns(
-            secrets=(parts.secret,),
+            secrets=parts.secrets,
             complaint_sources=frozenset(inbound.complaint_sources),
             feedback_address=inbound.feedback_address,
             brakes=parts.config.brakes,
@@ -429,7 +441,7 @@ def _attachments(parts: _Parts) -> AttachmentFiler:
 
 def _router(parts: _Parts) -> Router:
     kit = _kit(parts)
-    return Router(courier.load(kit), kit, parts.store, Vault(parts.secret))
+    return Router(courier.load(kit), kit, parts.store, parts.vault)
 
 
 def _kit(parts: _Parts) -> Kit:
@@ -480,8 +492,8 @@ def _dispatcher(parts: _Parts, router: Router) -> Dispatcher:
         hostname=config.hostname,
         domain=parts.signing_domain,
         bounce_domain=config.inbound.bounce_domain,
-        secret=parts.secret,
-        door=Door(config.public.url, Keys.derive(parts.secret)),
+        secret=parts.secrets[0],
+        door=Door(config.public.url, parts.keys),
         memory=parts.memory,
     )
     return Dispatcher(
@@ -539,7 +551,7 @@ def _poster(parts: _Parts, stack: AsyncExitStack) -> Poster:
         agent=f"mailrelay/{__version__} ({config.hostname})",
     )
     stack.push_async_callback(outgoing.close)
-    return Poster(outgoing, Vault(parts.secret), parts.clock, timeout=config.webhooks.timeout)
+    return Poster(outgoing, parts.vault, parts.clock, timeout=config.webhooks.timeout)
 
 
 def _deliverer(parts: _Parts, poster: Poster) -> Deliverer:
@@ -564,7 +576,7 @@ def _application(parts: _Parts, submitter: Submitter, router: Router, poster: Po
         parts.tls_memory,
         kit,
         dropbox_domains=parts.config.inbound.domains,
-        secrets=(parts.secret,),
+        secrets=parts.secrets,
         quotas=parts.config.submission.quotas,
     )
     return Application(
@@ -583,8 +595,8 @@ def _application(parts: _Parts, submitter: Submitter, router: Router, poster: Po
         tracer=Tracer(router, explainer, kit),
         router=router,
         hits=hits,
-        vault=Vault(parts.secret),
-        secret=parts.secret,
+        vault=parts.vault,
+        secret=parts.secrets[0],
         webhooks=poster,
         stopping=parts.stopping,
         memory=parts.memory,
@@ -604,7 +616,7 @@ def _http(
         parts.config.http,
         application,
         public=parts.config.public,
-        public_face=public.build(application, keys=Keys.derive(parts.secret), hits=hits),
+        public_face=public.build(application, keys=parts.keys, hits=hits),
         probes={
             "store": ops.store_writes(parts.store),
             "disk": ops.has_space(parts.folder.path),

@@ -614,7 +614,12 @@ class Config(Section):
     )
     secret: Secret | None = Field(
         None,
-        description="Key of signed return paths, at least 32 characters; by default made once and kept in the data folder.",
+        description="Key of all that the installation signs and seals, at least 32 characters; by default made once and kept in the "
+        "data folder.",
+    )
+    former_secrets: tuple[Secret, ...] = Field(
+        (),
+        description="What `secret` was before, newest first: what was signed, sealed or hashed under these still holds.",
     )
     grace: Seconds = Field(20.0, description="Seconds that running work gets to end at a stop.")
     tls: Tls = Field(Tls(), description="Certificate.")
@@ -653,3 +658,6 @@ class Config(Section):
                     break
         if self.secret and len(self.secret.reveal()) < SHORTEST_SECRET:
             yield "secret", f"must have at least {SHORTEST_SECRET} characters"
+        for at, former in enumerate(self.former_secrets):
+            if len(former.reveal()) < SHORTEST_SECRET:
+                yield f"former_secrets[{at}]", f"must have at least {SHORTEST_SECRET} characters"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -30,10 +32,9 @@ class Unreadable(Exception):
 class Vault:
     """Seals and opens."""
 
-    def __init__(self, secret: bytes) -> None:
-        """`secret` is the installation's; what was sealed under another stays shut."""
-        # RFC 5869: one key for one purpose, whatever else the secret is used for.
-        self._key = AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO).derive(secret))
+    def __init__(self, secret: bytes, former: Sequence[bytes] = ()) -> None:
+        """`secret` is the installation's, `former` those that it had before; what was sealed under another stays shut."""
+        self._key, self._former = _key(secret), [_key(one) for one in former]
 
     def seal(self, secrets: object, of: str) -> str:
         """What may be stored of secrets, a dataclass; `of` names whose they are."""
@@ -49,7 +50,17 @@ class Vault:
         """Secrets of any kind. Raises Unreadable."""
         try:
             raw = base64.b64decode(sealed.removeprefix(_FORM), validate=True)
-            plain = self._key.decrypt(raw[:_NONCE], raw[_NONCE:], of.encode())
-            return msgspec.json.decode(plain, type=kind)
+            return msgspec.json.decode(self._decrypt(raw[:_NONCE], raw[_NONCE:], of.encode()), type=kind)
         except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
             raise Unreadable("they were sealed under another secret of the installation, or are damaged") from error
+
+    def _decrypt(self, nonce: bytes, sealed: bytes, of: bytes) -> bytes:
+        for key in self._former:
+            with suppress(InvalidTag):
+                return key.decrypt(nonce, sealed, of)
+        return self._key.decrypt(nonce, sealed, of)
+
+
+def _key(secret: bytes) -> AESGCM:
+    # RFC 5869: one key for one purpose, whatever else the secret is used for.
+    return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO).derive(secret))

@@ -41,12 +41,12 @@ Ring = Bell | tuple[Bell, str]
 class Tx:
     """One transaction, as the functions of this package see it."""
 
-    __slots__ = ("_afterwards", "_last", "connection", "dialect", "rung", "secret")
+    __slots__ = ("_afterwards", "_last", "connection", "dialect", "rung", "secrets")
 
-    def __init__(self, connection: Connection, secret: bytes = b"") -> None:
+    def __init__(self, connection: Connection, secrets: Sequence[bytes] = (b"",)) -> None:
         self.connection = connection
-        self.secret = secret
-        """The installation's: who was erased is known by it alone (T13)."""
+        self.secrets = secrets
+        """The installation's, the one of today first: who was erased is known by them alone (T13)."""
         self.dialect = connection.dialect.name
         self.rung: set[Ring] = set()
         self._last: dict[Callable[[Tx, list[Any]], None], list[Any]] = {}

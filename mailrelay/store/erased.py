@@ -20,13 +20,18 @@ _PURPOSE = b"mailrelay erased address\0"
 
 def hashed(tx: Tx, org: str, key: str) -> str:
     """What stands for an address (by key) once its person is erased: nobody without the installation's secret can try addresses out."""
-    digest = hmac.digest(tx.secret, _PURPOSE + f"{org}\0{key}".encode(), hashlib.sha256)
-    return HASH + digest.hex()
+    return hashes(tx, org, key)[0]
+
+
+def hashes(tx: Tx, org: str, key: str) -> tuple[str, ...]:
+    """What may stand for an address (by key): `hashed`, and what did under the secrets that the installation had before."""
+    whose = _PURPOSE + f"{org}\0{key}".encode()
+    return tuple(HASH + hmac.digest(secret, whose, hashlib.sha256).hex() for secret in tx.secrets)
 
 
 def names(tx: Tx, org: OrgId, keys: Iterable[str]) -> dict[str, str]:
-    """These addresses (by key), by all that their rows may be kept under: the key itself, or the hash of who was erased."""
-    return {name: key for key in keys for name in (key, hashed(tx, org, key))}
+    """These addresses (by key), by all that their rows may be kept under: the key itself, or a hash of who was erased."""
+    return {name: key for key in keys for name in (key, *hashes(tx, org, key))}
 
 
 def note(tx: Tx, org: OrgId, key: str, *, at: datetime, by: str) -> str:
@@ -41,10 +46,11 @@ def note(tx: Tx, org: OrgId, key: str, *, at: datetime, by: str) -> str:
 
 def since(tx: Tx, whose: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], datetime]:
     """When the persons of these addresses (organisation and key) were erased last; who never was is left out."""
-    asked: dict[tuple[str, str], tuple[str, str]] = {(org, hashed(tx, org, key)): (org, key) for org, key in whose}
+    asked = {(org, name): (org, key) for org, key in whose for name in hashes(tx, org, key)}
     found: dict[tuple[str, str], datetime] = {}
     for org in sorted({one for one, _ in asked}):
         theirs = sorted(name for one, name in asked if one == org)
         for row in tx.execute(select(erased.c.key, erased.c.at).where(erased.c.org == org, erased.c.key.in_(theirs))):
-            found[asked[org, row.key]] = from_micros(row.at)
+            one = asked[org, row.key]
+            found[one] = max(from_micros(row.at), found.get(one, from_micros(row.at)))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -43,12 +43,18 @@ class PostgresStore:
     """The store on a PostgreSQL server."""
 
     def __init__(
-        self, url: str, *, password: str | None = None, readers: int = 4, writers: int = 4, secret: bytes = b""
+        self,
+        url: str,
+        *,
+        password: str | None = None,
+        readers: int = 4,
+        writers: int = 4,
+        secrets: Sequence[bytes] = (b"",),
     ) -> None:
         target = make_url(url).set(drivername="postgresql+psycopg")
         if password is not None:
             target = target.set(password=password)
-        self._secret = secret
+        self._secrets = tuple(secrets)
         self.bells = Bells()
         self.engine: Engine = create_engine(
             target,
@@ -86,7 +92,7 @@ class PostgresStore:
             with self.engine.connect().execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             ) as connection:
-                result = fn(Tx(connection, self._secret))
+                result = fn(Tx(connection, self._secrets))
         except Exception as error:
             metrics.store_transactions.labels("read", "error").inc()
             raise translate(error) from error
@@ -98,7 +104,7 @@ class PostgresStore:
         for attempt in range(1, _TRIES + 1):
             try:
                 with self.engine.begin() as connection:
-                    tx = Tx(connection, self._secret)
+                    tx = Tx(connection, self._secrets)
                     result = fn(tx)
                     tx.finish()
             except DBAPIError as error:

@@ -11,7 +11,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -106,14 +106,14 @@ def contents_of(database: Path) -> list[tuple[Digest, str]]:
 class SqliteStore:
     """The store in one file."""
 
-    def __init__(self, path: Path, *, readers: int = 4, secret: bytes = b"") -> None:
+    def __init__(self, path: Path, *, readers: int = 4, secrets: Sequence[bytes] = (b"",)) -> None:
         if driver.sqlite_version_info < OLDEST_SQLITE:
             raise Fatal(
                 f"SQLite {driver.sqlite_version} can corrupt its write-ahead log; "
                 f"{'.'.join(map(str, OLDEST_SQLITE))} or later is needed (install pysqlite3)"
             )
         self.path = path
-        self._secret = secret
+        self._secrets = tuple(secrets)
         self.bells = Bells()
         self.engine = _engine(path, pool_size=readers + 1)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -162,7 +162,7 @@ class SqliteStore:
             with self.engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN")
                 try:
-                    result = fn(Tx(connection, self._secret))
+                    result = fn(Tx(connection, self._secrets))
                 finally:
                     connection.rollback()
         except Exception as error:
@@ -205,7 +205,7 @@ class SqliteStore:
     def _commit(self, connection: Connection, batch: list[_Job]) -> bool:
         """Run a batch in one transaction and answer it. False: roll back was needed and the batch is to be replayed singly."""
         began = time.monotonic()
-        tx = Tx(connection, self._secret)
+        tx = Tx(connection, self._secrets)
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             results: list[tuple[_Job, Any]] = [(job, job.fn(tx)) for job in batch]

@@ -265,11 +265,12 @@ def _lift(tx: Tx, found: Sequence[tuple[Suppression, str]], *, by: str, now: dat
         [
             {
                 "b_org": one.org,
-                "b_key": erased.hashed(tx, one.org, one.key) if one.erased else one.key,
+                "b_key": name,
                 "b_since": to_micros(one.since),
                 "b_note": note,
             }
             for one, note in found
+            for name in (erased.hashes(tx, one.org, one.key) if one.erased else (one.key,))
         ],
     )
     for one, note in found:
@@ -321,7 +322,7 @@ def list_suppressions(
         page = page.where(suppression.c.lifted_at.is_(None))
     if search:
         contains = suppression.c.key.contains(search.lower(), autoescape=True)
-        page = page.where(or_(contains, suppression.c.key == erased.hashed(tx, org, search.lower())))
+        page = page.where(or_(contains, suppression.c.key.in_(erased.hashes(tx, org, search.lower()))))
     if reason is not None:
         page = page.where(suppression.c.reason == reason)
     if list_:

@@ -19,6 +19,16 @@ def test_what_is_sealed_opens_again_and_never_looks_the_same():
     assert "pass" not in repr(SECRETS)
 
 
+def test_what_was_sealed_under_a_former_secret_opens_and_what_is_sealed_now_is_not_under_it():
+    former = b"another secret of thirty-two octets"
+    changed = Vault(b"the secret since then, of forty octets..", [b"one before, of more than forty octets....", former])
+    assert changed.open(Vault(former).seal(SECRETS, "H1"), "H1") == SECRETS
+    sealed = changed.seal(SECRETS, "H1")
+    assert changed.open(sealed, "H1") == SECRETS
+    with pytest.raises(Unreadable):
+        Vault(former).open(sealed, "H1")
+
+
 @pytest.mark.parametrize(
     "spoilt",
     [
