@@ -12,8 +12,8 @@ FEW_OF_OTHERS = 4_000
 """… where they are of everybody's mail, and the asker's own can be read instead."""
 LINKS = 500
 """Addresses of links that are looked through for those with a text in them, and …"""
-FEW_CLICKS = 2_000
-"""… clicks on these that are read."""
+FEW_CLICKS = 300
+"""… clicks on those, and records of these, that are read."""
 SCANNED = 100_000
 """… where they are read in the order of the records, and the page ends with them."""
 VERY_FEW = 300

@@ -123,8 +123,9 @@ class Asked:
             known = and_(known, _flag(facts, Flag.HARD) if fact.hard else not_(_flag(facts, Flag.HARD)))
         if fact.word in (Word.OPENED, Word.CLICKED):
             return and_(known, *self._engaged(fact, facts))
-        # What came in came when the mail did, which the index of the record's mail has.
-        column = facts.c.at if fact.word is Word.RECEIVED else facts.c[INDEXED[fact.word]]
+        if fact.word is Word.RECEIVED:  # when the mail came, which the index of the record's mail has
+            return and_(known, *in_span(facts.c.at, fact.span))
+        column = facts.c[INDEXED[fact.word]]
         return and_(known, *in_span(func.coalesce(column, 0) if fact.span != EVER else column, fact.span))
 
     def _delivered(self, span: Span, facts: FromClause) -> ColumnElement[bool]:

@@ -17,7 +17,7 @@ from mailrelay.store.compile import bounds, links
 from mailrelay.store.compile.conditions import INDEXED, Asked, compared, in_span
 from mailrelay.store.compile.masks import has_any, masks_of, needed
 from mailrelay.store.record_fields import START
-from mailrelay.store.tables import link_hit, mail_fact, record, record_address, record_field
+from mailrelay.store.tables import mail_fact, record, record_address, record_field
 
 _INSTANT = timedelta(microseconds=1)
 _UNSELECTIVE = frozenset({Word.SENT, Word.RECEIVED})
@@ -77,7 +77,7 @@ def sources_of(tx: Tx, asked: Asked, node: Mail | Field) -> Iterator[tuple[Sourc
             masks = masks_of(node)
             for fact in node.all:
                 if fact.link:
-                    yield from _clicks(tx, asked, fact.link, masks)
+                    yield from ((one,) for one in _clicks(tx, asked, fact.link))
                 if fact.word is Word.DELIVERED:
                     yield from _delivered_sources(asked, fact, masks)
                 elif fact.word not in _UNSELECTIVE or fact.span != EVER:
@@ -95,34 +95,19 @@ def _fact_source(asked: Asked, word: Word, span: Span, masks: Sequence[int]) -> 
     filled = text(f"mail_fact.{name} IS NOT NULL")
     mine = (mail_fact.c.org == asked.org, mail_fact.c.module == asked.module)
     index = f"ix_mail_fact_{name.removesuffix('_at')}"
-    also = tuple(_may_fit(asked, masks, mail_fact))
-    most = bounds.FEW_OF_OTHERS if asked.has_little else None
-    return Source(f"mail {word}", mail_fact, "record", index, (*mine, filled, *within), also=also, most=most)
-
-
-def _may_fit(asked: Asked, masks: Sequence[int], facts: FromClause) -> Iterator[ColumnElement[bool]]:
-    yield has_any(masks, facts.c.flags)
+    also = [has_any(masks, mail_fact.c.flags)]
     if asked.authors:
-        yield facts.c.author.in_(asked.authors)
+        also.append(mail_fact.c.author.in_(asked.authors))
+    most = bounds.FEW_OF_OTHERS if asked.has_little else None
+    return Source(f"mail {word}", mail_fact, "record", index, (*mine, filled, *within), also=tuple(also), most=most)
 
 
-def _clicks(tx: Tx, asked: Asked, wanted: str, masks: Sequence[int]) -> Iterator[tuple[Source, ...]]:
-    """The mail with clicks on links that have this in their address, if all addresses can be looked through."""
-    starts = links.with_text(tx, asked.org, wanted)
-    if starts is None:
-        return
-    same = and_(mail_fact.c.message == link_hit.c.message, mail_fact.c.delivery == link_hit.c.delivery)
-    found = (
-        select(mail_fact.c.record, mail_fact.c.flags, mail_fact.c.author)
-        .select_from(link_hit)
-        .join(mail_fact, same)
-        .where(link_hit.c.org == asked.org, link_hit.c.start.in_(starts))
-        .where(mail_fact.c.org == asked.org, mail_fact.c.module == asked.module)
-        .with_hint(link_hit, "INDEXED BY ix_link_hit_start", "sqlite")
-        .with_hint(mail_fact, "INDEXED BY ix_mail_fact_message", "sqlite")
-        .subquery("clicked")
-    )
-    yield (Source("links", found, "record", "", (), also=tuple(_may_fit(asked, masks, found)), most=bounds.FEW_CLICKS),)
+def _clicks(tx: Tx, asked: Asked, wanted: str) -> Iterator[Source]:
+    """The records of mail with clicks on links that have this in their address, if those are few."""
+    ids = links.records_with(tx, asked.org, asked.module, wanted)
+    if ids is not None:
+        mine = (record.c.org == asked.org, record.c.module == asked.module, record.c.id.in_(ids))
+        yield Source("links", record, "id", "", mine)
 
 
 def _field_sources(asked: Asked, one: Field) -> Iterator[Source]:
