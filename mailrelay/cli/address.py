@@ -64,15 +64,21 @@ def _erased(address: str, one: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _told(one: Mapping[str, Any]) -> Iterator[str]:
-    standing = [each for each in one["suppressions"] if not each["lifted_at"] and not each["list"]]
+    holding = [each for each in one["suppressions"] if not each["lifted_at"]]
+    lists = ", ".join(each["list"] for each in holding if each["list"])
+    standing = [each for each in holding if not each["list"]]
     if standing:
         why = ", ".join(f"{each['reason'].replace('_', ' ')} since {when(each['since'])}" for each in standing)
         yield (
             f"{one['address']} is not sent to: {why}.\n"
             f"To let it be sent to again: mailrelay suppression lift {one['address']}"
         )
+    elif lists:
+        yield f"{one['address']} may be sent to, but no mass mail of a mailing list that was left: {lists}."
     else:
         yield f"{one['address']} may be sent to: nothing stands against it."
+    if any(each["reason"] == "unsubscribed" for each in holding):
+        yield "What they unsubscribed from themselves, they alone take back: by the page of any mail that they got."
     if one["absence"]:
         yield _absence(one["absence"])
     if one["suppressions"]:

@@ -156,7 +156,10 @@ async def test_who_left_a_list_is_still_sent_to_and_shown(api: Api, org: Organis
     await leave(api, org, "news")
     known = (await admin.get(f"{V1}/addresses/{BOB}")).json
     assert (known["may_be_sent_to"], [one["list"] for one in known["suppressions"]]) == (True, ["news"])
-    assert "may be sent to" in (await cli("address", "show", BOB)).out
+    shown = (await cli("address", "show", BOB)).out
+    assert "may be sent to, but no mass mail of a mailing list that was left: news." in shown
+    assert "nothing stands against it" not in shown
+    assert "they alone take back" in shown
     for list_, number in (("news", 1), ("offers", 0), ("", 1)):
         page = (await admin.get(f"{V1}/suppressions", params={"list": list_})).json
         assert len(page["items"]) == number
