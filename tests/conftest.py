@@ -1,4 +1,4 @@
-"""What holds for every test: hypothesis measures no time, since the machine is shared; missing peers are counted at the end."""
+"""What holds for every test: hypothesis measures no time, since the machine is shared; the log is plain; missing peers are counted at the end."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import gc
 import re
 
 import pytest
+import structlog
 from hypothesis import settings
 
 settings.register_profile("mailrelay", deadline=None)
 settings.load_profile("mailrelay")
+
+# A traceback as a picture, which is structlog's own way, takes seconds to draw: longer than most tests wait.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 _MISSING = re.compile(r"([\w.-]+) is missing: ([^'\n]+)")
 
