@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 
+from mailrelay.cli import cli
 from tests.meta.source import ROOT, run, tool, tracked
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -69,3 +71,34 @@ def test_nothing_names_one_machine_or_a_package_registry() -> None:
             if _FOREIGN.search(line)
         ]
     assert not found, "\n".join(found)
+
+
+_COMMAND = re.compile(r"`mailrelay ([^`\n]+)`|^ {4}(?:\.venv/bin/)?mailrelay (.+)$", re.MULTILINE)
+_FENCED = re.compile(r"^```\w+.*?^```$", re.MULTILINE | re.DOTALL)
+_OPTION = re.compile(r"--[a-z-]+")
+
+
+def _wrong(line: str) -> str:
+    """What there is not of a command line, "" for nothing."""
+    words = [word for word in re.split(r"\s+", line.partition(" #")[0]) if word]
+    at: click.Command = cli
+    while isinstance(at, click.Group) and words and re.fullmatch(r"[a-z][a-z-]*", words[0]):
+        found = at.get_command(click.Context(at), words[0])
+        if found is None:
+            return words[0]
+        at, words = found, words[1:]
+    known = {option for one in at.params for option in (*one.opts, *one.secondary_opts)} | {"--help", "--json"}
+    return " ".join(set(_OPTION.findall(" ".join(words))) - known)
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_that_a_page_names_is_there_with_its_options(page: Path) -> None:
+    text = _FENCED.sub(lambda block: block[0].replace("\n", "\n    "), page.read_text(encoding="utf-8"))
+    lines = ["".join(found) for found in _COMMAND.findall(text)]
+    assert {line: wrong for line in lines if (wrong := _wrong(line))} == {}
+
+
+def test_a_command_that_is_not_there_is_found() -> None:
+    assert _wrong("queue liste --all") == "liste"
+    assert _wrong("queue list --every") == "--every"
+    assert _wrong("queue list --all") == ""
