@@ -26,9 +26,10 @@ from mailrelay.clock import to_micros
 from mailrelay.ids import OrgId, UserId
 from mailrelay.model.organisation import Organisation
 from mailrelay.model.settings import OrganisationSettings
-from mailrelay.query.check import Known, check
+from mailrelay.query.check import check
 from mailrelay.query.grammar import parse
 from mailrelay.query.meaning import Question
+from mailrelay.query.names import Known
 from mailrelay.query.when import Here
 from mailrelay.store import compile as compiled
 from mailrelay.store import modules, organisations, schema

@@ -26,8 +26,8 @@ from mailrelay.mail.inspect import inspect
 from mailrelay.mail.sanitise import sanitise
 from mailrelay.model.record import AddressField, AddressKind, Field, FieldType, Module
 from mailrelay.query import check, grammar
-from mailrelay.query.check import Known
-from mailrelay.query.grammar import BadQuery
+from mailrelay.query.names import Known
+from mailrelay.query.tokens import BadQuery
 from mailrelay.query.when import Here
 from mailrelay.tracking.unsubscribe import Unsubscribing, with_fields, with_link
 

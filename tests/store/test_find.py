@@ -19,9 +19,10 @@ from mailrelay.clock import to_micros
 from mailrelay.ids import OrgId, UserId
 from mailrelay.model.organisation import Organisation
 from mailrelay.query import meaning
-from mailrelay.query.check import Known, check
+from mailrelay.query.check import check
 from mailrelay.query.grammar import parse
 from mailrelay.query.meaning import NAME, Fact, Field, Mail, Match, Meaning, Opposite, Place, Question
+from mailrelay.query.names import Known
 from mailrelay.query.tree import Word
 from mailrelay.query.when import Here, Span
 from mailrelay.store import compile as compiled

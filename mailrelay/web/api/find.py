@@ -16,10 +16,10 @@ from starlette.responses import StreamingResponse
 from mailrelay.errors import Invalid, MailrelayError, Refusal
 from mailrelay.ids import MessageId
 from mailrelay.model.record import Record, RecordRef
-from mailrelay.query import check, grammar
-from mailrelay.query.check import Known
-from mailrelay.query.grammar import BadQuery
+from mailrelay.query import check, grammar, names
 from mailrelay.query.meaning import Question
+from mailrelay.query.names import Known
+from mailrelay.query.tokens import BadQuery
 from mailrelay.query.tree import SYNONYMS, Word
 from mailrelay.query.when import Here
 from mailrelay.store import compile as compiled
@@ -305,9 +305,9 @@ def _words(tx: Tx, caller: Caller) -> ShownWords:
             ShownKind(
                 name=one.name,
                 label=one.label,
-                called=check.names_of(one),
+                called=names.names_of(one),
                 fields=tuple(
-                    ShownPlace(name=place.name, type=place.type, aliases=place.aliases) for place in check.words_of(one)
+                    ShownPlace(name=place.name, type=place.type, aliases=place.aliases) for place in names.words_of(one)
                 ),
             )
             for one in modules.list_modules(tx, caller.org)

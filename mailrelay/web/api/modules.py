@@ -11,7 +11,7 @@ from mailrelay.errors import Invalid, Unknown
 from mailrelay.model.event import EventType
 from mailrelay.model.record import AddressField, AddressKind, FieldType, Module
 from mailrelay.model.record import Field as TypedField
-from mailrelay.query.check import OWN_FIELDS
+from mailrelay.query.names import OWN_FIELDS
 from mailrelay.store import events, modules
 from mailrelay.store.base import Tx
 from mailrelay.web.application import App, Application

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from mailrelay.ids import OrgId
 from mailrelay.model.record import AddressField, AddressKind, Field, FieldType, Module
-from mailrelay.query import meaning
-from mailrelay.query.check import Known, check
-from mailrelay.query.grammar import LONGEST, BadQuery, parse
+from mailrelay.query import grammar as grammar_code
+from mailrelay.query import meaning, phrases
+from mailrelay.query.check import check
+from mailrelay.query.grammar import LONGEST, parse
 from mailrelay.query.meaning import All, Any, Fact, Mail, Opposite, Question
+from mailrelay.query.names import Known
+from mailrelay.query.tokens import BadQuery
 from mailrelay.query.tree import Word
 from mailrelay.query.when import Days, Here, Span, days, span
 
@@ -272,13 +275,10 @@ def _standard() -> tuple[Module, ...]:
 def test_the_grammar_of_the_documentation_has_every_word() -> None:
     page = (Path(__file__).parents[3] / "docs" / "find.md").read_text(encoding="utf-8")
     grammar = page.partition("```ebnf")[2].partition("```")[0]
-    from mailrelay.query import grammar as code
-
     for word in (
-        *code._WORDS,
-        *(str(unit) for unit in code._UNITS.values()),
-        *code._WHEN,
-        *code._WHEN_TOO,
+        *grammar_code._WORDS,
+        *(str(unit) for unit in phrases._UNITS.values()),
+        *phrases.WHEN,
         "never",
         "contains",
         "starts",
