@@ -69,7 +69,13 @@ async def a_list(store: Store, clock: Clock, org: OrgId, name: str = "news", **m
 
 @asynccontextmanager
 async def place(
-    folder: Path, *, list_: str = "news", job: str = "spring", settings: Mapping[str, Any] | None = None, **public: Any
+    folder: Path,
+    *,
+    list_: str = "news",
+    description: str = "What is <new>",
+    job: str = "spring",
+    settings: Mapping[str, Any] | None = None,
+    **public: Any,
 ) -> AsyncIterator[Place]:
     """The HTTP side of a daemon, with a delivery of `job` to `list_` that was sent."""
     config = Config(data=folder, public=Public(port=0, **public))
@@ -78,7 +84,7 @@ async def place(
         whose = House(org, await factory.user(api.store, api.clock, org))
         (of,) = await tracked.sent(api.store, api.clock, whose, BOB)
         if list_:
-            await a_list(api.store, api.clock, org.id, list_, description="What is <new>")
+            await a_list(api.store, api.clock, org.id, list_, description=description)
 
         def note(tx: Tx) -> None:
             values = {"job": job, "list": list_, "sender_domain": "acme.test"}
