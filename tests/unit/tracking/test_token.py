@@ -90,6 +90,15 @@ def test_fault_t03_one_host_s_token_is_nothing_on_another():
     assert read(CLICK, KEYS, "TRACK.example:8443") == read(CLICK, KEYS, HOST)
 
 
+def test_fault_t03_a_token_counted_up_and_a_hundred_thousand_random_ones_are_nothing():
+    raw = base64.urlsafe_b64decode(CLICK + "=" * (-len(CLICK) % 4))
+    draw = random.Random(3)
+    counted = (raw[:at] + bytes([(raw[at] + 1) % 256]) + raw[at + 1 :] for at in range(len(raw)))
+    guessed = (KEYS.current.id + draw.randbytes(len(raw) - len(KEYS.current.id)) for _ in range(100_000))
+    for each in (*counted, *guessed):
+        assert read(base64.urlsafe_b64encode(each).rstrip(b"=").decode(), KEYS, HOST) is None
+
+
 @pytest.mark.parametrize("keys", [KEYS, OTHER], ids=["known key id", "unknown key id"])
 @pytest.mark.parametrize(
     "text", [CLICK[:-1] + "!", "", "x" * 10_000, "A" * 60], ids=["junk", "nothing", "long", "zeros"]
