@@ -60,6 +60,7 @@ CATALOGUE: dict[str, str] = {
     "hits.dropped": "hits that were acknowledged are lost: no room anywhere, damaged, or our own code failed on them; at most once a minute",
     "hits.failed": "our own code raised on a hit; it is set aside in the folder of hits, the others are taken",
     "hits.resumed": "hits that an earlier run left on the disk are taken now",
+    "hits.stripped": "hits are older than their organisation keeps raw signals: addresses, programs and header fields of them are forgotten",
     "hits.unreadable": "hits that are on the disk cannot be read now; new ones are taken",
     "hits.unspooled": "hits cannot be written to the disk, or taken off it; what the store does not take waits in memory while there is room",
     "hop.failed": "a next hop could not be used; the next one is tried, or the mail deferred",

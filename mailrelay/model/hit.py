@@ -48,6 +48,11 @@ class RawHit:
     headers: tuple[tuple[str, str], ...]
     """The few that tell people from machines, or what is wanted of us: names in lower case."""
 
+    @property
+    def stripped(self) -> bool:
+        """Whether all that tells whose it was is kept no longer, so that it cannot be judged again."""
+        return not self.method
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
@@ -100,6 +105,12 @@ class Engagement:
     unknown_opens: int = 0
     unknown_clicks: int = 0
     links: tuple[LinkClicks, ...] = ()
+
+
+def judgeable(hits: Sequence[Hit]) -> Sequence[Hit]:
+    """Those of a delivery's kept hits, oldest first, that can be judged again: all that they may be compared with is kept, too."""
+    last = max((one.raw.at for one in hits if one.raw.stripped), default=None)
+    return [one for one in hits if last is None or one.raw.at > last + WINDOW]
 
 
 def engagement_of(hits: Sequence[RawHit], judged: Sequence[Judged]) -> Engagement:

@@ -83,6 +83,8 @@ class OrganisationSettings:
     """O9: the organisation's own name for pixels and links, which leads to our public endpoints by https; "": the installation's."""
     honour_dnt: bool = True
     """O9: a reader's `DNT: 1` or `Sec-GPC: 1` is a refusal, and nothing is recorded."""
+    raw_hit_days: int = 90
+    """O9: a hit keeps the address, the program and the header fields that it came with for so many days; what it was stays."""
     untracked_links: tuple[str, ...] = ()
     """O9: links that stay as they are, besides those that always do: `https://host/path` and what begins so, or a host."""
     unsubscribe_text: str = ""

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from mailrelay.clock import to_micros
 from mailrelay.ids import DeliveryId, HitId, MessageId, OrgId
-from mailrelay.model.hit import Engagement, JudgeAll, Judged, engagement_of
+from mailrelay.model.hit import Engagement, JudgeAll, Judged, engagement_of, judgeable
 from mailrelay.store.base import Tx
 from mailrelay.store.hit_deliveries import of_deliveries
 from mailrelay.store.hit_events import tell_judged
@@ -34,19 +34,20 @@ class Change:
 def judge_again(
     tx: Tx, org: OrgId, some: Collection[DeliveryId], *, judge: JudgeAll, now: datetime, apply: bool
 ) -> list[Change]:
-    """Judge the kept hits of these deliveries again: what changes, and with `apply` it is changed."""
+    """Judge the kept hits of these deliveries again, as far as they can be: what changes, and with `apply` it is changed."""
     found = {id_: of for id_, of in of_deliveries(tx, some).items() if of.row.org == org}
     changes: list[Change] = []
     again: list[tuple[HitId, Judged]] = []
     figures: list[Figures] = []
     for id_, kept in kept_of(tx, sorted(found)).items():
-        raw, of = [one.raw for one in kept], found[id_]
-        judged = judge(raw, of.sent_at)
-        again += [(one.raw.id, now_) for one, now_ in zip(kept, judged, strict=True) if now_ != one.judged]
-        otherwise = sum(now_.by is not one.judged.by for one, now_ in zip(kept, judged, strict=True))
+        raw, of, some_ = [one.raw for one in kept], found[id_], judgeable(kept)
+        new = {one.raw.id: now_ for one, now_ in zip(some_, judge([one.raw for one in some_], of.sent_at), strict=True)}
+        again += [(one.raw.id, new[one.raw.id]) for one in some_ if new[one.raw.id] != one.judged]
+        otherwise = sum(new[one.raw.id].by is not one.judged.by for one in some_)
         if not otherwise:
             continue
-        was, is_now = engagement_of(raw, [one.judged for one in kept]), engagement_of(raw, judged)
+        judged = [one.judged for one in kept]
+        was, is_now = engagement_of(raw, judged), engagement_of(raw, [new.get(one.raw.id, one.judged) for one in kept])
         figures.append(Figures(of, was, is_now, raw[-1].at))
         changes.append(
             Change(delivery=DeliveryId(id_), message=MessageId(of.row.message), hits=otherwise, was=was, now=is_now)

@@ -137,8 +137,9 @@ def _keep(
         both = sorted([*(one.raw for one in old.values()), *new], key=in_time)
         judged = dict(zip((one.id for one in both), judge(both, of.sent_at), strict=True))
         rows_ += [hit_row(of.row, one, judged[one.id]) for one in new]
-        again += [(one.raw.id, judged[one.raw.id]) for one in old.values() if judged[one.raw.id] != one.judged]
-        otherwise = sum(judged[one.raw.id].by is not one.judged.by for one in old.values())
+        open_ = [one for one in old.values() if not one.raw.stripped]
+        again += [(one.raw.id, judged[one.raw.id]) for one in open_ if judged[one.raw.id] != one.judged]
+        otherwise = sum(judged[one.raw.id].by is not one.judged.by for one in open_)
         touched.append((of, new, judged, otherwise))
         kept.update((one.kind, judged[one.id].by) for one in new)
     if rows_:

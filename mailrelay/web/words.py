@@ -380,6 +380,7 @@ MEANINGS: Mapping[str, str] = {
     "unsubscribe_text": "What the link to unsubscribe shows.",
     "unsubscribe_url": "Your own form behind the unsubscribe page.",
     "until": "Until when.",
+    "raw_hit_days": "For how many days a hit keeps its IP address, User-Agent and header fields.",
     "untracked_links": "Links that are left as they are.",
     "up_to": "Up to which number.",
     "updated": "How many were changed.",

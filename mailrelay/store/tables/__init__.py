@@ -16,7 +16,7 @@ from mailrelay.store.tables.attachments import (
 )
 from mailrelay.store.tables.base import metadata
 from mailrelay.store.tables.facts import mail_fact, mail_fact_again
-from mailrelay.store.tables.hits import aggregate_hit, engagement, hit, hit_batch, link_hit
+from mailrelay.store.tables.hits import HITS_WITH_SIGNAL, aggregate_hit, engagement, hit, hit_batch, link_hit
 from mailrelay.store.tables.journal import (
     CALLS_LEFT,
     CALLS_UNDER_WAY,
@@ -115,6 +115,7 @@ __all__ = [
     "EVENTS_OF_RECORDS",
     "EVENTS_OF_USERS",
     "HELD_UNTOLD",
+    "HITS_WITH_SIGNAL",
     "WEBHOOKS_AWAKE",
     "absence",
     "address_use",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Computed, Index, Integer, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Column, Computed, Index, Integer, PrimaryKeyConstraint, Table, Text, text
 
-from mailrelay.store.tables.base import Json, metadata
+from mailrelay.store.tables.base import Json, metadata, partial
+
+HITS_WITH_SIGNAL = text("method <> ''")
 
 hit = (
     Table(  # every load of a pixel and every link that was followed, as it came, and what it was judged to be (O9, K1)
@@ -27,6 +29,7 @@ hit = (
         Column("rules", Integer, nullable=False),  # the version of the rules that said so
         Index("ix_hit_delivery", "delivery", "at", "id"),
         Index("ix_hit_message", "message", "at", "id"),
+        partial("ix_hit_with_signal", "org", "at", where=HITS_WITH_SIGNAL.text),
     )
 )
 

@@ -102,6 +102,7 @@ class GivenSettings(Given):
     tracking: Mode | None = None
     tracking_host: Annotated[str, AfterValidator(_host_name)] | None = None
     honour_dnt: bool | None = None
+    raw_hit_days: Annotated[int, Field(ge=1, le=3650)] | None = None
     untracked_links: UntrackedLinks | None = None
     attachments: Annotated[
         Attachments | None, Field(description="What becomes of the files of a mail that is put on a record (I17).")

@@ -183,6 +183,7 @@ def _hits() -> None:
     )
     op.create_index("ix_hit_delivery", "hit", ["delivery", "at", "id"])
     op.create_index("ix_hit_message", "hit", ["message", "at", "id"])
+    _partial_index("ix_hit_with_signal", "hit", ["org", "at"], "method <> ''")
     op.create_table("hit_batch", *_texts("id"), sa.PrimaryKeyConstraint("id", name=op.f("pk_hit_batch")))
     op.create_table(
         "engagement",
