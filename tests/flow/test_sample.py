@@ -23,6 +23,7 @@ from mailrelay.config.schema import (
     Http,
     Listener,
     ListenerKind,
+    Public,
     Route,
     SmartHost,
     Submission,
@@ -46,6 +47,7 @@ def _config(folder: Path) -> Config:
         data=folder,
         listeners=tuple(Listener(kind=kind, port=0) for kind in ListenerKind),
         http=Http(port=0, ops_port=0),
+        public=Public(port=0),
         submission=Submission(password_rounds=4),
     )
 
