@@ -12,13 +12,18 @@ from mailrelay.blob.base import ObjectsAway, checked
 from mailrelay.blob.durable import sync_folder
 from mailrelay.errors import StoreDamaged
 
+_NOT_THERE = "The folder of attachments is not there"
+
 
 class FolderObjects:
     """Files by organisation and the first two digits of their digest."""
 
-    def __init__(self, folder: Path) -> None:
-        """The folder is made when the first object comes."""
+    def __init__(self, folder: Path, *, ours: bool = True) -> None:
+        """Our own folder is made when the first object comes. One that is not ours is away as long as it is not there: a share that is
+        not mounted must not be taken for an empty one, nor filled beneath its mount point.
+        """
         self._folder = folder
+        self._ours = ours
 
     async def put(self, name: str, data: bytes) -> None:
         """See `Objects`."""
@@ -40,6 +45,7 @@ class FolderObjects:
 
     def _put(self, path: Path, data: bytes) -> None:
         beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+        self._check()
         try:
             self._make(path.parent)
             with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
@@ -57,18 +63,23 @@ class FolderObjects:
             return path.read_bytes()
         except FileNotFoundError:
             if not self._folder.is_dir():
-                raise ObjectsAway("The folder of attachments is not there") from None
+                raise ObjectsAway(_NOT_THERE) from None
             return None
         except OSError as error:
             raise _translated(error) from error
 
     def _remove(self, path: Path) -> None:
+        self._check()
         try:
             if path.parent.is_dir():
                 path.unlink(missing_ok=True)
                 sync_folder(path.parent)
         except OSError as error:
             raise _translated(error) from error
+
+    def _check(self) -> None:
+        if not self._ours and not self._folder.is_dir():
+            raise ObjectsAway(_NOT_THERE)
 
     def _make(self, folder: Path) -> None:
         """Make a folder, and those above it, so that a power cut does not take them back."""

@@ -160,15 +160,17 @@ def go_on(tx: Tx, org: OrgId, *, now: datetime) -> int:
     now_taken = contents.lock(tx, org)
     limited = organisations.settings(tx, org).storage_limit
     used, number = now_taken.used, 0
-    found = select(record_attachment).where(ATTACHMENTS_LEFT_OUT, _a.org == org).order_by(_a.id).limit(_BATCH)
-    rows = tx.execute(found).all()
-    for row in rows:
-        if limited and used + row.size > limited and contents.find(tx, org, Digest(row.digest)) is None:
+    left_out = select(record_attachment).where(ATTACHMENTS_LEFT_OUT, _a.org == org).order_by(_a.id).limit(_BATCH)
+    if limited:  # those that are too large do not stand in the way of what is behind them
+        fitting = left_out.where(or_(_a.size <= limited - used, contents.is_held(_a.org, _a.digest)))
+    for row in tx.execute(fitting if limited else left_out).all():
+        held = contents.find(tx, org, Digest(row.digest)) is not None
+        if limited and used + row.size > limited and not held:
             continue
-        used += row.size
+        used += 0 if held else row.size
         number += 1
         _set(tx, row.id, state=str(AttachmentState.WAITING), due_at=to_micros(now), reason="")
-    if number == len(rows) and len(rows) < _BATCH:
+    if tx.execute(left_out.limit(1)).first() is None:
         contents.note_full(tx, org, None)
     return number
 

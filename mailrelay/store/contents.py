@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, select, update
 
 from mailrelay.clock import from_micros, to_micros
 from mailrelay.ids import Digest, OrgId
@@ -69,6 +69,11 @@ def find(tx: Tx, org: OrgId, digest: Digest) -> Content | None:
     if row is None or not row.holders:
         return None
     return Content(place=Place(row.place), name=_name(org, digest, row.generation), kept=bool(row.kept))
+
+
+def is_held(org: ColumnElement[str], digest: ColumnElement[str]) -> ColumnElement[bool]:
+    """That the content of this digest, by columns, is there or on its way."""
+    return exists().where(content.c.org == org, content.c.digest == digest, content.c.holders > 0)
 
 
 def next_name(tx: Tx, org: OrgId, digest: Digest, place: Place) -> Content:

@@ -78,6 +78,8 @@ class Place:
 @asynccontextmanager
 async def place(tmp_path: Path, *, outside: bool = False, **settings: Any) -> AsyncIterator[Place]:
     wanted = OrganisationSettings(**{"attachments": Attachments.RECORD, **settings})
+    if outside:
+        (tmp_path / "outside").mkdir()
     config = Config(data=tmp_path, attachments=AttachmentSettings(folder=tmp_path / "outside" if outside else None))
     async with (
         serving(tmp_path, config=config) as api,

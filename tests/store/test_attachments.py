@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
+
+import pytest
 
 from mailrelay.ids import AttachmentId, Digest, EventSeq, OrgId, UserId
 from mailrelay.model.attachment import Attachments, AttachmentState, Place, RecordAttachment
@@ -94,6 +97,29 @@ async def test_the_limit_holds_however_many_ask_at_once(store: Store, clock: Fak
     assert sum(one.left_out for one in claimed) == 5
     assert sum(len(one.full) for one in claimed) == 1
     assert (await store.read(attachments.storage, org.id)).used == 30
+
+
+async def test_many_that_are_too_large_do_not_stand_in_the_way_of_one_that_fits(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attachments, "_BATCH", 2)
+    org = await factory.org(store, clock, settings=OrganisationSettings(storage_limit=35))
+    sizes = (30, 20, 20, 20, 10, 4)
+    files = [a_file(org, clock, n, b"%d" % n * size) for n, size in enumerate(sizes)]
+    await noticed(store, org, replace(files[0], message=""), *files[1:])
+    claimed = await store.write(attachments.claim, now=clock.now(), lease=LEASE, limit=10)
+    assert [one.attachment.size for one in claimed.jobs] == [30, 4]
+    (first, *_) = claimed.jobs
+    await store.write(attachments.filed, first, at=clock.now())
+    machine = Viewer(org=org.id, all=True)
+    how = {"by": "anna", "at": clock.now()}
+    await store.write(attachments.remove, machine, first.attachment.record, first.attachment.id, **how)
+    # 4 of 35 are taken: of those that wait 20 fit, and 10 behind the other two of 20 that do not.
+    rounds = [await store.write(attachments.go_on, org.id, now=clock.now()) for _ in range(3)]
+    assert sum(rounds) >= 2
+    again = await store.write(attachments.claim, now=clock.now(), lease=LEASE, limit=10)
+    assert sorted(one.attachment.size for one in again.jobs) == [10, 20]
+    assert (await store.read(attachments.storage, org.id)).used == 34
 
 
 async def test_bytes_that_nobody_came_to_hold_go_unless_somebody_else_holds_them(

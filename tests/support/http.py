@@ -199,7 +199,7 @@ async def serving(
             bodies=bodies,
             contents=Contents(
                 FolderObjects(folder / "attachments"),
-                None if config.attachments.folder is None else FolderObjects(config.attachments.folder),
+                None if config.attachments.folder is None else FolderObjects(config.attachments.folder, ours=False),
             ),
             clock=clock,
             ids=ids,

@@ -30,6 +30,20 @@ async def test_what_is_put_is_had_and_removed(tmp_path: Path) -> None:
     await objects.close()
 
 
+async def test_a_share_that_is_not_mounted_is_away_and_nothing_is_written_beneath_its_mount_point(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "mnt" / "share"
+    objects = FolderObjects(folder, ours=False)
+    for work in (objects.put(NAME, DATA), objects.get(NAME), objects.remove(NAME)):
+        with pytest.raises(ObjectsAway, match="is not there"):
+            await work
+    assert not any(tmp_path.iterdir())  # noqa: ASYNC240
+    folder.mkdir(parents=True)
+    await objects.put(NAME, DATA)
+    assert await objects.get(NAME) == DATA
+
+
 async def test_a_folder_that_cannot_be_written_is_away_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "O01ABC").write_bytes(b"in the way")
