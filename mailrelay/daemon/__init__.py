@@ -27,6 +27,7 @@ from mailrelay.report.facts import FactKeeper
 from mailrelay.service import Service, Stopping, Watched, supervise
 from mailrelay.upkeep import restored
 from mailrelay.upkeep.allocator import give_back_what_is_freed
+from mailrelay.upkeep.hits import HitKeeper
 from mailrelay.upkeep.ledger import LedgerKeeper
 from mailrelay.webhook.expand import Expander
 
@@ -89,6 +90,7 @@ async def run(config: Config, *, ready: Ready | None = None, stopping: Stopping 
             ended_addresses,
             Expander(parts.store, parts.clock, lifetime=config.webhooks.lifetime, stopping=parts.stopping),
             LedgerKeeper(parts.store, parts.clock, parts.stopping),
+            HitKeeper(parts.store, parts.clock, stopping=parts.stopping),
             FactKeeper(parts.store, parts.clock, parts.stopping),
             Announcement(parts, application, listeners, http, ready),
         ]
