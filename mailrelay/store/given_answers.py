@@ -51,7 +51,15 @@ def take(tx: Tx, org: OrgId, by: str, key: str, request_sha256: str, *, now: dat
     ).first()
     if taken is not None:
         return None
-    row = tx.execute(select(given_answer).where(table.org == org, table.by == by, table.key == key)).one()
+    return known(tx, org, by, key)
+
+
+def known(tx: Tx, org: OrgId, by: str, key: str) -> GivenAnswer | None:
+    """What was answered under a key of somebody's, if anything was."""
+    table = given_answer.c
+    row = tx.execute(select(given_answer).where(table.org == org, table.by == by, table.key == key)).one_or_none()
+    if row is None:
+        return None
     return GivenAnswer(
         request_sha256=row.request_sha256, status=row.status, body=row.body, location=row.location, etag=row.etag
     )

@@ -137,6 +137,13 @@ class Once:
         self.response.headers.update(_headers(answer))
         return made
 
+    async def replay(self, store: Store) -> None:
+        """For what is looked at before `write`, as the world may have changed: raises what `write` raises for a key that was used."""
+        if self.key is not None:
+            answer = await store.read(given_answers.known, self.org, self.by, self.key)
+            if answer is not None:
+                raise self._known(answer)
+
     def _known(self, answer: GivenAnswer) -> Exception:
         if answer.request_sha256 == self.request_sha256:
             return Replayed(answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -165,6 +166,46 @@ async def test_put_only_makes_what_is_not_there_yet(api: Api) -> None:
         assert (await api.local.put(V1 + path, json=given, headers=new)).status == 412
         gone = await api.local.put(f"{V1}{path}x", json=given, headers={"If-Match": "*"})
         assert gone.status == 412
+
+
+async def test_pages_go_on_where_they_were_whatever_is_added_and_removed_meanwhile(api: Api) -> None:
+    for path, given, name in (
+        ("/mailing-lists", lambda n: {"name": f"l{n}", "label": "L"}, "name"),
+        ("/organisation-addresses", lambda n: {"address": f"a{n}@example.org"}, "id"),
+        ("/records/contact", None, "ref"),
+        ("/exclusions", None, "value"),
+    ):
+
+        async def make(number: int, path: str = path, given: Any = given) -> str:
+            if given is not None:
+                answer = await api.local.post(V1 + path, json=given(number))
+                assert answer.status == 201, answer.body
+                return answer.headers["Location"]
+            own = f"{V1}{path}/{number}.example"
+            answer = await api.local.put(own, json={"name": "B"} if "records" in path else None)
+            assert answer.status == 200, answer.body
+            return own
+
+        made = [await make(number) for number in range(1, 8)]
+        first = (await api.local.get(f"{V1}{path}?limit=3")).json
+        whole = (await api.local.get(f"{V1}{path}")).json["items"]
+        order = [one[name] for one in whole]
+        where = {
+            one[name]: place
+            for one in whole
+            for place in made
+            if place.rpartition("/")[2] == str(one[name]).rpartition("/")[2]
+        }
+        for gone in (order[0], order[2], order[4]):  # seen, where the page ended, and not yet seen
+            assert (await api.local.delete(where[gone])).status == 204
+        await make(0)
+        seen, after = [one[name] for one in first["items"]], first["next"]
+        while after:
+            page = (await api.local.get(f"{V1}{path}?limit=3&after={quote(after)}")).json
+            seen, after = [*seen, *(one[name] for one in page["items"])], page["next"]
+        stayed = [one for one in order if one != order[4]]
+        assert [one for one in seen if one in order] == stayed, path
+        assert len(seen) == len(set(seen)), path
 
 
 async def test_what_was_seen_before_a_change_is_not_removed(api: Api) -> None:

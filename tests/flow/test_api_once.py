@@ -11,7 +11,8 @@ import pytest
 from mailrelay.model.organisation import Right, Role
 from mailrelay.store import organisations
 from tests.support import factory
-from tests.support.http import Api, serving
+from tests.support.answers import Zone
+from tests.support.http import Api, ZoneResolver, serving
 
 V1 = "/api/v1"
 KEY = {"Idempotency-Key": "a-first-key"}
@@ -78,6 +79,25 @@ async def test_what_failed_may_be_sent_again_with_its_key(api: Api) -> None:
     refused = await api.local.post(f"{V1}/users", json={**ANNA, "settings": {"modules": ["nothing"]}}, headers=KEY)
     assert refused.status == 422
     assert (await api.local.post(f"{V1}/users", json=ANNA, headers=KEY)).status == 201
+
+
+async def test_a_repeat_is_answered_the_same_also_when_what_it_names_is_gone_from_dns(tmp_path: Path) -> None:
+    names = {("A", "crm.b.test"): "9.9.9.9", ("A", "smtp.b.test"): "9.9.9.9"}
+    zone = Zone(names)
+    async with serving(tmp_path, resolver=ZoneResolver(lambda question: zone(question))) as api:
+        org = await factory.org(api.store, api.clock, domains=("example.org",))
+        anna = await factory.user(api.store, api.clock, org, "anna@example.org")
+        for path, given in (
+            ("/webhooks", {"url": "https://crm.b.test/hook"}),
+            ("/smart-hosts", {"scope": "user", "name": anna.id, "host": "smtp.b.test", "auth": "none"}),
+        ):
+            zone = Zone(names)
+            first = await api.local.post(f"{V1}{path}", json=given, headers={"Idempotency-Key": path})
+            assert first.status == 201, first.body
+            zone = Zone({})
+            again = await api.local.post(f"{V1}{path}", json=given, headers={"Idempotency-Key": path})
+            assert (again.status, again.json["id"]) == (201, first.json["id"])
+            assert (await api.local.post(f"{V1}{path}", json=given)).status == 422
 
 
 @pytest.mark.parametrize("key", ["", "a key", "x" * 201])

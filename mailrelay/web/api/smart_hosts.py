@@ -106,6 +106,7 @@ async def add(
 
     A user may do so for themselves, an administrator for anybody; a user's goes before a domain's. Mail that waits goes there too.
     """
+    await once.replay(app.store)  # DNS may say otherwise by now
     new = _checked(app, caller, given, whose=await app.store.read(_whose, caller, given))
     await _reachable(app, new.host)
     made = await once.write(app.store, _add, new)

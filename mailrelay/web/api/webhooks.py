@@ -63,6 +63,7 @@ async def add(
     The organisation's token, without a user and with the right to admin, may have every event sent; a user's, with the right to send,
     their notices. When the token is revoked, the webhook is disabled.
     """
+    await once.replay(app.store)  # DNS may say otherwise by now
     await _reachable(app, given.url)
     secret = sign.new_secret()
     made = await once.write(app.store, _add, app, caller, given, secret)
