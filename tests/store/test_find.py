@@ -436,6 +436,15 @@ async def test_no_question_reads_a_large_table_from_end_to_end(
                 watch.check()
 
 
+@pytest.mark.parametrize("when", ["before 0001-01-02", "since 0001-01-02", "until 9999-12-31", "after 9999-12-30"])
+async def test_delivered_is_asked_of_the_first_and_the_last_days_of_the_calendar(store: AnyStore, when: str) -> None:
+    await store.write(bench.begin)
+    await store.write(bench.fill, messages=1_000, records=1_000)
+    terms = Terms(viewer=Viewer(org=ORG, all=True), now=NOW, delivered_after=AFTER, keep_former=True)
+    page = await store.read(compiled.find, await store.read(bench.question, f"contacts where delivered {when}"), terms)
+    assert bool(page.hits) == (when in ("since 0001-01-02", "until 9999-12-31"))
+
+
 async def test_a_link_that_nobody_clicked_is_not_looked_for_in_all_mail(store: AnyStore) -> None:
     """A question is answered whole, and at once, by the addresses that there are: "nowhere" is in none of them (K2)."""
     await store.write(bench.begin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, TextClause, and_, case, func, select, text, true
@@ -20,6 +20,7 @@ from mailrelay.store.record_fields import START
 from mailrelay.store.tables import mail_fact, record, record_address, record_field
 
 _INSTANT = timedelta(microseconds=1)
+_FIRST = datetime.min.replace(tzinfo=UTC)
 _UNSELECTIVE = frozenset({Word.SENT, Word.RECEIVED})
 
 
@@ -155,10 +156,16 @@ def _delivered_sources(asked: Asked, fact: Fact, masks: Sequence[int]) -> Iterat
     """What was sent at a time that makes it count as delivered then, and what a success notice told of."""
     if fact.span == EVER:
         return
-    earlier = asked.terms.delivered_after
-    start, end = (None if at is None else at - earlier for at in (fact.span.start, fact.span.end))
-    end = asked.terms.now - earlier + _INSTANT if end is None else end
+    start, end = (
+        None if at is None else _earlier(at, by=asked.terms.delivered_after) for at in (fact.span.start, fact.span.end)
+    )
+    end = asked.terms.now - asked.terms.delivered_after + _INSTANT if end is None else end
     yield (
         _fact_source(asked, Word.SENT, Span(start, end), masks),
         _fact_source(asked, Word.DELIVERED, fact.span, masks),
     )
+
+
+def _earlier(at: datetime, *, by: timedelta) -> datetime:
+    """So much earlier, but not before there is a calendar."""
+    return _FIRST if at - _FIRST < by else at - by
