@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mailrelay.cli.show import table, when
-from mailrelay.cli.talk import Talk, part, talks
+from mailrelay.cli.talk import Talk, looks, part, talks
 
 
 @click.group("token")
@@ -14,7 +14,7 @@ def command() -> None:
 
 
 @command.command("list")
-@talks
+@looks
 def list_(talk: Talk) -> None:
     """List tokens, revoked ones too; secrets are not kept.
 
