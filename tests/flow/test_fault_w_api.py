@@ -112,10 +112,23 @@ async def test_fault_w08_a_request_whose_end_is_not_clear_smuggles_no_second_one
     assert b'"openapi"' not in found
 
 
+async def test_fault_w08_a_gigabyte_that_is_announced_is_413_before_any_of_it_comes(
+    api: Api, org: Organisation
+) -> None:
+    _, secret = await factory.api_token(api.store, api.clock, org, Right.ADMIN)
+    reader, writer = await asyncio.open_connection(*api.server.address)
+    head = f"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\n"
+    writer.write(head.encode() + b"Content-Length: 1000000000\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413")
+    writer.close()
+
+
 async def test_fault_w08_deep_json_of_a_hundred_thousand_levels_is_400(api: Api, org: Organisation) -> None:
     deep = b'{"name": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}"
     answer = await api.local.patch(f"{V1}/organisation", data=deep, headers=JSON)
     assert answer.status == 400
+    assert "nested too deeply" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("name", ["token", "api_key", "access_token", "key"])

@@ -129,7 +129,13 @@ async def list_tasks(app: App, caller: Reader, id: str, after: After = "", limit
 
 
 @router.post("/messages/{id}/folder", response_model=ShownWish, status_code=202)
-async def move(app: App, caller: Sender, id: str, given: GivenFolder) -> FolderWish:  # noqa: A002
+async def move(
+    app: App,
+    caller: Sender,
+    id: str,  # noqa: A002
+    given: GivenFolder,
+    once: Annotated[Once, making("/messages/{message}", etag=False)],
+) -> FolderWish:
     """Say in which folder of the user's mailbox a mail should lie; 202: the wish is kept, nothing is moved yet."""
     if caller.user is None:
         raise NotPermitted(f"A mailbox is a user's: use a token of theirs, or name them with {USER_HEADER}")
@@ -141,4 +147,4 @@ async def move(app: App, caller: Sender, id: str, given: GivenFolder) -> FolderW
         by=caller.by,
         at=app.clock.now(),
     )
-    return await app.store.write(notes.wish_folder, caller.viewer, wish)
+    return await once.write(app.store, notes.wish_folder, caller.viewer, wish)
