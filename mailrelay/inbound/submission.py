@@ -21,7 +21,6 @@ from mailrelay.inbound import passwords, sasl
 from mailrelay.inbound.door import Reception
 from mailrelay.inbound.limits import Failures, client_key
 from mailrelay.inbound.sasl import Credentials
-from mailrelay.mail.headers import HeaderBlock
 from mailrelay.memory import Memory
 from mailrelay.model.address import Address, ReversePath
 from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams, Peer
@@ -30,6 +29,7 @@ from mailrelay.model.reply import Reply, reply
 from mailrelay.model.schedule import Wish
 from mailrelay.outbound.job import take_job
 from mailrelay.outbound.mailing_list import take_list
+from mailrelay.outbound.own_field import take_field
 from mailrelay.outbound.policy import schedule, sender
 from mailrelay.outbound.submit import Submission, Submitted
 from mailrelay.outbound.tracked import take_tracking
@@ -293,16 +293,10 @@ def _wish(params: MailParams, now: datetime) -> Wish | None:
 
 def take_key(raw: bytes) -> tuple[bytes, str | None]:
     """The mail without its idempotency key field, and the key (O19). Raises Invalid for one that is empty, long or doubled."""
-    head_end = raw.find(b"\r\n\r\n")
-    if KEY_FIELD.lower().encode() not in raw[: head_end if head_end >= 0 else len(raw)].lower():
-        return raw, None
-    block = HeaderBlock.parse(raw)
-    keys = block.all(KEY_FIELD)
-    if not keys:
-        return raw, None
-    if len(keys) > 1 or not 1 <= len(keys[0]) <= _LONGEST_KEY or not keys[0].isprintable():
-        raise Invalid(KEY_FIELD, f"must stand once and hold 1 to {_LONGEST_KEY} printable characters")
-    return block.without((KEY_FIELD,)).join(raw), keys[0]
+    left, key = take_field(raw, KEY_FIELD)
+    if key is not None and not (1 <= len(key) <= _LONGEST_KEY and key.isprintable()):
+        raise Invalid(KEY_FIELD, f"must hold 1 to {_LONGEST_KEY} printable characters")
+    return left, key
 
 
 def _sender_facts(tx: Tx, asked: tuple[OrgId, UserId, Address]) -> sender.SenderFacts:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from mailrelay.errors import Invalid
 from mailrelay.ids import DeliveryId, OrgId
-from mailrelay.mail.headers import HeaderBlock
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.envelope import Channel
 from mailrelay.model.settings import OrganisationSettings
 from mailrelay.model.tracking import Mode, effective
+from mailrelay.outbound.own_field import take_field
 from mailrelay.store import consents, organisations
 from mailrelay.store.base import Tx
 from mailrelay.tracking.copies import Tracking
@@ -75,13 +75,10 @@ def rules(door: Door, settings: OrganisationSettings) -> LinkRules:
 
 def take_tracking(raw: bytes) -> tuple[bytes, Mode | None]:
     """The mail without its tracking field, and what it says; None without one. Raises Invalid for anything else than a mode, once."""
-    head_end = raw.find(b"\r\n\r\n")
-    if TRACKING_FIELD.lower().encode() not in raw[: head_end if head_end >= 0 else len(raw)].lower():
-        return raw, None
-    block = HeaderBlock.parse(raw)
-    said = block.all(TRACKING_FIELD)
-    if not said:
-        return raw, None
-    if len(said) > 1 or said[0].strip().lower() not in set(Mode):
-        raise Invalid(TRACKING_FIELD, f"must stand once and be one of {', '.join(Mode)}")
-    return block.without((TRACKING_FIELD,)).join(raw), Mode(said[0].strip().lower())
+    left, said = take_field(raw, TRACKING_FIELD)
+    if said is None:
+        return left, None
+    mode = said.strip().lower()
+    if mode not in set(Mode):
+        raise Invalid(TRACKING_FIELD, f"must be one of {', '.join(Mode)}")
+    return left, Mode(mode)

@@ -313,7 +313,9 @@ async def test_over_smtp_a_mode_stands_in_the_header_and_is_taken_out(tmp_path: 
         (one,) = await here.store.read(deliveries.list_deliveries, arrival.org)
         assert one.tracking is Mode.AGGREGATE
         refused = await client.mail("bob@customer.test", b"X-Mailrelay-Tracking: all\r\n" + mail)
-        assert str(refused).startswith("554 5.6.0 X-Mailrelay-Tracking: must stand once and be one of off")
+        assert str(refused).startswith("554 5.6.0 X-Mailrelay-Tracking: must be one of off")
+        twice = await client.mail("bob@customer.test", b"X-Mailrelay-Tracking: off\r\n" * 2 + mail)
+        assert str(twice).startswith("554 5.6.0 X-Mailrelay-Tracking: stands more than once")
 
 
 # --- settings and consents

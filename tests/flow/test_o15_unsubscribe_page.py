@@ -92,6 +92,7 @@ async def test_the_page_says_who_leaves_what_and_tells_nobody_else(place: Place)
         ),
         (ONE_CLICK, {"Origin": "null", "Referer": "https://evil.example/", "Cookie": "a=b"}),
         (ONE_CLICK + "&more=1", {}),
+        (ONE_CLICK + "\r\n", {}),
         MULTIPART,
     ],
 )

@@ -176,7 +176,9 @@ async def _form(scope: Scope, receive: Receive) -> Sequence[tuple[str, str]]:
     kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"").lower()
     if not kind.startswith(b"multipart/"):
         try:
-            return parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=_FIELDS)
+            # A line's end behind it is no part of what is asked for.
+            text = body.decode("ascii").rstrip("\r\n")
+            return parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=_FIELDS)
         except ValueError:
             raise _Refused(400) from None
 
