@@ -52,6 +52,7 @@ class Asked:
         self.module = module
         self.dialect = tx.dialect
         self.counts_left = bounds.COUNTS
+        self.few = bounds.FEW  # entries of mail, everybody's, that are counted
         self.terms = terms
         self._sharers = visibility.sharers_for(tx, terms.viewer)
         self.looks_at = bounds.LOOKED_AT if terms.viewer.all or self._sharers is not None else bounds.LOOKED_AT_CLOSELY

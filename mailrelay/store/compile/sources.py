@@ -13,7 +13,7 @@ from mailrelay.query.meaning import Fact, Field, Mail, Match, Meaning, Place
 from mailrelay.query.tree import Word
 from mailrelay.query.when import EVER, Span
 from mailrelay.store.base import Tx
-from mailrelay.store.compile import bounds, links
+from mailrelay.store.compile import links
 from mailrelay.store.compile.conditions import INDEXED, Asked, compared, in_span
 from mailrelay.store.compile.masks import has_any, masks_of, needed
 from mailrelay.store.record_fields import START
@@ -38,8 +38,6 @@ class Source:
     """It has the ids in their order, each once."""
     also: tuple[ColumnElement[bool], ...] = ()
     """What holds of the entries besides, by columns that the index has, too."""
-    most: int | None = None
-    """With more entries it is too long; None as `bounds.FEW`."""
 
     def ids(self) -> Select[Any]:
         """The records' ids, perhaps several times."""
@@ -56,10 +54,9 @@ class Source:
         column: ColumnElement[str] = self.table.c[self.column]
         return column
 
-    def count(self, tx: Tx) -> int | None:
-        """How many entries there are that may fit; None where that is not to be known from few."""
+    def count(self, tx: Tx, most: int) -> int | None:
+        """How many entries there are that may fit; None where that is not to be known from so many."""
         fitting = case((and_(true(), *self.also), 1), else_=0)
-        most = bounds.FEW if self.most is None else min(self.most, bounds.FEW)
         some = self.select(fitting.label("fits")).limit(most + 1).subquery()
         number, fit = tx.execute(select(func.count(), func.sum(some.c.fits)).select_from(some)).one()
         return int(fit or 0) if number <= most else None
@@ -99,8 +96,7 @@ def _fact_source(asked: Asked, word: Word, span: Span, masks: Sequence[int]) -> 
     also = [has_any(masks, mail_fact.c.flags)]
     if asked.authors:
         also.append(mail_fact.c.author.in_(asked.authors))
-    most = bounds.FEW_OF_OTHERS if asked.has_little else None
-    return Source(f"mail {word}", mail_fact, "record", index, (*mine, filled, *within), also=tuple(also), most=most)
+    return Source(f"mail {word}", mail_fact, "record", index, (*mine, filled, *within), also=tuple(also))
 
 
 def _clicks(tx: Tx, asked: Asked, wanted: str) -> Iterator[Source]:

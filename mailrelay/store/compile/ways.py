@@ -14,7 +14,7 @@ from mailrelay.store.compile import bounds
 from mailrelay.store.compile.conditions import Asked
 from mailrelay.store.compile.scans import Scan, scan_of
 from mailrelay.store.compile.sources import Source, of_all, sources_of
-from mailrelay.store.tables import record
+from mailrelay.store.tables import mail_fact, record
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,12 @@ def way_of(tx: Tx, asked: Asked, where: Meaning | None) -> Way:
     """The way that leaves the fewest records to look at."""
     if where is None or _is_small(tx, asked):
         return Way()
+    scan = scan_of(asked, where)
+    if scan is not None and asked.has_little:
+        asked.few = min(bounds.FEW_OF_OTHERS, bounds.FEW)  # to read one's own is no more
     few = _fewest(tx, asked, where)
     if few is not None and _length(few) <= bounds.QUITE_FEW:
         return few
-    scan = scan_of(asked, where)
     if scan is not None and (few is None or asked.authors):
         return Way(scan=scan, within=() if few is None else (few.sources, *few.within))
     if few is not None:
@@ -124,7 +126,7 @@ def _fewest(tx: Tx, asked: Asked, node: Meaning) -> Way | None:
                 asked.counts_left -= len(sources)
                 if asked.counts_left < 0:
                     return None
-                numbers = [one.count(tx) for one in sources]
+                numbers = [one.count(tx, asked.few if one.table is mail_fact else bounds.FEW) for one in sources]
                 ways += [] if None in numbers else [Way(sources, sum(one or 0 for one in numbers))]
             return min(ways, key=_length, default=None)
         case Opposite():
