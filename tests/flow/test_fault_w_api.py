@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from mailrelay import metrics
 from mailrelay.errors import TooManyTries
 from mailrelay.model.organisation import Organisation, Right
 from mailrelay.web import flood
@@ -217,6 +218,20 @@ async def test_fault_w15_a_path_leads_nowhere_but_to_the_api(api: Api, org: Orga
     status = int(found.split(b" ")[1])
     assert status in (400, 404)
     assert b"root:" not in found
+
+
+async def test_fault_w15_a_flood_of_404_is_neither_logged_nor_asked_of_the_store(api: Api, org: Organisation) -> None:
+    def transactions() -> float:
+        name, kinds = "mailrelay_store_transactions_total", ("read", "write")
+        found = (metrics.REGISTRY.get_sample_value(name, {"kind": kind, "outcome": "ok"}) for kind in kinds)
+        return sum(one or 0.0 for one in found)
+
+    before = transactions()
+    assert before > 0
+    with structlog.testing.capture_logs() as logged:
+        for number in range(200):
+            assert (await api.web.bearing("mr_none").get(f"{V1}/nothing-{number}")).status == 404
+    assert (logged, transactions()) == ([], before)
 
 
 async def test_fault_w15_a_request_is_what_its_first_line_says(api: Api, org: Organisation) -> None:
