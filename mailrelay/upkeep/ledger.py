@@ -21,7 +21,7 @@ from mailrelay.model.envelope import ArrivalState, Channel
 from mailrelay.model.message import BlobRef
 from mailrelay.model.sending import Scope
 from mailrelay.service import Stopping
-from mailrelay.store import arrivals, deliveries, destinations, ledger, suspensions, unresolved
+from mailrelay.store import arrivals, delivery_counts, destinations, ledger, suspensions, unresolved
 from mailrelay.store.base import Store, Tx
 
 INTERVAL = 5.0
@@ -64,7 +64,7 @@ def _compare(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
     balances: Sequence[ledger.Balance]
-    queue: Sequence[deliveries.StatusCount]
+    queue: Sequence[delivery_counts.StatusCount]
     held: Mapping[str, int]
     destinations: tuple[int, int]
     waiting: Mapping[ArrivalState, tuple[int, datetime | None]]
@@ -73,14 +73,14 @@ class _Figures:
 
 
 def _figures(tx: Tx, now: datetime) -> _Figures:
-    flying = deliveries.flying(tx)
+    flying = delivery_counts.flying(tx)
     by_channel = Counter[Channel]()
     for one in flying:
         by_channel[one.channel] += one.count
     return _Figures(
         balances=ledger.balance(tx, deliveries=by_channel),
-        queue=deliveries.by_status(flying),
-        held=deliveries.held_counts(tx),
+        queue=delivery_counts.by_status(flying),
+        held=delivery_counts.held_counts(tx),
         destinations=destinations.count(tx, now=now),
         waiting=arrivals.waiting(tx),
         unresolved=unresolved.count(tx),

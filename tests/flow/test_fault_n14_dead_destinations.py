@@ -15,7 +15,7 @@ from mailrelay.model.delivery import DeliveryState, DeliveryStatus
 from mailrelay.model.lookup import Answer, Question
 from mailrelay.model.way import Way
 from mailrelay.outbound import backlog
-from mailrelay.store import deliveries, ledger
+from mailrelay.store import delivery_counts, ledger
 from mailrelay.store.base import Tx
 from tests.support.answers import Zone
 from tests.support.many import multiply
@@ -60,7 +60,7 @@ async def nobody(port: int, *, silent: bool) -> AsyncIterator[Nobody]:
 
 
 def waiting_for_the_first_attempt(tx: Tx) -> int:
-    (queued,) = [one for one in deliveries.status_counts(tx) if one.status is DeliveryStatus.QUEUED]
+    (queued,) = [one for one in delivery_counts.status_counts(tx) if one.status is DeliveryStatus.QUEUED]
     return queued.count
 
 
@@ -104,7 +104,7 @@ async def test_fault_n14_much_mail_for_a_dead_domain_delays_nobody_and_takes_few
             watching.cancel()
             assert left
             await us.stop()
-            (count,) = [one for one in await us.store.read(deliveries.counts) if one.state is DeliveryState.QUEUED]
+            (count,) = [one for one in await us.store.read(delivery_counts.counts) if one.state is DeliveryState.QUEUED]
             assert count.count == MANY + 1
             assert all(one.unaccounted == 0 for one in await us.store.read(ledger.balance))
         assert dead.calls < 50
@@ -169,7 +169,7 @@ async def test_fault_n14_a_domain_that_dns_is_slow_for_delays_nobody(tmp_path: P
         assert await latency(us, sink) < 1
         assert len(us.dispatcher._held) <= 200
         await us.stop(grace=1)
-        (count,) = [one for one in await us.store.read(deliveries.counts) if one.state is DeliveryState.QUEUED]
+        (count,) = [one for one in await us.store.read(delivery_counts.counts) if one.state is DeliveryState.QUEUED]
         assert count.count == 1_101
 
 

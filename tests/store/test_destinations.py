@@ -13,7 +13,7 @@ from mailrelay.ids import NodeId, OrgId
 from mailrelay.model.delivery import Deferred, Delivery, DeliveryState, Stage
 from mailrelay.model.reply import reply
 from mailrelay.model.sending import Scope, Sending
-from mailrelay.store import controls, deliveries, destinations, ledger, queue, suspensions
+from mailrelay.store import controls, deliveries, delivery_counts, destinations, ledger, queue, suspensions
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.queue import Settlement
 from mailrelay.store.tables import delivery, destination
@@ -281,7 +281,7 @@ async def test_fault_d11_a_job_cut_off_behind_its_dot_is_held_and_before_it_goes
     (attempt,) = await store.read(deliveries.history, jobs[1].id)
     assert attempt.outcome == queue.CUT_SHORT
     assert {one.id for one in await claim(store, clock)} == {one.id for one in begun if one.id != jobs[0].id}
-    assert (await store.read(deliveries.held_counts))["unconfirmed"] == 1
+    assert (await store.read(delivery_counts.held_counts))["unconfirmed"] == 1
     await store.write(controls.confirm, [unconfirmed], at=clock.now(), because={"by": "anna"})
     assert (await store.read(deliveries.get, ORG, jobs[0].id)).state is DeliveryState.SENT
     assert all(one.unaccounted == 0 for one in await store.read(ledger.balance))

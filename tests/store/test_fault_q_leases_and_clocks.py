@@ -15,7 +15,7 @@ from mailrelay.model.delivery import Delivery, DeliveryState, Interrupted, Stage
 from mailrelay.model.event import EventType
 from mailrelay.outbound.dispatcher import Dispatcher
 from mailrelay.service import Stopping
-from mailrelay.store import deliveries, events, ledger, nodes, queue
+from mailrelay.store import delivery_counts, events, ledger, nodes, queue
 from tests.support.answers import Zone
 from tests.support.clock import FakeClock
 from tests.support.outbound import Relay, relay, until
@@ -313,7 +313,7 @@ async def test_fault_q03_what_our_own_code_fails_on_three_times_is_set_aside_and
         assert one.last_reply.startswith("451 4.3.0")
         (why,) = await held_because(us)
         assert "the mail is a poem" in why["trace"]
-        assert (await us.store.read(deliveries.held_counts))["poison"] == 1
+        assert (await us.store.read(delivery_counts.held_counts))["poison"] == 1
         assert await books_balance(us)
 
 

@@ -17,7 +17,7 @@ from mailrelay.model.envelope import Channel, EnvelopeRecipient, MailParams, Not
 from mailrelay.model.message import BlobRef
 from mailrelay.model.reply import reply
 from mailrelay.model.sending import Scope, Sending
-from mailrelay.store import deliveries, ledger, queue, suspensions
+from mailrelay.store import deliveries, delivery_counts, ledger, queue, suspensions
 from mailrelay.store.base import Store
 from mailrelay.store.queue import Settlement
 from tests.support.clock import FakeClock
@@ -221,7 +221,7 @@ async def test_lists_are_paged_newest_first(store: Store, clock: FakeClock):
 async def test_counts_name_every_state_in_flight(store: Store, clock: FakeClock):
     await store.write(queue.enqueue, make(clock, 3))
     await claim(store, clock, limit=1)
-    found = {one.state: (one.count, one.oldest_due) for one in await store.read(deliveries.counts)}
+    found = {one.state: (one.count, one.oldest_due) for one in await store.read(delivery_counts.counts)}
     assert found == {
         DeliveryState.SCHEDULED: (0, None),
         DeliveryState.HELD: (0, None),

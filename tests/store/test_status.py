@@ -9,7 +9,7 @@ from sqlalchemy import update
 from mailrelay.clock import to_micros
 from mailrelay.model.delivery import DeliveryState, DeliveryStatus, MessageStatus
 from mailrelay.model.operation import Selection
-from mailrelay.store import deliveries, queue, selections
+from mailrelay.store import deliveries, delivery_counts, queue, selections
 from mailrelay.store.base import Store, Tx
 from mailrelay.store.queue import Settlement
 from mailrelay.store.tables import delivery
@@ -24,7 +24,7 @@ async def test_k01_deferred_is_a_status_of_queued_deliveries(store: Store, clock
     settled = Settlement(held=put_off, state=DeliveryState.QUEUED, outcome=LATER, host="h", due_at=clock.now())
     await store.write(queue.settle, [settled], at=clock.now())
 
-    counts = {one.status: one.count for one in await store.read(deliveries.status_counts)}
+    counts = {one.status: one.count for one in await store.read(delivery_counts.status_counts)}
     assert counts == {"scheduled": 0, "held": 0, "queued": 2, "deferred": 1, "sending": 1}
     for status, ids in ((DeliveryStatus.DEFERRED, {put_off.id}), (DeliveryStatus.SENDING, {sending.id})):
         found = await store.read(deliveries.list_deliveries, ORG, statuses={status})

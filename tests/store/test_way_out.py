@@ -12,7 +12,7 @@ from mailrelay.errors import Conflict
 from mailrelay.ids import NodeId
 from mailrelay.model.delivery import Accepted, DeliveryState
 from mailrelay.model.reply import reply
-from mailrelay.store import deliveries, destinations, ledger, nodes, queue
+from mailrelay.store import deliveries, delivery_counts, destinations, ledger, nodes, queue
 from mailrelay.store.postgres import PostgresStore
 from mailrelay.store.queue import Settlement
 from mailrelay.store.sqlite import SqliteStore
@@ -89,7 +89,7 @@ async def test_no_statement_of_the_way_out_reads_a_table_from_end_to_end(
         await store.read(destinations.get, "b.test")
         await store.read(destinations.count, now=clock.now())
         await store.read(deliveries.next_due)
-        await store.read(deliveries.counts)
+        await store.read(delivery_counts.counts)
         await store.read(ledger.balance)
         await store.read(deliveries.list_deliveries, us.org.id, states={DeliveryState.QUEUED})
         await store.read(deliveries.history, submitted.deliveries[0])

@@ -29,7 +29,7 @@ from mailrelay.model.message import Kind
 from mailrelay.model.organisation import Right
 from mailrelay.model.reply import Reply
 from mailrelay.model.tracking import Mode, Tracked
-from mailrelay.store import deliveries, events, feedback, hits, selections
+from mailrelay.store import deliveries, delivery_counts, events, feedback, hits, selection_ways, selections
 from mailrelay.store.base import Tx
 from mailrelay.store.visibility import Viewer
 from mailrelay.web.api.events import ShownEvent
@@ -93,7 +93,7 @@ class ShownDelivery(Shown):
             message=one.message,
             queue_id=one.queue_id,
             channel=one.channel,
-            sender=selections.NOBODY if one.mail_from is None else str(one.mail_from),
+            sender=selection_ways.NOBODY if one.mail_from is None else str(one.mail_from),
             recipient=one.address,
             state=one.state,
             status=one.status_when(silent_since),
@@ -311,9 +311,9 @@ async def count(app: App, caller: Reader, selection: Selected) -> ShownCounts:
 
 
 @router.get("/queue/counts", response_model=tuple[ShownCount, ...], dependencies=[Depends(the_operator)])
-async def counts(app: App) -> Sequence[deliveries.StatusCount]:
+async def counts(app: App) -> Sequence[delivery_counts.StatusCount]:
     """How many deliveries are in flight, by status: of the installation, so for its operator on the Unix socket."""
-    return await app.store.read(deliveries.status_counts)
+    return await app.store.read(delivery_counts.status_counts)
 
 
 @router.get("/queue/{delivery}")
