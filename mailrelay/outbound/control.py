@@ -23,7 +23,7 @@ from mailrelay.outbound import brake, consequences
 from mailrelay.outbound.policy import notices
 from mailrelay.outbound.policy.control import UNDER_WAY, left_as
 from mailrelay.outbound.verdict import reported
-from mailrelay.store import controls, feedback, operations, selections
+from mailrelay.store import controls, feedback, operations, selection_ways, selections
 from mailrelay.store.base import Tx
 from mailrelay.store.selections import Counted
 
@@ -93,7 +93,7 @@ def _next(tx: Tx, one: Operation, limit: int) -> tuple[list[DeliveryId], Deliver
 
 def _within(selection: Selection) -> frozenset[DeliveryState]:
     """What has ended is never changed; who names a delivery is told all the same that it has."""
-    return selections.ALL if selection.deliveries else IN_FLIGHT_DELIVERIES
+    return selection_ways.ALL if selection.deliveries else IN_FLIGHT_DELIVERIES
 
 
 def _planned(control: Control, counted: Counted, *, again: bool) -> tuple[int, dict[str, int]]:

@@ -17,7 +17,7 @@ from mailrelay.model.delivery import DeliveryState, DeliveryStatus
 from mailrelay.model.operation import Selection
 from mailrelay.outbound.policy.schedule import read_at
 from mailrelay.smtp.address import BadAddress, parse_address, parse_domain
-from mailrelay.store.selections import NOBODY
+from mailrelay.store.selection_ways import NOBODY
 from mailrelay.web.application import App
 from mailrelay.web.shape import Given, Shown, span
 
