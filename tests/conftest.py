@@ -1,4 +1,4 @@
-"""What holds for every test: hypothesis measures no time, since the machine is shared; the log is plain; missing peers are counted at the end."""
+"""What holds for every test: no deadlines, as the machine is shared; a plain log; missing peers are counted at the end."""
 
 from __future__ import annotations
 

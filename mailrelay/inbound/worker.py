@@ -90,9 +90,13 @@ class FilingWorker:
         if limit <= 0:
             return []
         lease = timedelta(seconds=self._settings.lease)
-        return await self._store.write(
-            arrivals.claim, node=self._node, now=self._steady.now(), lease=lease, limit=limit
-        )
+        try:
+            return await self._store.write(
+                arrivals.claim, node=self._node, now=self._steady.now(), lease=lease, limit=limit
+            )
+        except Unavailable as error:
+            _log.warning("claim.failed", reason=str(error))
+            return []
 
     async def _finished(self, working: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
         """Those still at work. Raises the Fatal of one that ended with it."""

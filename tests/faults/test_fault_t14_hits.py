@@ -18,12 +18,13 @@ from sqlalchemy import func, select
 
 from mailrelay.clock import Clock
 from mailrelay.store.postgres import PostgresStore
-from mailrelay.store.sqlite import SqliteStore, driver
+from mailrelay.store.sqlite import SqliteStore
 from mailrelay.store.tables import hit
 from mailrelay.tracking.token import Keys
 from tests.crash.disk import tmpfs
 from tests.support import postgres, tracked
 from tests.support.daemon import Daemon, daemon
+from tests.support.locked import locked
 
 CLOCK = Clock()
 _CLIENTS = 20
@@ -113,14 +114,6 @@ async def _on_sqlite(folder: Path) -> AsyncIterator[Place]:
             yield place
 
 
-@contextmanager
-def _locked(store: SqliteStore) -> Iterator[None]:
-    with contextlib.closing(driver.connect(store.path, isolation_level=None, timeout=10)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
-
-
 async def _answers_at_once(place: Place, trouble: Callable[[], contextlib.AbstractContextManager[None]]) -> int:
     """Load before the trouble and during it: both are answered at once. How many were."""
     before = await place.load(2)
@@ -138,7 +131,7 @@ async def test_fault_t14_a_locked_store_delays_no_answer_and_loses_no_hit(tmp_pa
     async with _on_sqlite(tmp_path) as place:
         store = place.store
         assert isinstance(store, SqliteStore)
-        number = await _answers_at_once(place, lambda: _locked(store))
+        number = await _answers_at_once(place, lambda: locked(store.path))
         await place.all_kept(number)
         assert place.one.metrics()['mailrelay_hits_dropped_total{reason="full"}'] == 0
         assert [path for path in (place.one.data / "hits").iterdir() if path.suffix == ".hits"] == []
@@ -201,7 +194,7 @@ async def test_fault_t14_what_waited_on_the_disk_is_there_after_a_kill(tmp_path:
     async with _on_sqlite(tmp_path) as place:
         store = place.store
         assert isinstance(store, SqliteStore)
-        with _locked(store):
+        with locked(store.path):
             number = (await place.load(3)).number
             await asyncio.sleep(1.0)
             place.one.kill()

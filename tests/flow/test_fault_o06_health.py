@@ -22,6 +22,7 @@ from mailrelay.store.sqlite import driver
 from mailrelay.web import ops
 from tests.support.cli import Relay, relay
 from tests.support.daemon import daemon, until
+from tests.support.locked import locked
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,10 @@ async def test_fault_o06_with_nothing_wrong_it_is_alive_and_ready(house: House) 
 
 
 async def test_fault_o06_while_the_store_takes_nothing_it_lives_and_says_so(house: House) -> None:
-    with closing(driver.connect(house.data / "mailrelay.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")  # nobody else writes meanwhile
+    with locked(house.data / "mailrelay.db"):
         alive, status, reasons = await house.health()
         assert (alive, status) == (200, 503)
         assert reasons["store"] in ("no answer within 5 s", "The store is busy; try again later")
-        other.execute("ROLLBACK")
     await house.until(_well)
 
 

@@ -16,7 +16,7 @@ from mailrelay.filing.bodies import Bodies
 from mailrelay.ids import NodeId, QueueId
 from mailrelay.inbound import pipeline
 from mailrelay.inbound.worker import FilingWorker
-from mailrelay.model.envelope import ArrivalState
+from mailrelay.model.envelope import Arrival, ArrivalState
 from mailrelay.model.lookup import Answer, Question
 from mailrelay.model.message import BlobRef, Verdict
 from mailrelay.outbound.leases import Leases
@@ -164,6 +164,23 @@ async def test_a_store_that_is_busy_sets_nothing_aside(tmp_path: Path, monkeypat
                 assert (await desk.arrival(id_)).state is ArrivalState.ACCEPTED
         await desk.worker.drain()
         assert (await desk.arrival(id_)).state is ArrivalState.FILED
+
+
+async def test_a_store_that_is_busy_is_asked_again_and_the_service_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    def busy(*_args: object, **_more: object) -> list[Arrival]:
+        asked.set()
+        raise StoreBusy("The store is busy")
+
+    async with office(tmp_path) as desk, running(desk, poll=0.05):
+        with monkeypatch.context() as patched:
+            patched.setattr(arrivals, "claim", busy)
+            id_ = await desk.accept(mail())
+            await asyncio.wait_for(asked.wait(), 10)
+        await until_filed(desk, id_)
 
 
 async def test_a_damaged_store_ends_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

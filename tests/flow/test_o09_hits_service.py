@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,11 @@ from mailrelay.outbound import hits as service
 from mailrelay.outbound.hit_spool import Batch, Spool, line
 from mailrelay.outbound.hits import Hits
 from mailrelay.service import Stopping
-from mailrelay.store.sqlite import SqliteStore, driver
+from mailrelay.store.sqlite import SqliteStore
 from mailrelay.store.tables import aggregate_hit, hit
 from mailrelay.tracking import agent
 from tests.support import factory, tracked
+from tests.support.locked import locked
 from tests.support.tracked import a_hit
 
 CLOCK = Clock()
@@ -70,15 +70,6 @@ async def _until(condition: Callable[[], object], *, seconds: float = 10) -> Non
             await asyncio.sleep(0.01)
 
 
-@contextmanager
-def _locked(store: SqliteStore) -> Iterator[None]:
-    """Nobody can write into the store: another connection has its lock."""
-    with contextlib.closing(driver.connect(store.path, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
-
-
 async def _kept(store: SqliteStore) -> int:
     return await store.read(lambda tx: tx.execute(select(func.count()).select_from(hit)).scalar_one())
 
@@ -113,7 +104,7 @@ async def test_fault_t14_what_the_store_does_not_take_waits_on_the_disk(store: S
     of, stopping = await _delivery(store), Stopping()
     one = _make(store, _spool(tmp_path), stopping=stopping)
     async with _running(one, stopping):
-        with _locked(store):
+        with locked(store.path):
             for _ in range(30):
                 one.put(a_hit(CLOCK, of))
                 await asyncio.sleep(0.02)
@@ -132,7 +123,7 @@ async def test_fault_t14_a_killed_process_has_its_hits_at_the_next_start_each_on
     of, counted, stopping = await _delivery(store), await _delivery(store, Mode.AGGREGATE), Stopping()
     first = _make(store, _spool(tmp_path), stopping=stopping)
     task = asyncio.create_task(first.run())
-    with _locked(store):
+    with locked(store.path):
         for _ in range(20):
             first.put(a_hit(CLOCK, of))
             first.put(a_hit(CLOCK, counted))
@@ -226,7 +217,7 @@ async def test_fault_t14_without_any_room_hits_are_dropped_and_counted(
     of, stopping, before = await _delivery(store), Stopping(), _dropped("full")
     one = _make(store, _spool(tmp_path, has_room=lambda size: False), stopping=stopping)
     async with _running(one, stopping):
-        with _locked(store):
+        with locked(store.path):
             one.put(a_hit(CLOCK, of))
             await _until(lambda: one._batch is not None)
             for _ in range(60):

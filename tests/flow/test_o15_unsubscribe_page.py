@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,10 @@ from mailrelay.model.event import EventType
 from mailrelay.model.sending import Scope, Sending
 from mailrelay.model.suppression import SuppressionReason
 from mailrelay.store import suppressions, tallies
-from mailrelay.store.base import Store
-from mailrelay.store.sqlite import SqliteStore, driver
+from mailrelay.store.sqlite import SqliteStore
 from mailrelay.tracking.token import Keys, Kind, Token, make
 from mailrelay.web.public import page
+from tests.support.locked import locked
 from tests.support.tracked import HOST
 from tests.support.unsubscribing import BOB, ONE_CLICK, Place
 from tests.support.unsubscribing import place as a_place
@@ -250,19 +249,10 @@ async def test_a_form_of_the_organisation_s_own_stands_behind_it(tmp_path: Path)
         assert (await place.post()).status == 200  # one click stays ours
 
 
-@contextmanager
-def locked(store: Store) -> Iterator[None]:
-    """The database locked by somebody else for as long as this lasts."""
-    assert isinstance(store, SqliteStore)
-    with closing(driver.connect(store.path, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
-
-
 async def test_fault_t07_while_the_store_is_away_it_is_503_and_never_a_false_200(place: Place) -> None:
     before = metrics.unsubscribe_requests.labels("unavailable")._value.get()
-    with locked(place.api.store):
+    assert isinstance(place.api.store, SqliteStore)
+    with locked(place.api.store.path):
         answer = await place.post()
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
