@@ -194,6 +194,18 @@ async def test_one_at_a_domain_that_the_organisation_has_lost_takes_nothing(tmp_
         assert await opened() is organisation_addresses.Closed.ELSEWHERE
 
 
+async def test_its_settings_are_for_what_comes_and_not_for_what_a_user_sends_as_it(here: House) -> None:
+    await here.json("organisation-address", "make", "support@example.org", "--unknown", "nothing")
+    sent = await here.json(
+        *("message", "send", "--from", "support@example.org", "--user", "anna@example.org"),
+        *("--to", "eve@new.example", "--subject", "x", "--text", "y"),
+    )
+    (lead,) = on(await here.message(sent["queue_id"]))
+    assert lead.startswith("lead/")
+    anna = await here.json("user", "show", "anna@example.org")
+    assert (await here.json("record", "show", lead))["owner"] == anna["id"]
+
+
 async def test_a_mail_from_it_to_itself_goes_nowhere_and_waits_nowhere(here: House) -> None:
     await here.json("organisation-address", "make", "support@example.org")
     sent = await here.json(
