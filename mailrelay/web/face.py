@@ -18,6 +18,8 @@ from mailrelay.web.upload import FILES
 
 _SLOWEST_PIECE = 30.0
 """Seconds to wait for the next piece of a body before 408 (W08)."""
+_SLOWEST_PACE = 500
+"""Bytes a second: who drips keeps no connection for long."""
 _LARGE = 65_536
 """A body from this size on, or of a size that is not said, is only taken where memory has room for it (D07)."""
 _COPIES = 4
@@ -100,6 +102,7 @@ class _Body:
         self._left = limit
         self._ended = False
         self._taken = 0
+        self._waited = 0.0
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         self.announced = int(announced) if announced.isdigit() else 0
         """Its size, as far as that was said."""
@@ -110,11 +113,14 @@ class _Body:
             return await self._receive()  # waits for the client to go
         if self.announced > self._limit:
             raise self._too_large()
+        began = time.monotonic()
+        patience = _SLOWEST_PIECE + (self._limit - self._left) / _SLOWEST_PACE - self._waited
         try:
-            async with asyncio.timeout(_SLOWEST_PIECE):
+            async with asyncio.timeout(min(_SLOWEST_PIECE, patience)):
                 message = await self._receive()
         except TimeoutError:
             raise HTTPException(408, "The request's body came too slowly", {"Connection": "close"}) from None
+        self._waited += time.monotonic() - began
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             self._ended = not message.get("more_body", False)
