@@ -578,7 +578,9 @@ class Bucket(Section):
 class Attachments(Section):
     """The outside store for the attachments of organisations that want theirs there: a folder or a bucket (I17)."""
 
-    folder: Path | None = Field(None, description="Folder of the outside store, such as one on a network share; it has to be there.")
+    folder: Path | None = Field(
+        None, description="Folder of the outside store, such as one on a network share; it has to be there."
+    )
     s3: Bucket | None = Field(None, description="The outside store as a bucket.")
 
     def problems(self) -> Iterator[tuple[str, str]]:

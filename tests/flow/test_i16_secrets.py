@@ -139,7 +139,9 @@ async def test_what_somebody_cannot_see_on_a_mail_they_cannot_take_off_it(place:
     links = f"{V1}/messages/{id_}/links"
     assert (await doras.delete(f"{links}/contact/mallow")).status == 404
     moved = await doras.post(f"{links}/move", json={"record": "contact/mallow", "to": "deal/mallow"})
-    assert moved.status == 404
+    nowhere = await doras.post(f"{links}/move", json={"record": "deal/juniper", "to": "deal/mallow"})
+    assert (moved.status, moved.body.replace(b"contact/mallow", b"deal/juniper")) == (nowhere.status, nowhere.body)
+    assert moved.status == 422
     put = await doras.put(f"{links}/contact/1")
     assert put.status == 200
     assert SECRET not in put.body.decode()
