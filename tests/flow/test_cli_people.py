@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,6 @@ from tests.support.cli import Cli
 from tests.support.http import Api, serving
 
 ANNA = "anna@example.org"
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    with structlog.testing.capture_logs():
-        async with serving(tmp_path) as running:
-            yield running
 
 
 @pytest.fixture

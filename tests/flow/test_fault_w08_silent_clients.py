@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -50,39 +51,38 @@ async def test_fault_w08_a_second_head_is_waited_for_no_longer(tmp_path: Path, m
         writer.close()
 
 
-async def test_fault_w08_a_body_that_does_not_come_is_408_and_ends_the_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(face, "_SLOWEST_PIECE", 0.2)
-    async with serving(tmp_path) as api:
+@asynccontextmanager
+async def _posting(folder: Path, content: bytes) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection on which a mail is being submitted: the head of the request was sent, and this much of 9,000 bytes."""
+    async with serving(folder) as api:
         org = await factory.org(api.store, api.clock)
         _, secret = await factory.api_token(api.store, api.clock, org, Right.SEND)
         reader, writer = await asyncio.open_connection(*api.server.address)
         head = f"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
-        writer.write(head.encode() + b'Content-Type: application/json\r\nContent-Length: 90\r\n\r\n{"from"')
-        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+        writer.write(head.encode() + b"Content-Type: application/json\r\nContent-Length: 9000\r\n\r\n" + content)
+        yield reader, writer
         assert await _ended(reader)
         writer.close()
+
+
+async def test_fault_w08_a_body_that_does_not_come_is_408_and_ends_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face, "_SLOWEST_PIECE", 0.2)
+    async with _posting(tmp_path, b'{"from"') as (reader, _):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
 
 
 async def test_fault_w08_a_body_that_drips_is_408_and_ends_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(face, "_SLOWEST_PIECE", 0.5)
-    async with serving(tmp_path) as api:
-        org = await factory.org(api.store, api.clock)
-        _, secret = await factory.api_token(api.store, api.clock, org, Right.SEND)
-        reader, writer = await asyncio.open_connection(*api.server.address)
-        head = f"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
-        writer.write(head.encode() + b"Content-Type: application/json\r\nContent-Length: 9000\r\n\r\n")
+    async with _posting(tmp_path, b"") as (reader, writer), asyncio.timeout(20):
         answer = asyncio.create_task(reader.readline())
-        async with asyncio.timeout(20):
-            while not answer.done():
-                writer.write(b" ")
-                await asyncio.sleep(0.1)  # each piece comes in time
+        while not answer.done():
+            writer.write(b" ")
+            await asyncio.sleep(0.1)  # each piece comes in time
         assert (await answer).startswith(b"HTTP/1.1 408")
-        assert await _ended(reader)
-        writer.close()
 
 
 async def test_fault_d06_more_connections_than_allowed_are_cut_off_and_the_others_served(

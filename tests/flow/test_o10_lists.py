@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from mailrelay.model.absence import Absence, Instead
 from mailrelay.model.delivery import Delivery, DeliveryState
@@ -24,7 +22,7 @@ from mailrelay.smtp.address import parse_address
 from mailrelay.store import absences, deliveries, events, feedback, records, suppressions, tallies
 from tests.support import factory
 from tests.support.cli import Cli
-from tests.support.http import Api, Client, serving
+from tests.support.http import Api, Client
 
 V1 = "/api/v1"
 CSV = """\
@@ -35,34 +33,6 @@ carl@customer,because,,,
 "=1+1@customer.test",manual,,"=HYPERLINK(""x"")",
 nobody,,,,
 """
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    with structlog.testing.capture_logs():
-        async with serving(tmp_path) as running:
-            yield running
-
-
-@pytest.fixture
-async def org(api: Api) -> Organisation:
-    return await factory.org(api.store, api.clock, name="First", domains=("example.org",))
-
-
-@pytest.fixture
-async def anna(api: Api, org: Organisation) -> User:
-    return await factory.user(api.store, api.clock, org, "anna@example.org")
-
-
-@pytest.fixture
-async def cli(api: Api, org: Organisation) -> Cli:
-    return Cli(api.server.unix_socket)
-
-
-@pytest.fixture
-async def admin(api: Api, org: Organisation) -> Client:
-    _, secret = await factory.api_token(api.store, api.clock, org)
-    return api.web.bearing(secret)
 
 
 async def test_good_lines_are_in_with_their_dates_and_bad_ones_are_named(cli: Cli, tmp_path: Path) -> None:

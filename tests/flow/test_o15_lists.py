@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from mailrelay.model.delivery import Delivery
 from mailrelay.model.organisation import Organisation, Right, User
@@ -16,39 +13,11 @@ from mailrelay.model.tracking import Mode
 from mailrelay.store import deliveries, events, suppressions
 from tests.support import factory
 from tests.support.cli import Cli
-from tests.support.http import Api, Client, serving
+from tests.support.http import Api, Client
 from tests.support.unsubscribing import a_list
 
 V1 = "/api/v1"
 BOB = "bob@customer.test"
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    with structlog.testing.capture_logs():
-        async with serving(tmp_path) as running:
-            yield running
-
-
-@pytest.fixture
-async def org(api: Api) -> Organisation:
-    return await factory.org(api.store, api.clock, name="First", domains=("example.org",))
-
-
-@pytest.fixture
-async def anna(api: Api, org: Organisation) -> User:
-    return await factory.user(api.store, api.clock, org, "anna@example.org")
-
-
-@pytest.fixture
-async def cli(api: Api, org: Organisation) -> Cli:
-    return Cli(api.server.unix_socket)
-
-
-@pytest.fixture
-async def admin(api: Api, org: Organisation) -> Client:
-    _, secret = await factory.api_token(api.store, api.clock, org)
-    return api.web.bearing(secret)
 
 
 async def leave(api: Api, org: Organisation, list_: str = "", by: str = PERSON) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from mailrelay.errors import Conflict, Invalid, TooMany, Unknown
-from mailrelay.ids import IdFactory, NodeId, OrgId, UserId, WebhookId
+from mailrelay.ids import EventSeq, IdFactory, NodeId, OrgId, UserId, WebhookId
 from mailrelay.model.event import EventType
 from mailrelay.model.webhook import CallState, Claimed, Result, Webhook
 from mailrelay.store import events, webhook_calls, webhook_journal, webhook_orders, webhooks
@@ -87,6 +87,17 @@ class Desk:
         return await self.store.write(
             settle, claimed, result, now=self.clock.now(), disable_after=DISABLE_AFTER, random=0.5
         )
+
+    async def taken(self, number: int) -> list[EventSeq]:
+        """So many events of one message that the only webhook took; their numbers."""
+        seqs = []
+        for _ in range(number):
+            await self.happen("M1")
+            await self.expand()
+            (one,) = await self.claim()
+            seqs.append(one.call.seq)
+            await self.settle(one)
+        return seqs
 
     async def get(self, one: Webhook) -> Webhook:
         return await self.store.read(webhooks.get, one.org, one.id)
@@ -480,13 +491,7 @@ async def test_a_replay_goes_before_what_still_waits_of_the_same_message(desk: D
 
 async def test_a_replay_while_an_event_is_under_way_sends_that_once_more_behind_those_before_it(desk: Desk):
     hook = await desk.hook(types=(E.MESSAGE_FILED,))
-    seqs = []
-    for _ in range(3):
-        await desk.happen("M1")
-        await desk.expand()
-        (one,) = await desk.claim()
-        seqs.append(one.call.seq)
-        await desk.settle(one)
+    seqs = await desk.taken(3)
     for result in (TAKEN, FAILED):
         await desk.store.write(_send_again, desk, hook, seqs[-1])
         (under_way,) = await desk.claim()
@@ -507,13 +512,7 @@ async def test_a_replay_while_an_event_is_under_way_sends_that_once_more_behind_
 
 async def test_what_was_under_way_in_a_replay_when_its_process_died_is_sent_once_more_in_order(desk: Desk):
     hook = await desk.hook(types=(E.MESSAGE_FILED,))
-    seqs = []
-    for _ in range(2):
-        await desk.happen("M1")
-        await desk.expand()
-        (one,) = await desk.claim()
-        seqs.append(one.call.seq)
-        await desk.settle(one)
+    seqs = await desk.taken(2)
     await desk.store.write(_send_again, desk, hook, seqs[-1])
     await desk.claim("dead")
     await desk.store.write(_replay, desk, hook, seqs[0] - 1)

@@ -164,7 +164,7 @@ def test_a_smart_host_that_knows_us_not_pauses_and_the_right_password_lets_all_g
     waiting = [here.send(f"x{number}@customer.test") for number in range(5)]
 
     def paused() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = here.relay.cli("event", "list", "--last", "100")
+        found: list[dict[str, Any]] = here.relay.cli("event", "list", "--last", "100")["items"]
         return [one for one in found if one["type"] == "next_hop.paused"]
 
     (event,) = until(paused, "the journal says that it is paused")

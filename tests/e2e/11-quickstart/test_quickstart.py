@@ -139,19 +139,24 @@ def environment() -> dict[str, str]:
     }
 
 
-@contextmanager
-def terminal(code: str, folder: Path, wrapper: tuple[str, ...]) -> Iterator[Path]:
-    """Paste into a terminal that stays open: what it prints goes to a file. At the end Ctrl-C is pressed in it."""
-    printed = folder / "printed"
-    with printed.open("wb") as out:
-        process = subprocess.Popen(
-            [*wrapper, "bash", "-euc", code],
+def pasted(script: str, folder: Path, wrapper: tuple[str, ...], output: Path) -> subprocess.Popen[bytes]:
+    """A shell that runs it, in a session of its own; what it prints goes to `output`."""
+    with output.open("wb") as out:
+        return subprocess.Popen(
+            [*wrapper, "bash", "-euc", script],
             cwd=folder,
             stdout=out,
             stderr=subprocess.STDOUT,
             env=environment(),
             start_new_session=True,
         )
+
+
+@contextmanager
+def terminal(code: str, folder: Path, wrapper: tuple[str, ...]) -> Iterator[Path]:
+    """Paste into a terminal that stays open: what it prints goes to a file. At the end Ctrl-C is pressed in it."""
+    printed = folder / "printed"
+    process = pasted(code, folder, wrapper, printed)
     try:
         yield printed
     finally:
@@ -162,15 +167,7 @@ def terminal(code: str, folder: Path, wrapper: tuple[str, ...]) -> Iterator[Path
 def paste(script: str, folder: Path, wrapper: tuple[str, ...]) -> str:
     """Paste into a terminal; what it printed until it ended, or for five minutes."""
     output = folder / "output"
-    with output.open("wb") as out:
-        process = subprocess.Popen(
-            [*wrapper, "bash", "-euc", script],
-            cwd=folder,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=environment(),
-            start_new_session=True,
-        )
+    process = pasted(script, folder, wrapper, output)
     try:
         with suppress(subprocess.TimeoutExpired):  # the block that did not end is told by what is printed
             process.wait(_FIVE_MINUTES)
