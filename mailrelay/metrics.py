@@ -359,7 +359,9 @@ webhook_oldest = _gauge(
     "mailrelay_webhook_oldest_waiting_seconds", "How long the oldest event has waited for a webhook that is active"
 )
 http_requests = _counter(
-    "mailrelay_http_requests_total", "HTTP requests by class of answer", klass=("2xx", "3xx", "4xx", "5xx")
+    "mailrelay_http_requests_total",
+    "HTTP requests by class of answer, but for pixels and links, which mailrelay_hits_received_total counts",
+    klass=("2xx", "3xx", "4xx", "5xx"),
 )
 http_seconds = _histogram(
     "mailrelay_http_request_duration_seconds",

@@ -36,8 +36,12 @@ _SOON = 0.05
 """Seconds in which hits gather to a batch."""
 _SLOW = 0.2
 """Seconds after which what waits in memory goes to the disk."""
-_SHARE, _LESS = 2, 8
-"""After a batch its time is left to others so many times over; the more where hits come faster than they could be taken anyway."""
+_SHARE = 2
+"""After a batch its time is left to others so many times over."""
+_FLOOD = 4
+"""So many times what a batch takes comes while it is taken: then there is no catching up, and what comes waits on the disk …"""
+_EBB = 10.0
+"""… for so many seconds, in which the door and the mail have the machine to themselves."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LAST_TRY = 2.0
 _QUIET = 60.0
@@ -212,8 +216,8 @@ class Hits:
             return min(2 * pause, _LONGEST_PAUSE)
         # The door and the mail go first: however many hits come, the store is theirs for most of the time.
         took = self._clock.monotonic() - began
-        falls_behind = (self._number - before) * (1 + _SHARE) > _LARGEST
-        await self._stopping.wait(min((_LESS if falls_behind else _SHARE) * took, _LONGEST_PAUSE))
+        flood = self._number - before > _FLOOD * _LARGEST
+        await self._stopping.wait(_EBB if flood else min(_SHARE * took, _LONGEST_PAUSE))
         return _FIRST_PAUSE
 
     async def _next(self) -> bool:

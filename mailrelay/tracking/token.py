@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -45,6 +46,12 @@ _HEAD = _ID_BYTES + 1 + _DELIVERY_BYTES + 2 + 1
 _DEFLATED = 0x80
 _WORTH_DEFLATING = 120
 """Bytes of a target from which on deflate, which costs more than the signature, mostly makes it shorter."""
+_URL_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+# RFC 4648 §5; what is not of that alphabet becomes what is of none.
+_STANDARD = bytes(octet if octet in _URL_SAFE else 0 for octet in range(256)).translate(bytes.maketrans(b"-_", b"+/"))
+_PADDING = (b"", b"", b"==", b"=")
+_LAST = (b"", b"", _URL_SAFE[::16], _URL_SAFE[::4])
+"""RFC 4648 §3.5: the bits of the last character that stand for nothing are nought, so that a token is written in one way only."""
 _USUAL_HOST = 100
 """Characters up to which a host is remembered: most hits are of a few."""
 
@@ -61,8 +68,7 @@ class Kind(IntEnum):
 _KINDS = {int(kind): kind for kind in Kind}
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """What a token says. `link` is the link's number in its mail from 1, 0 for none; `target` where a click leads; `list` a
     mailing list's name (O15); each "" where it does not apply.
     """
@@ -213,13 +219,15 @@ _known_over = lru_cache(maxsize=1024)(_any_over)
 
 def _decoded(text: str) -> bytes:
     """The octets; b"" when it is not the one way in which we would write them."""
-    if len(text) > LONGEST or not text.isascii():
+    if not 0 < len(text) <= LONGEST or not text.isascii():
+        return b""
+    octets, over = text.encode("ascii"), len(text) & 3
+    if over and octets[-1] not in _LAST[over]:
         return b""
     try:
-        raw = binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), strict_mode=True)
+        return binascii.a2b_base64(octets.translate(_STANDARD) + _PADDING[over], strict_mode=True)
     except ValueError:
         return b""
-    return raw if base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode("ascii") else b""
 
 
 def _said(signed: bytes) -> Token | None:
@@ -237,7 +245,13 @@ def _said(signed: bytes) -> Token | None:
         token = Token(kind, delivery, link, data.decode("utf-8"), named.decode("utf-8"))
     except (KeyError, ValueError, zlib.error):
         return None
-    return None if kind is Kind.CLICK and target_host(token.target) is None else token
+    return token if kind is not Kind.CLICK or _may_be_target(token.target) else None
+
+
+@lru_cache(maxsize=1024)
+def _may_be_target(target: str) -> bool:
+    """Remembered, since one link stands in many mails; only what we signed comes here."""
+    return target_host(target) is not None
 
 
 def _packed(delivery: DeliveryId) -> bytes:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mailrelay import log
 from mailrelay.config.schema import Http, Public
@@ -25,69 +24,12 @@ from mailrelay.service import Stopping
 from mailrelay.web import app, ops
 from mailrelay.web.application import Application
 from mailrelay.web.face import Face
+from mailrelay.web.protocol import Protocol
 
 _BACKLOG = 512
 _KEEP_ALIVE = 30
 _KEEP_ALIVE_PUBLIC = 5
-_HEAD_SECONDS = 20.0
-_MAX_CONNECTIONS = 500
 _SMALL_BODY = 65_536
-_SLOWEST_READER = 30.0
-"""Seconds in which a client must take some of what we have for it."""
-
-
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, for clients who are in no hurry: so many at a time, and each request's head within a time.
-
-    uvicorn itself gives up only on a connection that rests after an answer; silent ones would take every descriptor (D06, W08).
-    """
-
-    _head: asyncio.TimerHandle | None = None
-    _unread: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        if len(self.connections) >= _MAX_CONNECTIONS:
-            transport.abort()
-            self.transport = transport
-            return
-        super().connection_made(transport)
-        self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_is_here()
-        self._is_read()
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        self._await_head()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._head_is_here()
-        super().on_headers_complete()
-
-    def pause_writing(self) -> None:
-        self._is_read()
-        self._unread = self.loop.call_later(_SLOWEST_READER, self.transport.abort)
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self._is_read()
-        super().resume_writing()
-
-    def _is_read(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
-
-    def _await_head(self) -> None:
-        self._head_is_here()
-        self._head = self.loop.call_later(_HEAD_SECONDS, self.transport.abort)
-
-    def _head_is_here(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +176,7 @@ class HttpServer:
         return uvicorn.Config(
             door.face,
             lifespan="off",
-            http=_Protocol,
+            http=Protocol,
             log_config=None,
             access_log=False,
             server_header=False,

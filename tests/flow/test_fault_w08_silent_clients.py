@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailrelay.model.organisation import Right
-from mailrelay.web import face, server
+from mailrelay.web import face, protocol
 from tests.support import factory
 from tests.support.http import serving
 
@@ -32,7 +32,7 @@ async def _ended(reader: asyncio.StreamReader) -> bool:
 async def test_fault_w08_a_head_that_does_not_come_ends_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "_HEAD_SECONDS", 0.2)
     async with serving(tmp_path) as api:
         reader, writer = await asyncio.open_connection(*api.server.address)
         writer.write(said)
@@ -41,7 +41,7 @@ async def test_fault_w08_a_head_that_does_not_come_ends_the_connection(
 
 
 async def test_fault_w08_a_second_head_is_waited_for_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "_HEAD_SECONDS", 0.2)
     async with serving(tmp_path) as api:
         reader, writer = await asyncio.open_connection(*api.server.address)
         writer.write(_REQUEST)
@@ -88,7 +88,7 @@ async def test_fault_w08_a_body_that_drips_is_408_and_ends_the_connection(
 async def test_fault_d06_more_connections_than_allowed_are_cut_off_and_the_others_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(protocol, "_MAX_CONNECTIONS", 2)
     async with serving(tmp_path) as api:
         kept = [await asyncio.open_connection(*api.server.address) for _ in range(2)]
         for reader, writer in kept:

@@ -15,7 +15,7 @@ from mailrelay.model.event import EventType
 from mailrelay.model.organisation import Organisation, Right
 from mailrelay.store import events
 from mailrelay.store.base import Tx
-from mailrelay.web import server
+from mailrelay.web import protocol
 from tests.support import factory
 from tests.support.http import Api, Client, serving
 
@@ -300,7 +300,7 @@ async def test_what_is_changed_by_the_api_is_in_the_journal(api: Api) -> None:
 
 
 async def test_a_client_that_takes_nothing_is_cut(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_SLOWEST_READER", 0.3)
+    monkeypatch.setattr(protocol, "_SLOWEST_READER", 0.3)
     office = await Office.made(api)
     at = api.clock.now()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Scope, Send
@@ -67,14 +68,19 @@ class Door:
         *,
         fields: page.Fields = (),
         html: bool = True,
+        counted: bool = True,
     ) -> None:
-        """Answer, with what every answer has, and without the body where only the head was asked for."""
+        """Answer, with what every answer has, and without the body where only the head was asked for.
+
+        What is counted as a hit is not counted once more.
+        """
         headers = [*self._always, *fields]
         if html:
             headers += page.PAGE
         if status != _NO_CONTENT:  # RFC 9110 §8.6: it has no length
             headers.append((b"content-length", b"%d" % len(body)))
-        _CLASSES[status // 100].inc()
+        if counted:
+            _CLASSES[status // 100].inc()
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
@@ -99,4 +105,9 @@ class Door:
 def host_of(scope: Scope) -> str:
     """The Host field as it came; "" for none, more than one or what is no host, which no token is for."""
     found = [value for name, value in scope["headers"] if name == b"host"]
-    return found[0].decode("ascii") if len(found) == 1 and _HOST.fullmatch(found[0]) else ""
+    return _host(found[0]) if len(found) == 1 else ""
+
+
+@lru_cache(maxsize=1024)
+def _host(field: bytes) -> str:
+    return field.decode("ascii") if _HOST.fullmatch(field) else ""

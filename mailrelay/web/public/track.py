@@ -64,7 +64,7 @@ class _Track:
             await self._door.nothing(scope, send)
             return
         self._put(token, scope)
-        await self._door.answer(scope, send, 200, GIF, fields=_GIF, html=False)
+        await self._door.answer(scope, send, 200, GIF, fields=_GIF, html=False, counted=False)
 
     async def link(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Off to the link's target, which is exactly what was signed, and checked again (T01, T02)."""
@@ -77,10 +77,10 @@ class _Track:
             return
         self._put(token, scope)
         if token.kind is Kind.DECOY and target_host(token.target) is None:
-            await self._door.answer(scope, send, 204, html=False)  # nobody sees it
+            await self._door.answer(scope, send, 204, html=False, counted=False)  # nobody sees it
             return
         fields = ((b"location", location(token.target).encode("ascii")),)
-        await self._door.answer(scope, send, 302, fields=fields, html=False)
+        await self._door.answer(scope, send, 302, fields=fields, html=False, counted=False)
 
     def _put(self, token: Token, scope: Scope) -> None:
         kind, agent = _KINDS[token.kind], ""

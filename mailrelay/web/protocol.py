@@ -1,0 +1,79 @@
+"""HTTP on a connection: uvicorn's, for clients who are in no hurry."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_HEAD_SECONDS = 20.0
+_MAX_CONNECTIONS = 500
+_SLOWEST_READER = 30.0
+"""Seconds in which a client must take some of what we have for it."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, for clients who are in no hurry: so many at a time, and each request's head within a time.
+
+    uvicorn itself gives up only on a connection that rests after an answer; silent ones would take every descriptor (D06, W08).
+    """
+
+    _head: asyncio.TimerHandle | None = None
+    _in_head = False
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take the connection, unless there are too many."""
+        if len(self.connections) >= _MAX_CONNECTIONS:
+            transport.abort()
+            self.transport = transport
+            return
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of it."""
+        self._head_is_here()
+        self._is_read()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read; the rest of a head must come within a time."""
+        super().data_received(data)
+        if self._in_head and self._head is None:  # mostly all of it comes at once, and no clock is set
+            self._await_head()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its head is whole."""
+        self._head_is_here()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The client takes nothing for now; not for long."""
+        self._is_read()
+        self._unread = self.loop.call_later(_SLOWEST_READER, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It takes something again."""
+        self._is_read()
+        super().resume_writing()
+
+    def _is_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _await_head(self) -> None:
+        self._head = self.loop.call_later(_HEAD_SECONDS, self.transport.abort)
+
+    def _head_is_here(self) -> None:
+        self._in_head = False
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
