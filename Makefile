@@ -18,10 +18,10 @@ run: ## start the daemon on loopback with a sample organisation
 	@exec $(BIN)/mailrelay run --config config/minimal.yaml --sample
 
 test: dev peers ## run every test but those of test-faults
-	@$(BIN)/pytest -q -n 3 --dist worksteal -m "not faults"
+	@$(BIN)/pytest -q -n 4 --dist worksteal -m "not faults"
 
 test-faults: dev peers ## cut power, fill disks, break clocks and wires: the slow tests
-	@$(BIN)/pytest -q -n 3 --dist worksteal tests/faults
+	@$(BIN)/pytest -q -n 4 --dist worksteal tests/faults
 
 check: lint types layers ## check format, style, types and layers, and run the quick tests
 	@$(BIN)/pytest -q -n 2 --dist worksteal $(QUICK)
