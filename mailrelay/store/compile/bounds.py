@@ -4,7 +4,7 @@ from __future__ import annotations
 
 LOOKED_AT = 2_000
 """Records that one question looks at."""
-LOOKED_AT_CLOSELY = 400
+LOOKED_AT_CLOSELY = 320
 """… where of each mail must be asked whether it may be seen."""
 FEW = 20_000
 """Entries of an index that are read to find the records that are looked at."""
