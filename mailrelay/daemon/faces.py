@@ -93,7 +93,7 @@ def http_of(
         parts.config.http,
         application,
         public=parts.config.public,
-        public_face=public.build(application, keys=parts.keys, hits=hits),
+        public_door=public.build(application, keys=parts.keys, hits=hits),
         probes={
             "store": ops.store_writes(parts.store),
             "disk": ops.has_space(parts.folder.path),

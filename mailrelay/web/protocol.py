@@ -38,9 +38,10 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read; the rest of a head must come within a time."""
+        """Read; the rest of a head must come within a time, and so must anything that is no request yet or any longer."""
         super().data_received(data)
-        if self._in_head and self._head is None:  # mostly all of it comes at once, and no clock is set
+        # Mostly a request comes whole, and no clock is set: it is being answered, or was and the clock of the rest after it runs.
+        if self._head is None and self.timeout_keep_alive_task is None and (self._in_head or self._is_answered()):
             self._await_head()
 
     def on_message_begin(self) -> None:
@@ -63,6 +64,9 @@ class Protocol(HttpToolsProtocol):
         """It takes something again."""
         self._is_read()
         super().resume_writing()
+
+    def _is_answered(self) -> bool:
+        return getattr(self.cycle, "response_complete", True)  # None before the first request
 
     def _is_read(self) -> None:
         if self._unread is not None:

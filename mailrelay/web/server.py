@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import stat
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,10 @@ from mailrelay.errors import Fatal
 from mailrelay.service import Stopping
 from mailrelay.web import app, ops
 from mailrelay.web.application import Application
+from mailrelay.web.at_once import AtOnceProtocol, Outgoing
 from mailrelay.web.face import Face
 from mailrelay.web.protocol import Protocol
+from mailrelay.web.public.app import PublicDoor
 
 _BACKLOG = 512
 _KEEP_ALIVE = 30
@@ -37,6 +39,7 @@ class _Door:
     name: str
     socket: socket.socket
     face: ASGIApp
+    protocol: Callable[..., asyncio.Protocol] = Protocol
     keep_alive: int = _KEEP_ALIVE
 
 
@@ -74,7 +77,7 @@ class HttpServer:
         application: Application,
         *,
         public: Public,
-        public_face: ASGIApp,
+        public_door: PublicDoor,
         probes: Mapping[str, ops.Probe],
         stopping: Stopping,
         ended: Stopping,
@@ -87,7 +90,7 @@ class HttpServer:
         self._grace = grace
         self._settings = settings
         self._public_settings = public
-        self._public = public_face
+        self._public = public_door
         self._unix = unix_socket
         self._memory = application.memory
         self._api = app.build(application)
@@ -151,7 +154,13 @@ class HttpServer:
                 face(_Operator(self._api, self._ops), max_body=limit, max_file=files, local=True),
             ),
             _Door("ops", self._sockets["ops"], face(self._ops, max_body=_SMALL_BODY)),
-            _Door("public", self._sockets["public"], self._public, keep_alive=_KEEP_ALIVE_PUBLIC),
+            _Door(
+                "public",
+                self._sockets["public"],
+                self._public,
+                protocol=partial(AtOnceProtocol, at_once=self._public.at_once, outgoing=Outgoing()),
+                keep_alive=_KEEP_ALIVE_PUBLIC,
+            ),
         )
         servers = [(door, _Server(self._config(door))) for door in doors]
         for door in doors:
@@ -176,7 +185,7 @@ class HttpServer:
         return uvicorn.Config(
             door.face,
             lifespan="off",
-            http=Protocol,
+            http=door.protocol,  # type: ignore[arg-type]  # it is only called
             log_config=None,
             access_log=False,
             server_header=False,

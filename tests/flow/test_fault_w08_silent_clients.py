@@ -51,6 +51,22 @@ async def test_fault_w08_a_second_head_is_waited_for_no_longer(tmp_path: Path, m
         writer.close()
 
 
+@pytest.mark.parametrize("door", ["api", "public"])
+async def test_fault_w08_what_is_no_head_after_an_answer_ends_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    """A lone end of a line, which may stand before a request (RFC 9112 §2.2), begins none."""
+    monkeypatch.setattr(protocol, "_HEAD_SECONDS", 0.2)
+    async with serving(tmp_path) as api:
+        address = api.server.address if door == "api" else api.server.public_address
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(_REQUEST)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 40")
+        writer.write(b"\r\n")
+        assert await _ended(reader)
+        writer.close()
+
+
 @asynccontextmanager
 async def _posting(folder: Path, content: bytes) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection on which a mail is being submitted: the head of the request was sent, and this much of 9,000 bytes."""

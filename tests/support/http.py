@@ -233,7 +233,7 @@ async def serving(
             http,
             application,
             public=Public(port=0),
-            public_face=public_door.build(application, keys=keys, hits=hits),
+            public_door=public_door.build(application, keys=keys, hits=hits),
             probes=probes or {"store": ops.store_writes(store), "stopping": ops.not_stopping(stopping)},
             stopping=stopping,
             ended=stopping,

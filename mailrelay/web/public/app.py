@@ -6,56 +6,73 @@ that name nothing. A request costs little more than a plain one: no framework, n
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from mailrelay import log
 from mailrelay.tracking.token import Keys
 from mailrelay.web import public
 from mailrelay.web.application import Application
+from mailrelay.web.at_once import Answer
 from mailrelay.web.public import page
 from mailrelay.web.public.door import Door, HitSink, Path
 
 
-def build(application: Application, *, keys: Keys, hits: HitSink) -> ASGIApp:
-    """The public door as an ASGI application."""
+def build(application: Application, *, keys: Keys, hits: HitSink) -> PublicDoor:
+    """The public door."""
     door = Door(application, keys=keys, hits=hits)
     found: dict[str, Path] = {}
     for one in sorted(pkgutil.iter_modules(public.__path__), key=lambda one: one.name):
         module = importlib.import_module(f"{public.__name__}.{one.name}")
         if hasattr(module, "paths"):
             found.update(module.paths(door))
-    return _Public(
-        {part: path.app for part, path in found.items()}, door, below=urlsplit(application.config.public.url).path
-    )
+    return PublicDoor(found, door, below=urlsplit(application.config.public.url).path)
 
 
-class _Public:
-    def __init__(self, paths: dict[str, ASGIApp], door: Door, *, below: str) -> None:
+class PublicDoor:
+    """An ASGI application, most of whose answers wait for nothing."""
+
+    def __init__(self, paths: Mapping[str, Path], door: Door, *, below: str) -> None:
+        """`below` is what the URLs of our mail have in front of a page's path, "" for nothing."""
         self._paths = paths
         self._door = door
         self._below = below
         self._log = log.get()
 
+    def at_once(self, scope: Scope) -> Answer | None:
+        """The answer, where it waits for nothing; else None, and nothing was done. Never raises."""
+        path: str = scope["path"]
+        if self._below and path.startswith(self._below + "/"):  # a proxy that passes the whole path on
+            scope["path"] = path = path[len(self._below) :]
+        found = self._paths.get(path[1:].partition("/")[0])
+        try:
+            if found is None:
+                return self._door.nothing(scope)
+            return None if found.at_once is None else found.at_once(scope)
+        except Exception:  # noqa: BLE001 (the end of anything unexpected: logged, and answered)
+            return self._failed(scope)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; never raises but for cancellation."""
         if scope["type"] != "http":
             return
-        path: str = scope["path"]
-        if self._below and path.startswith(self._below + "/"):  # a proxy that passes the whole path on
-            scope["path"] = path = path[len(self._below) :]
-        app = self._paths.get(path[1:].partition("/")[0])
+        answer = self.at_once(scope) or await self._later(scope, receive)
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.fields})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+
+    async def _later(self, scope: Scope, receive: Receive) -> Answer:
+        later = self._paths[scope["path"][1:].partition("/")[0]].later
+        assert later is not None  # noqa: S101 (a page has one or the other)
         try:
-            if app is None:
-                await self._door.nothing(scope, send)
-            else:
-                await app(scope, receive, send)
-        except Exception:  # noqa: BLE001 (the end of anything unexpected: logged, and answered)
-            # Without the path, in which the token stands (T16).
-            self._log.exception("request.failed", method=scope["method"], path="public")
-            with contextlib.suppress(RuntimeError):  # it had begun to answer: the server cuts the connection
-                await self._door.answer(scope, send, 500, page.FAILED)
+            return await later(scope, receive)
+        except Exception:  # noqa: BLE001 (as above)
+            return self._failed(scope)
+
+    def _failed(self, scope: Scope) -> Answer:
+        # Without the path, in which the token stands (T16).
+        self._log.exception("request.failed", method=scope["method"], path="public")
+        return self._door.answer(500, page.FAILED)

@@ -1,23 +1,25 @@
 """What the pages of the public door may use, and how one is added: a module of `web.public` with a function `paths`.
 
-`paths(door)` gives an ASGI application for each first part of a path: `{"c": Path(…)}` for `/c/…`. It gets the whole scope, and
-what reads a body sees itself to its size and pace. It answers by `door.answer`,
-`door.nothing` and `door.other_method`, so that every answer has the fields that keep the token to itself.
+`paths(door)` gives what answers for each first part of a path: `{"c": Path(…)}` for `/c/…`. It gets the whole scope, and what reads
+a body sees itself to its size and pace. The answer is one of `door.answer`, `door.nothing` and `door.other_method`, so that every
+one has the fields that keep the token to itself.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
 
-from starlette.types import ASGIApp, Scope, Send
+from starlette.types import Receive, Scope
 
 from mailrelay import metrics
 from mailrelay.model.hit import RawHit
 from mailrelay.tracking.token import Keys, Token, read
 from mailrelay.web.application import Application
+from mailrelay.web.at_once import Answer
 from mailrelay.web.public import page
 from mailrelay.web.public.client import Clients, Strangers
 from mailrelay.web.public.link import token_in
@@ -35,11 +37,12 @@ class HitSink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """What answers below one first part of a path."""
+    """What answers below one first part of a path: `at_once` where that needs nothing but the head, else `later`. Either may raise."""
 
-    app: ASGIApp
+    at_once: Callable[[Scope], Answer] | None = None
+    later: Callable[[Scope, Receive], Awaitable[Answer]] | None = None
 
 
 class Door:
@@ -59,21 +62,10 @@ class Door:
         text = token_in(scope["path"], part, suffix=suffix)
         return None if text is None else read(text, self.keys, host_of(scope))
 
-    async def answer(
-        self,
-        scope: Scope,
-        send: Send,
-        status: int,
-        body: bytes = b"",
-        *,
-        fields: page.Fields = (),
-        html: bool = True,
-        counted: bool = True,
-    ) -> None:
-        """Answer, with what every answer has, and without the body where only the head was asked for.
-
-        What is counted as a hit is not counted once more.
-        """
+    def answer(
+        self, status: int, body: bytes = b"", *, fields: page.Fields = (), html: bool = True, counted: bool = True
+    ) -> Answer:
+        """An answer, with what every answer has. What is counted as a hit is not counted once more."""
         headers = [*self._always, *fields]
         if html:
             headers += page.PAGE
@@ -81,25 +73,22 @@ class Door:
             headers.append((b"content-length", b"%d" % len(body)))
         if counted:
             _CLASSES[status // 100].inc()
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        return Answer(status, headers, body)
 
-    async def nothing(self, scope: Scope, send: Send) -> None:
-        """Answer what names nothing of ours; always the same, until too much of it comes from one place (T03)."""
+    def nothing(self, scope: Scope) -> Answer:
+        """The answer to what names nothing of ours; always the same, until too much of it comes from one place (T03)."""
         if self._strangers.wrong(self.clients.of(scope)):
             metrics.hits_strange.labels("token").inc()
-            await self.answer(scope, send, 404, page.NOTHING)
-        else:
-            metrics.hits_strange.labels("limit").inc()
-            await self.answer(scope, send, 429, page.TOO_MANY, fields=((b"retry-after", b"60"),))
+            return self.answer(404, page.NOTHING)
+        metrics.hits_strange.labels("limit").inc()
+        return self.answer(429, page.TOO_MANY, fields=((b"retry-after", b"60"),))
 
-    async def other_method(self, scope: Scope, send: Send, allow: bytes) -> None:
-        """Answer a method that is not for this path; OPTIONS says which are."""
+    def other_method(self, scope: Scope, allow: bytes) -> Answer:
+        """The answer to a method that is not for this path; OPTIONS says which are."""
         fields = ((b"allow", allow),)
         if scope["method"] == "OPTIONS":
-            await self.answer(scope, send, _NO_CONTENT, fields=fields, html=False)
-        else:
-            await self.answer(scope, send, 405, page.METHOD, fields=fields)
+            return self.answer(_NO_CONTENT, fields=fields, html=False)
+        return self.answer(405, page.METHOD, fields=fields)
 
 
 def host_of(scope: Scope) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
+from mailrelay.web.at_once import Answer
 from mailrelay.web.public.door import Door, Path
 
 _TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
@@ -14,7 +15,7 @@ _TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
 def paths(door: Door) -> Mapping[str, Path]:
     """See `web.public.door`."""
 
-    async def robots(scope: Scope, receive: Receive, send: Send) -> None:
-        await door.answer(scope, send, 200, b"User-agent: *\nDisallow: /\n", fields=_TEXT, html=False)
+    def robots(scope: Scope) -> Answer:
+        return door.answer(200, b"User-agent: *\nDisallow: /\n", fields=_TEXT, html=False)
 
-    return {"robots.txt": Path(robots)}
+    return {"robots.txt": Path(at_once=robots)}

@@ -10,13 +10,14 @@ import itertools
 from collections.abc import Mapping
 from typing import Final
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from mailrelay import metrics
 from mailrelay.ids import HitId
 from mailrelay.model.hit import HitKind, RawHit
 from mailrelay.tracking.target import location, target_host
 from mailrelay.tracking.token import Kind, Token
+from mailrelay.web.at_once import Answer
 from mailrelay.web.public.door import Door, Path
 
 GIF: Final = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -42,7 +43,7 @@ _KINDS: Final = {Kind.OPEN: HitKind.OPEN, Kind.CLICK: HitKind.CLICK, Kind.DECOY:
 def paths(door: Door) -> Mapping[str, Path]:
     """See `web.public.door`."""
     track = _Track(door)
-    return {"o": Path(track.pixel), "c": Path(track.link)}
+    return {"o": Path(at_once=track.pixel), "c": Path(at_once=track.link)}
 
 
 class _Track:
@@ -54,33 +55,28 @@ class _Track:
         """What no other start has; a hit is the start's so many-th."""
         self._received = {kind: metrics.hits_received.labels(kind) for kind in HitKind}
 
-    async def pixel(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def pixel(self, scope: Scope) -> Answer:
         """The pixel, whatever will be recorded (T11)."""
         if scope["method"] not in _METHODS:
-            await self._door.other_method(scope, send, _ALLOW)
-            return
+            return self._door.other_method(scope, _ALLOW)
         token = self._door.token(scope, "o", suffix=".gif")
         if token is None or token.kind is not Kind.OPEN:
-            await self._door.nothing(scope, send)
-            return
+            return self._door.nothing(scope)
         self._put(token, scope)
-        await self._door.answer(scope, send, 200, GIF, fields=_GIF, html=False, counted=False)
+        return self._door.answer(200, GIF, fields=_GIF, html=False, counted=False)
 
-    async def link(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def link(self, scope: Scope) -> Answer:
         """Off to the link's target, which is exactly what was signed, and checked again (T01, T02)."""
         if scope["method"] not in _METHODS:
-            await self._door.other_method(scope, send, _ALLOW)
-            return
+            return self._door.other_method(scope, _ALLOW)
         token = self._door.token(scope, "c")
         if token is None or token.kind not in (Kind.CLICK, Kind.DECOY):
-            await self._door.nothing(scope, send)
-            return
+            return self._door.nothing(scope)
         self._put(token, scope)
         if token.kind is Kind.DECOY and target_host(token.target) is None:
-            await self._door.answer(scope, send, 204, html=False, counted=False)  # nobody sees it
-            return
+            return self._door.answer(204, html=False, counted=False)  # nobody sees it
         fields = ((b"location", location(token.target).encode("ascii")),)
-        await self._door.answer(scope, send, 302, fields=fields, html=False, counted=False)
+        return self._door.answer(302, fields=fields, html=False, counted=False)
 
     def _put(self, token: Token, scope: Scope) -> None:
         kind, agent = _KINDS[token.kind], ""

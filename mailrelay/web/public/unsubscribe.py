@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope
 
 from mailrelay import log, metrics
 from mailrelay.errors import Unavailable
@@ -31,6 +31,7 @@ from mailrelay.store import deliveries, mailing_lists, organisations
 from mailrelay.store.base import Tx
 from mailrelay.tracking.token import Kind, Token
 from mailrelay.tracking.unsubscribe import ONE_CLICK, form_url
+from mailrelay.web.at_once import Answer
 from mailrelay.web.public import page
 from mailrelay.web.public.door import Door, Path
 
@@ -86,7 +87,7 @@ class _Refused(Exception):
 
 def paths(door: Door) -> Mapping[str, Path]:
     """See `web.public.door`."""
-    return {"u": Path(_Unsubscribe(door).answer)}
+    return {"u": Path(later=_Unsubscribe(door).answer)}
 
 
 class _Unsubscribe:
@@ -97,37 +98,33 @@ class _Unsubscribe:
         self._brakes = door.application.config.brakes
         self._log = log.get()
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+        """The answer to one request."""
         if scope["method"] not in ("GET", "HEAD", "POST"):
-            await self._door.other_method(scope, send, _ALLOW)
-            return
+            return self._door.other_method(scope, _ALLOW)
         token = self._door.token(scope, "u")
         if token is None or token.kind is not Kind.UNSUBSCRIBE:
-            await self._nothing(scope, send)
-            return
+            return self._nothing(scope)
         try:
             wish = _wish(await _form(scope, receive)) if scope["method"] == "POST" else None
             known = await self._store.read(_look, token)
             if known is None:
-                await self._nothing(scope, send)
-                return
+                return self._nothing(scope)
             if wish is not None:
                 known = await self._done(token, known, wish)
         except _Refused as refused:
             _count("refused")
-            await self._door.answer(scope, send, refused.status, refused.body)
+            return self._door.answer(refused.status, refused.body)
         except Unavailable as error:
             self._log.warning("unsubscription.delayed", because=str(error))
             _count("unavailable")
-            await self._door.answer(scope, send, 503, _AWAY, fields=_LATER)
-        else:
-            _count("shown" if wish is None else "done")
-            await self._door.answer(scope, send, 200, _shown(known))
+            return self._door.answer(503, _AWAY, fields=_LATER)
+        _count("shown" if wish is None else "done")
+        return self._door.answer(200, _shown(known))
 
-    async def _nothing(self, scope: Scope, send: Send) -> None:
+    def _nothing(self, scope: Scope) -> Answer:
         _count("unknown")
-        await self._door.nothing(scope, send)
+        return self._door.nothing(scope)
 
     async def _done(self, token: Token, known: _Known, wish: _Wish) -> _Known:
         """How it is once the wish is durable. Raises _Refused, and what the store raises."""
