@@ -85,7 +85,7 @@ CATALOGUE: dict[str, str] = {
     "record-address.ended": "the address of a record was revoked, or has another in its place",
     "record-address.made": "a record has an address of its own from now on",
     "record.created": "a record was created for a new correspondent",
-    "request.failed": "an HTTP request raised; it was answered 500",
+    "request.failed": "an HTTP request raised; it was answered 500, or 503 where the store has failed",
     "rerun.failed": "our own code raised on a mail while the rules were run again; it is left as it was, and the run goes on",
     "sender.blamed": "an answer blames the sender, not the recipient",
     "sending.resumed": "the operator let mail of all organisations go again",

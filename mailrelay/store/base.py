@@ -183,7 +183,7 @@ class Store(Protocol):
     bells: Bells
 
     async def read(self, fn: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run `fn(tx, …)` on a reader, in one snapshot. Raises what it raises, or StoreBusy."""
+        """Run `fn(tx, …)` on a reader, in one snapshot. Raises what it raises, StoreBusy (a closed store too), or StoreDamaged."""
         ...
 
     async def write(self, fn: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -65,16 +65,19 @@ class PostgresStore:
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
             json_deserializer=msgspec.json.decode,
         )
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="store-writer")
 
     async def read(self, fn: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """See `base.Store.read`."""
+        self._check_open()
         return await self._loop.run_in_executor(self._readers, self._read, lambda tx: fn(tx, *args, **kwargs))
 
     async def write(self, fn: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """See `base.Store.write`."""
+        self._check_open()
         result, rung = await asyncio.shield(
             self._loop.run_in_executor(self._writers, self._write, lambda tx: fn(tx, *args, **kwargs))
         )
@@ -83,9 +86,15 @@ class PostgresStore:
 
     async def close(self) -> None:
         """See `base.Store.close`."""
+        self._closed = True
         await asyncio.to_thread(self._writers.shutdown, wait=True)
         self._readers.shutdown(wait=True)
         self.engine.dispose()
+
+    def _check_open(self) -> None:
+        # The last requests of a daemon that ends may outlive its store.
+        if self._closed:
+            raise StoreBusy("The store is closed; try again later")
 
     def _read(self, fn: Callable[[Tx], R]) -> R:
         try:

@@ -126,6 +126,7 @@ class SqliteStore:
 
     async def read(self, fn: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """See `base.Store.read`."""
+        self._check_open()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._read, lambda tx: fn(tx, *args, **kwargs))
 
@@ -133,8 +134,7 @@ class SqliteStore:
         """See `base.Store.write`."""
         if self._broken is not None:
             raise self._broken
-        if self._closed:
-            raise StoreBusy("The store is closed")
+        self._check_open()
         future: asyncio.Future[R] = self._loop.create_future()
         self._jobs.put(_Job(lambda tx: fn(tx, *args, **kwargs), future))
         # A commit cannot be called back: whoever stops waiting does not stop the write.
@@ -156,6 +156,11 @@ class SqliteStore:
         await asyncio.to_thread(self._writer.join)
         self._readers.shutdown(wait=True)
         self.engine.dispose()
+
+    def _check_open(self) -> None:
+        # The last requests of a daemon that ends may outlive its store.
+        if self._closed:
+            raise StoreBusy("The store is closed; try again later")
 
     def _read(self, fn: Callable[[Tx], R]) -> R:
         try:

@@ -11,7 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mailrelay import log
 from mailrelay.errors import (
+    Fatal,
     Invalid,
     MailrelayError,
     NotAuthenticated,
@@ -144,6 +146,10 @@ def of_error(error: MailrelayError) -> Response:
             members |= {"list": error.list} if error.list else {}
         case Unavailable():
             headers["Retry-After"] = str(_RETRY_AFTER)
+        case Fatal():
+            # D04, D09: it must stop, or has begun to, and is started anew; what it says of itself is for the log alone.
+            again = {"Retry-After": str(_RETRY_AFTER)}
+            return response(503, "The store has failed; try again later", headers=again)
         case NotAuthenticated():
             # RFC 6750 §3: the scheme that would help.
             headers["WWW-Authenticate"] = "Bearer"
@@ -162,8 +168,11 @@ def internal() -> Response:
 async def on_mailrelay_error(request: Request, error: Exception) -> Response:
     """FastAPI's handler for our own errors."""
     assert isinstance(error, MailrelayError)  # noqa: S101 (registered for this class)
-    if error.status >= 500 and not isinstance(error, Unavailable):
-        raise error  # a bug or a damaged store: logged by the face, answered without its text
+    if isinstance(error, Fatal):
+        # No bug, so no traceback; what ends the process is whichever service meets it next.
+        log.get().error("request.failed", method=request.method, path=request.url.path, because=str(error))
+    elif error.status >= 500 and not isinstance(error, Unavailable):
+        raise error  # a bug: logged by the face, answered without its text
     return of_error(error)
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import structlog
 
-from mailrelay.errors import DiskFull, StoreBusy
+from mailrelay.errors import DiskFull, StoreBusy, StoreDamaged
 from mailrelay.model.organisation import Organisation, Right, Role
 from mailrelay.store import people, tokens
+from mailrelay.store.base import Tx
 from tests.support import factory
 from tests.support.http import Api, serving
 
@@ -235,6 +236,32 @@ async def test_what_passes_is_503_or_507_with_retry_after(
     answer = await api.local.get(f"{V1}/users")
     assert answer.status == status
     assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_fault_d04_a_store_that_has_failed_is_503_and_one_line_in_the_log(api: Api, org: Organisation) -> None:
+    def failing(tx: Tx) -> None:
+        raise StoreDamaged("secret reason")
+
+    with pytest.raises(StoreDamaged):
+        await api.store.write(failing)
+    with structlog.testing.capture_logs() as logged:
+        answer = await api.local.put(f"{V1}/exclusions/example.com")
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert b"secret reason" not in answer.body
+    (line,) = logged
+    assert (line["event"], line["path"]) == ("request.failed", f"{V1}/exclusions/example.com")
+    assert line["because"] == "secret reason"
+    assert "exc_info" not in line
+
+
+async def test_while_the_store_closes_a_request_is_503(api: Api, org: Organisation) -> None:
+    await api.store.close()
+    with structlog.testing.capture_logs() as logged:
+        for answer in (await api.local.get(f"{V1}/users"), await api.local.put(f"{V1}/exclusions/example.com")):
+            assert answer.status == 503
+            assert int(answer.headers["Retry-After"]) > 0
+    assert logged == []
 
 
 async def test_the_description_is_openapi_3_1_and_every_path_wants_authentication(api: Api) -> None:

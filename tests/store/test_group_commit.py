@@ -211,11 +211,32 @@ def _nothing(tx: Tx) -> None:
     pass
 
 
-async def test_a_closed_store_says_so(sqlite_store: SqliteStore) -> None:
-    await sqlite_store.close()
+async def test_a_closed_store_says_so(store: AnyStore) -> None:
+    await store.close()
     with pytest.raises(StoreBusy):
-        await sqlite_store.write(_nothing)
-    await sqlite_store.close()
+        await store.write(_nothing)
+    with pytest.raises(StoreBusy):
+        await store.read(_nothing)
+    await store.close()
+
+
+async def test_what_is_under_way_when_the_store_closes_is_finished(store: AnyStore) -> None:
+    began = threading.Event()
+    goes_on = threading.Event()
+
+    def slow(tx: Tx) -> int:
+        began.set()
+        assert goes_on.wait(20)
+        return count(tx)
+
+    reading = asyncio.create_task(store.read(slow))
+    await asyncio.to_thread(began.wait, 20)
+    writing = asyncio.create_task(store.write(add_one))
+    await asyncio.sleep(0)  # it is handed in
+    threading.Timer(0.05, goes_on.set).start()
+    await store.close()
+    assert await reading in (0, 1)
+    assert await writing == 1
 
 
 async def test_somebody_else_who_holds_the_file_makes_the_store_busy_not_wrong(
