@@ -164,18 +164,26 @@ class Relay:
         return {name: float(value) for name, _, value in samples}
 
     def local(self, path: str) -> Any:
-        """GET of the API over its Unix socket, where the operator is."""
+        """GET of the API over its Unix socket, where the operator is.
+
+        Raises OSError from one that has ended, is just ending, or says itself that it can't answer now.
+        """
         connection = _UnixConnection(self.folder / "s")
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-            assert answer.status == 200, answer.read()
-            return json.loads(answer.read())
+            body = answer.read()
+            if answer.status == 503:
+                raise ConnectionError(body.decode())
+            assert answer.status == 200, body
+            return json.loads(body)
+        except http.client.HTTPException as error:  # it ended within an answer
+            raise ConnectionError(repr(error)) from error
         finally:
             connection.close()
 
     def in_flight(self) -> int:
-        """Arrivals and deliveries that have not ended, as the store has them now."""
+        """Arrivals and deliveries that have not ended, as the store has them now. Raises OSError, as `local` does."""
         return sum(one["in_flight"] for one in self.local("/api/v1/ledger"))
 
     def _config(self) -> dict[str, Any]:

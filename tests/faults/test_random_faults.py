@@ -43,13 +43,17 @@ async def _control(one: Relay, *commands: str) -> None:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
+    waited = asyncio.create_task(asked.wait())
     try:
-        await asyncio.wait_for(asked.wait(), 5)
+        async with asyncio.timeout(30):
+            while asked.returncode is None and one.exit_status is None:
+                await asyncio.wait([waited], timeout=0.1)
     except TimeoutError:
+        raise AssertionError("libfiu does not answer") from None
+    finally:
         with contextlib.suppress(ProcessLookupError):
             asked.kill()
-        await asked.wait()
-        assert one.exit_status is not None, "libfiu does not answer"
+        await waited
 
 
 @pytest.mark.timeout(120 if ROUNDS == 1 else 1200)
