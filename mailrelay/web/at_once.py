@@ -71,8 +71,10 @@ class AtOnceProtocol(Protocol):
         super().shutdown()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        # Who does not read what we write waits as uvicorn has it, and so does what asks for more of it.
-        answer = None if self.flow.write_paused else self._at_once(cast("Scope", cycle.scope))
+        # Who does not read what we write waits as uvicorn has it, and so does what others are queued behind: each answer starts the
+        # next request, and they would lie one in the other.
+        waits = self.flow.write_paused or self.pipeline
+        answer = None if waits else self._at_once(cast("Scope", cycle.scope))
         if answer is None:
             super()._start_asgi_task(cycle, app)
             return
