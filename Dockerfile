@@ -12,9 +12,10 @@ RUN pip wheel --no-deps --wheel-dir /wheels .
 
 FROM python:3.11-slim-bookworm
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Compiled here, as the user it runs as could not keep it: a start, and each command, would compile all anew.
+ENV PYTHONUNBUFFERED=1
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --no-deps --no-compile /wheels/*.whl \
+    pip install --no-cache-dir --no-index --no-deps /wheels/*.whl \
     && useradd --system --uid 10025 --home-dir /data --shell /usr/sbin/nologin mailrelay \
     && install -d -o mailrelay -g mailrelay -m 0700 /data
 COPY config/docker.yaml /etc/mailrelay/mailrelay.yaml

@@ -6,6 +6,8 @@
 BIN := .venv/bin
 QUICK := $(wildcard tests/unit tests/store tests/flow tests/config tests/meta)
 FUZZ_SECONDS ?= 60
+# Tests start the program hundreds of times: it is compiled once, whatever the caller's environment says.
+unexport PYTHONDONTWRITEBYTECODE
 CODE := mailrelay tests scripts examples $(wildcard bench)
 
 .PHONY: help run test test-faults check lint types layers fuzz fuzz-api docs bench lock clean dev peers

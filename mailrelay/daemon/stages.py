@@ -16,6 +16,7 @@ from mailrelay.daemon.parts import Parts
 from mailrelay.inbound.certificate import Certificate
 from mailrelay.inbound.listener import Bound, Listeners
 from mailrelay.service import Service, Stopping, supervise
+from mailrelay.store.base import Bell
 from mailrelay.upkeep.systemd import ServiceManager
 from mailrelay.web.application import Application
 from mailrelay.web.server import HttpServer
@@ -97,6 +98,7 @@ class Announcement:
         await self._stopping.wait()
         log.get().info("daemon.stopping")
         manager.tell("STOPPING=1")
+        self._application.store.bells.ring(set(Bell))  # whoever waits for work wakes, and sees that there will be none
 
 
 @contextmanager
