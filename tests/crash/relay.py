@@ -46,7 +46,7 @@ def _child(config: Path) -> None:
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("local", timeout=20)
+        super().__init__("local", timeout=60)
         self._path = path
 
     def connect(self) -> None:
@@ -127,7 +127,7 @@ class Relay:
         assert self.process is not None
         return self.process.poll() if isinstance(self.process, subprocess.Popen) else self.process.exitcode
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Wait until it has ended; its exit status."""
         assert self.process is not None
         if isinstance(self.process, subprocess.Popen):
@@ -158,7 +158,7 @@ class Relay:
 
     def metrics(self) -> dict[str, float]:
         """Its metrics, by name with labels as printed."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port('ops')}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port('ops')}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()
         samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}

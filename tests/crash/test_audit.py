@@ -94,8 +94,6 @@ async def test_the_metric_sees_what_vanishes_in_flight(tmp_path: Path) -> None:
             return id_
 
         gone = await _by_hand(one, take)
-        await asyncio.to_thread(
-            until, lambda: one.metrics()[_UNACCOUNTED % "submission"] == 1, "the metric sees it", seconds=8
-        )
+        await asyncio.to_thread(until, lambda: one.metrics()[_UNACCOUNTED % "submission"] == 1, "the metric sees it")
         assert {each["id"] for each in one.local("/api/v1/audit")["discrepancies"]} == {gone}
         assert '"audit.unbalanced"' in one.log

@@ -89,9 +89,9 @@ async def test_fault_d13_sigterm_under_load_loses_nothing_and_the_books_balance_
         assert one.process is not None
         one.process.terminate()
         over.set()
-        late.append(await asyncio.wait_for(reader.readline(), 10))
+        late.append(await asyncio.wait_for(reader.readline(), 30))
         writer.close()
-        await asyncio.wait_for(sending, 20)
+        await asyncio.wait_for(sending, 30)
         assert await asyncio.to_thread(one.wait) == 0
         stopped = await read_books(one.data_folder)
         assert [each for each in stopped.audit.balances if each.unaccounted] == []

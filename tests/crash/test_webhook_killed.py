@@ -54,12 +54,12 @@ async def _cli(one: Daemon, *arguments: str) -> Any:
 
 
 async def _until(check: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not check():  # noqa: ASYNC110 (in another process)
             await asyncio.sleep(0.02)
 
 
 async def _until_waiting(one: Daemon, webhook: str, number: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while (await _cli(one, "webhook", "show", webhook))["health"]["waiting"] != number:  # noqa: ASYNC110
             await asyncio.sleep(0.1)

@@ -55,7 +55,7 @@ async def test_fault_q01_the_clock_jumps_and_nothing_expires_or_storms(tmp_path:
             around.sink.delay = 0
             assert await client.submission(session) is Said.ACK
             assert await client.edge(edge) is Said.ACK
-        await asyncio.to_thread(until, lambda: not one.in_flight(), "everything is filed and sent", seconds=40)
+        await asyncio.to_thread(until, lambda: not one.in_flight(), "everything is filed and sent")
         assert one.stop() == 0
         books = await read_books(one.data_folder)
     # Each went once: no attempt was taken for dead, and none given up, because a clock said so.
@@ -77,7 +77,7 @@ async def test_fault_q02_far_dates_without_a_time_zone_are_dates_like_any(tmp_pa
                 assert await client.submission(session) is Said.ACK
                 assert await client.edge(edge) is Said.ACK
                 await asyncio.sleep(0.5)
-        await asyncio.to_thread(until, lambda: not one.in_flight(), "everything is filed and sent", seconds=30)
+        await asyncio.to_thread(until, lambda: not one.in_flight(), "everything is filed and sent")
         assert f'"at": "{at[1:3]}' in one.log, one.log[-500:]
         assert one.stop() == 0
         books = await read_books(one.data_folder)

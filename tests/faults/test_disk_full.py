@@ -50,7 +50,7 @@ async def test_fault_d05_a_full_disk_is_452_and_507_and_it_recovers(tmp_path: Pa
             assert {mail.answer[:3] for mail in refused if mail.channel == "api"} == {"507"}
             assert one.exit_status is None
             # The queue drains, since some space is kept for that.
-            await asyncio.to_thread(until, lambda: not one.in_flight(), "everything is filed and sent", seconds=20)
+            await asyncio.to_thread(until, lambda: not one.in_flight(), "everything is filed and sent")
             assert list((disk / "blobs" / "incoming").iterdir()) == []
             await asyncio.to_thread(remount, disk, after)
             for said in (

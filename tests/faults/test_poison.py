@@ -78,7 +78,6 @@ async def test_fault_q03_a_mail_that_the_process_dies_of_is_set_aside_and_the_ne
             until,
             lambda: all(around.sink.copies[_id(to), to] for to in neighbours),
             "the neighbours go out",
-            seconds=30,
         )
         assert one.exit_status is None
         assert await asyncio.to_thread(one.stop) == 0

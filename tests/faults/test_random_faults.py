@@ -85,7 +85,7 @@ async def test_fault_d04_calls_that_fail_at_random_under_load_lose_nothing(tmp_p
                 ended.append(one.exit_status)
         assert set(ended) <= {1}, one.log[-3000:]  # it may stop in order, and not die of it
         one.start()
-        await asyncio.to_thread(until, lambda: not one.in_flight(), "everything is filed and sent", seconds=30)
+        await asyncio.to_thread(until, lambda: not one.in_flight(), "everything is filed and sent")
         assert one.stop() == 0
         books = await read_books(one.data_folder)
     assert ledger.count(Said.ACK)

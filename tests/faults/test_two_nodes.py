@@ -63,7 +63,7 @@ async def test_fault_q05_what_a_dead_process_had_claimed_another_sends_within_se
                 until, lambda: all(around.sink.copies[one] for one in places), "all are sent", seconds=40
             )
             took = time.monotonic() - died
-            await asyncio.to_thread(until, lambda: not second.in_flight(), "the books close", seconds=30)
+            await asyncio.to_thread(until, lambda: not second.in_flight(), "the books close")
             audit = await asyncio.to_thread(second.local, "/api/v1/audit")
             assert second.stop() == 0
     assert audit["balanced"], audit

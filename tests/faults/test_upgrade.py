@@ -120,7 +120,7 @@ async def test_fault_d09_a_database_of_an_earlier_release_is_brought_up_to_date_
         one.start()
         assert f'"before": "{step}"' in one.log
         left = 1 if step >= "0002" else 0
-        await asyncio.to_thread(until, lambda: one.in_flight() == left, "all but the held one goes", seconds=30)
+        await asyncio.to_thread(until, lambda: one.in_flight() == left, "all but the held one goes")
         assert one.stop() == 0
         books = await read_books(one.data_folder)
     held = {place for place, state in books.states.items() if state == DeliveryState.HELD}

@@ -44,7 +44,7 @@ async def practice(house: Relay, *, sender: str = "anna@example.org", to: str = 
 
 async def ended(house: Relay, message: str) -> Any:
     """The message once each of its deliveries has ended."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             found = await house.cli.json("message", "show", message)
             if all(one["state"] not in ("queued", "sending") for one in found["deliveries"]):

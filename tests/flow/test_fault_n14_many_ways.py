@@ -86,7 +86,7 @@ async def test_fault_n14_a_source_that_is_throttled_stops_no_mail_by_another(tmp
         assert await paused(us, Way("localhost", source="acme")) == 10
         sink.script.clear()
         home = await us.submit("eve@b.test", mail_from=us.anna.alternates[0], raw=us.mail("anna@home.test"))
-        await us.until(home, timeout=5)
+        await us.until(home)
         assert [one.rcpt for one in sink.messages] == [["<eve@b.test>"]]
         found = await us.store.read(destinations.get, "b.test")
         assert found is not None

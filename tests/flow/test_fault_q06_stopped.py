@@ -55,7 +55,7 @@ async def test_fault_q06_what_is_stopped_before_its_final_dot_is_not_sent(
             one = await ask(us, what)
             await operator.look()
             assert (await us.store.read(operations.get, us.org.id, one.id)).under_way == submitted.deliveries
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (await us.store.read(operations.get, us.org.id, one.id)).ended_at is None:
                     await asyncio.sleep(0.02)
                     await operator.look()

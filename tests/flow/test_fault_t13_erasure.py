@@ -44,7 +44,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 
 async def drained(api: Api) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while api.hits.waiting():  # noqa: ASYNC110 (what is waited for tells nobody)
             await asyncio.sleep(0.01)
 

@@ -20,7 +20,7 @@ _REQUEST = b"GET /api/v1/users HTTP/1.1\r\nHost: x\r\n\r\n"
 async def _ended(reader: asyncio.StreamReader) -> bool:
     """Whether the server ends the connection, by a close or a reset, within a few seconds."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             with suppress(ConnectionResetError):
                 while await reader.read(65_536):
                     pass

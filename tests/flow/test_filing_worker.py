@@ -44,11 +44,11 @@ async def running(desk: Desk, *, poll: float = 5.0) -> AsyncIterator[Stopping]:
         yield stopping
     finally:
         stopping.set()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 30)
 
 
 async def until_filed(desk: Desk, id_: QueueId) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await desk.arrival(id_)).state in (ArrivalState.ACCEPTED, ArrivalState.WORKING):  # noqa: ASYNC110 (the row is the truth)
             await asyncio.sleep(0.01)
 
@@ -179,7 +179,7 @@ async def test_a_store_that_is_busy_is_asked_again_and_the_service_goes_on(
         with monkeypatch.context() as patched:
             patched.setattr(arrivals, "claim", busy)
             id_ = await desk.accept(mail())
-            await asyncio.wait_for(asked.wait(), 10)
+            await asyncio.wait_for(asked.wait(), 30)
         await until_filed(desk, id_)
 
 
@@ -215,7 +215,7 @@ async def test_fault_q03_a_failure_that_cannot_be_written_down_stops_nobody_else
         failed = await desk.accept(bad)
         good = await desk.accept(mail())
         await until_filed(desk, good)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await desk.arrival(failed)).state is not ArrivalState.ACCEPTED:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         reason, failure = await desk.store.read(arrivals.why, failed)

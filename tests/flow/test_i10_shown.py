@@ -30,7 +30,7 @@ async def sent_by(house: Relay, folder: Path) -> tuple[str, Sent]:
     """The id of a delivery, and what left."""
     queued = await house.cli.json("message", "send", "--from", "anna@example.org", "--to", BOB, "--text", "Hello")
     delivery = queued["deliveries"][0]["id"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             if (await house.cli.json("queue", "show", delivery))["state"] == "sent":
                 return delivery, kept(folder, delivery)

@@ -94,7 +94,7 @@ async def test_one_at_the_dropboxes_domain_takes_mail_and_a_user_writes_to_it(he
         *("--subject", "Hello", "--text", "Hi"),
     )
     assert [one["recipient"] for one in sent["deliveries"]] == ["bob@customer.example"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(found := (await here.message(sent["queue_id"]))["sources"]) < 2:  # noqa: ASYNC110 (it has no event)
             await asyncio.sleep(0.02)
     assert {one["channel"] for one in found} == {"api", "organisation"}

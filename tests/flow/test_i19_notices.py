@@ -335,7 +335,7 @@ async def test_streams_are_bounded_and_given_back(place: Place) -> None:
         await stream.block()
         refused = await place.api.web.bearing(secret).get(f"{V1}/notices/stream")
         assert refused.status == 503
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while place.api.application.waits.number:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     async with follow(place.api, secret) as stream:
@@ -383,7 +383,7 @@ async def test_the_command_line_lists_and_follows(place: Place) -> None:
         )
         try:
             assert running.stdout is not None
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 one = json.loads(await running.stdout.readline())
                 assert one["user"] == place.desk.anna.id
                 await place.customer_writes(subject="second")

@@ -20,6 +20,7 @@ from mailrelay.model.hit import By, Judged, RawHit
 from mailrelay.model.organisation import Organisation, Right
 from mailrelay.model.settings import OrganisationSettings, Sharing
 from mailrelay.model.tracking import Mode
+from mailrelay.store import deliveries
 from mailrelay.store.tables import consent, delivery
 from mailrelay.tracking import agent
 from tests.support import factory, tracked
@@ -58,7 +59,7 @@ class Place:
         self.api.clock.advance(timedelta(minutes=1))
         answer = await self.api.public.get(path, headers={"User-Agent": agent}, allow_redirects=False)
         assert answer.status in (200, 204, 302)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.api.hits.waiting():  # noqa: ASYNC110 (it tells nobody)
                 await asyncio.sleep(0.01)
 
@@ -155,6 +156,19 @@ async def test_k01_the_command_line_says_it_in_words(place: Place) -> None:
     hits = (await place.cli("tracking", "show", message)).out
     assert "bob@b.test" in hits
     assert "apple_mail_privacy" in hits
+
+
+async def test_o09_the_command_line_says_how_a_mail_is_tracked(place: Place, tmp_path: Path) -> None:
+    letter, mail = tmp_path / "letter.html", tmp_path / "mail.eml"
+    letter.write_text("<p>Hi</p>")
+    mail.write_bytes(b"From: anna@a.test\r\nTo: bob@b.test\r\n\r\nHi\r\n")
+    whom = ("--from", "anna@a.test", "--to", "bob@b.test", "--html", str(letter))
+    sent = await place.cli.json("message", "send", *whom, "--tracking", "aggregate")
+    held = await place.api.store.read(deliveries.by_id, DeliveryId(sent["deliveries"][0]["id"]))
+    assert held is not None
+    assert held.tracking is Mode.AGGREGATE
+    refused = await place.cli("message", "send", "--eml", str(mail), "--tracking", "off")
+    assert (refused.status, "X-Mailrelay-Tracking: off" in refused.error) == (2, True)
 
 
 async def test_k01_past_opens_are_judged_again_when_the_rules_learn_something(

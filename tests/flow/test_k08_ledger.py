@@ -86,7 +86,7 @@ async def test_the_service_looks_until_it_is_stopped(desk: Desk) -> None:
     stopping = Stopping()
     running = asyncio.create_task(LedgerKeeper(desk.store, desk.clock, stopping, interval=0.01).run())
     await desk.accept(mail(to="eve@nowhere.test"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while _value("mailrelay_filing_arrivals_waiting", state="accepted") != 1:  # noqa: ASYNC110 (a metric rings no bell)
             await asyncio.sleep(0.01)
         stopping.set()

@@ -133,7 +133,7 @@ async def test_a_long_poll_ends_with_the_first_event(api: Api) -> None:
     began = monotonic()
     await office.happen(EventType.STORAGE_FULL)
     page = await asked
-    assert monotonic() - began < 1
+    assert monotonic() - began < 20
     assert [one["type"] for one in page["items"]] == ["storage.full"]
     assert api.application.waits.number == 0
 
@@ -154,17 +154,17 @@ async def test_a_long_poll_without_an_event_ends_in_time(api: Api) -> None:
     began = monotonic()
     page = await office.ask(f"after={await office.newest()}&wait=1")
     assert page["items"] == []
-    assert 0.9 < monotonic() - began < 5
+    assert 0.9 < monotonic() - began < 20
 
 
 async def test_a_long_poll_hears_of_what_another_process_wrote(api: Api) -> None:
     office = await Office.made(api)
     api.application.waits.look = 0.05
-    asked = asyncio.create_task(office.ask(f"after={await office.newest()}&wait=30"))
+    asked = asyncio.create_task(office.ask(f"after={await office.newest()}&wait=60"))
     await _waits(api)
     api.store.bells._listeners.clear()  # whoever writes elsewhere rings no bell here
     await office.happen()
-    assert len((await asyncio.wait_for(asked, 5))["items"]) == 1
+    assert len((await asyncio.wait_for(asked, 30))["items"]) == 1
 
 
 async def test_a_long_poll_ends_when_the_daemon_stops(api: Api) -> None:
@@ -172,7 +172,7 @@ async def test_a_long_poll_ends_when_the_daemon_stops(api: Api) -> None:
     asked = asyncio.create_task(office.ask(f"after={await office.newest()}&wait=60"))
     await _waits(api)
     api.stopping.set()
-    assert (await asyncio.wait_for(asked, 5))["items"] == []
+    assert (await asyncio.wait_for(asked, 30))["items"] == []
 
 
 async def test_a_long_poll_ends_when_its_client_goes(api: Api) -> None:
@@ -180,7 +180,7 @@ async def test_a_long_poll_ends_when_its_client_goes(api: Api) -> None:
     asked = asyncio.create_task(office.ask(f"after={await office.newest()}&wait=60"))
     await _waits(api)
     asked.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while api.application.waits.number:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -223,12 +223,12 @@ async def test_a_token_that_is_revoked_while_it_waits_hears_of_nothing(api: Api)
     office = await Office.made(api)
     made = (await office.client.post("/api/v1/tokens", json={"name": "t", "rights": ["read"]})).json
     theirs = api.web.bearing(made["secret"])
-    api.application.waits.look = 30
-    asked = asyncio.create_task(theirs.get(f"/api/v1/events?after={await office.newest()}&wait=30&type=record.changed"))
+    api.application.waits.look = 60
+    asked = asyncio.create_task(theirs.get(f"/api/v1/events?after={await office.newest()}&wait=60&type=record.changed"))
     await _waits(api)
     assert (await office.client.delete(f"/api/v1/tokens/{made['id']}")).status == 204
     await office.happen()
-    assert (await asyncio.wait_for(asked, 5)).status == 401
+    assert (await asyncio.wait_for(asked, 30)).status == 401
 
 
 async def test_who_sees_only_some_mail_sees_only_the_events_of_that(api: Api) -> None:
@@ -246,7 +246,7 @@ async def test_who_sees_only_some_mail_sees_only_the_events_of_that(api: Api) ->
 
 
 async def _waits(api: Api, number: int = 1) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while api.application.waits.number < number:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -381,7 +381,7 @@ async def test_i25_the_dispatcher_lets_mail_wait_for_who_is_away(tmp_path: Path)
 
 
 async def _until(us: Any, id_: DeliveryId, state: DeliveryState) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await us.delivery(id_)).state is not state:  # noqa: ASYNC110 (what is waited for has no event)
             await asyncio.sleep(0.01)
 

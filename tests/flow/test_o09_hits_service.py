@@ -64,7 +64,7 @@ async def _running(one: Hits, stopping: Stopping) -> AsyncIterator[None]:
         await task
 
 
-async def _until(condition: Callable[[], object], *, seconds: float = 10) -> None:
+async def _until(condition: Callable[[], object], *, seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (what is waited for tells nobody)
             await asyncio.sleep(0.01)
@@ -266,7 +266,7 @@ async def test_a_backlog_leaves_the_store_to_others(store: SqliteStore, tmp_path
     one = _make(store, _spool(tmp_path), stopping=stopping)
     async with _running(one, stopping):
         for _ in range(10):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await store.write(lambda tx: None)
             await asyncio.sleep(0.02)
     one.close()

@@ -41,7 +41,7 @@ class Place:
 
     async def kept(self) -> list[Hit]:
         """The hits of the delivery, once all have been taken."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.api.hits.waiting():  # noqa: ASYNC110 (it tells nobody)
                 await asyncio.sleep(0.01)
         held = await self.api.store.read(deliveries.by_id, self.of)
@@ -358,7 +358,7 @@ async def _raw(place: Place, request: str) -> Answered:
     host, port = place.api.server.public_address
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(request.encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
     first, *fields = head.decode("latin-1").split("\r\n")

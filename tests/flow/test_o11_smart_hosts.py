@@ -81,7 +81,7 @@ async def told(us: Relay) -> list[dict[str, str]]:
 
 async def takes_mail(us: Relay, one: SmartHost) -> None:
     """Until it is known to take mail again."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await us.store.read(smart_hosts.get, us.org.id, one.id)).trouble:
             await asyncio.sleep(0.01)
             us.clock.advance(timedelta(seconds=2))

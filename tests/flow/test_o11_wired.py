@@ -58,7 +58,7 @@ class World:
                 raw=raw.encode(),
             )
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not true(  # noqa: ASYNC110 (what is waited for has no event)
                 found := await app.store.read(deliveries.get, self.org.id, submitted.deliveries[0])
             ):

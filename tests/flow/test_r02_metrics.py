@@ -75,7 +75,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def until(look: Callable[[], Any]) -> Any:
     """What `look` gives once it is true."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while not (found := await look()):  # noqa: ASYNC110 (a daemon has no event of ours)
             await asyncio.sleep(0.02)
     return found

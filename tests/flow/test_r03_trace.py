@@ -182,7 +182,7 @@ async def test_r03_lines_come_while_it_happens_and_who_goes_ends_it(tmp_path: Pa
         reader, writer = await asyncio.open_unix_connection(str(api.server.unix_socket))
         writer.write(b"POST /api/v1/smtp/trace?destination=b.test HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await reader.readuntil(b"220 remote.test ESMTP")
         assert tracing()
         writer.close()

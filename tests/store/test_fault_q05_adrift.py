@@ -44,7 +44,7 @@ async def test_fault_q05_what_the_store_did_not_take_back_goes_once_it_is_there_
         await until(lambda: refused >= 2)
         await asyncio.sleep(0.05)
         away = False
-        (sent,) = await us.until(submitted, timeout=5)
+        (sent,) = await us.until(submitted)
         assert (sent.attempts, sent.faults) == (1, 0)
         assert len(sink.messages) == 1
 
@@ -62,7 +62,7 @@ async def test_fault_q05_a_store_that_is_away_when_a_suspects_way_is_asked_for_d
 
         us.dispatcher._courier.way = way  # type: ignore[method-assign]
         us.start()
-        (sent,) = await us.until(submitted, timeout=5)
+        (sent,) = await us.until(submitted)
         assert sent.attempts == 1
 
 
@@ -90,7 +90,7 @@ async def test_fault_q05_a_store_that_is_away_while_a_dead_sites_mail_is_put_off
         us.start()
         await until(lambda: refused)
         # Some may wait, untried, until the pause of their destination is over.
-        await us.until(submitted, DeliveryState.QUEUED, timeout=20)
+        await us.until(submitted, DeliveryState.QUEUED)
         await until(lambda: not us.dispatcher._held)
 
 
@@ -106,7 +106,7 @@ async def test_fault_q05_an_attempt_that_was_written_down_though_the_store_said_
 
         us.store.write = write  # type: ignore[method-assign]
         us.start()
-        (sent,) = await us.until(await us.submit(), timeout=10)
+        (sent,) = await us.until(await us.submit())
         assert [one.outcome for one in await us.history(sent.id)][:-1] == [queue.CUT_OFF]
         assert await books_balance(us)
     assert len(sink.messages) == 1
@@ -142,7 +142,7 @@ async def test_fault_q05_what_our_own_code_cannot_give_back_ends_nothing_that_is
         await until(lambda: failed > 0)
         (sent,) = await us.until(first)
         assert sent.attempts == 1
-        await us.until(others, timeout=20)
+        await us.until(others)
 
 
 async def test_fault_q05_what_our_own_code_cannot_begin_is_found_one_by_one_and_goes_later(tmp_path: Path, monkeypatch):
@@ -201,7 +201,7 @@ async def test_fault_q05_an_end_that_is_never_written_counts_as_cut_off_while_th
         submitted = await us.submit(job=job)
         await set_row(us, submitted.deliveries[0], faults=2)
         us.start()
-        (one,) = await us.until(submitted, DeliveryState.HELD, timeout=30)
+        (one,) = await us.until(submitted, DeliveryState.HELD)
         # Single mail goes out again, but not for ever.
         assert (one.held_by, one.faults) == ("unconfirmed" if job else "poison", 3)
         assert one.trace == queue.FORGOTTEN

@@ -93,7 +93,7 @@ async def test_fault_q05_what_a_silent_process_had_taken_is_taken_up_and_a_livin
             await store.write(queue.begin_attempts, [held], host="b.test", at=clock.now())
         us.start()
         bob, eve = [await us.delivery(one) for one in submitted.deliveries]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while bob.state is not DeliveryState.SENT:
                 await store.write(nodes.beat, NodeId("alive"), at=clock.now())
                 await asyncio.sleep(0.05)

@@ -27,7 +27,7 @@ def bucket_server(bucket: str) -> Iterator[str]:
         while True:
             try:
                 made = urllib.request.Request(f"{url}/{bucket}", method="PUT")
-                with urllib.request.urlopen(made, timeout=5):
+                with urllib.request.urlopen(made, timeout=30):
                     break
             except (OSError, urllib.error.URLError):
                 if time.monotonic() > deadline or process.poll() is not None:

@@ -93,7 +93,7 @@ class Daemon:
             if self.process is not None and self.process.poll() is not None:
                 raise RuntimeError(f"mailrelay ended with {self.process.returncode}:\n{self.log[-3000:]}")
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}/readyz", timeout=1) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}/readyz", timeout=10) as answer:
                     return bool(answer.status == 200)
             except (OSError, http.client.HTTPException):
                 return False
@@ -112,7 +112,7 @@ class Daemon:
         """SIGKILL, and wait."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
         self.process = None
 
     def cli(self, *arguments: str) -> Any:
@@ -130,7 +130,7 @@ class Daemon:
 
     def metrics(self) -> dict[str, float]:
         """Its metrics, by name with labels as printed."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()
         samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
@@ -152,10 +152,10 @@ def daemon(folder: Path, settings: Mapping[str, Any] | None = None, *, start: bo
                 one.process.wait(30)
             except subprocess.TimeoutExpired:
                 one.process.kill()
-                one.process.wait(10)
+                one.process.wait(30)
 
 
-def until(check: Callable[[], T], what: str, *, seconds: float = 20, pause: float = 0.05) -> T:
+def until(check: Callable[[], T], what: str, *, seconds: float = 60, pause: float = 0.05) -> T:
     """Wait until `check` gives something true, and return it. Raises AssertionError naming `what` it waited for."""
     deadline = time.monotonic() + seconds
     while True:

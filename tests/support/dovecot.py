@@ -87,7 +87,7 @@ def dovecot(*users: str) -> Iterator[Dovecot]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"dovecot ended at once: {(folder / 'stderr').read_text(errors='replace')}")

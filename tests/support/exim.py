@@ -90,7 +90,7 @@ def exim(main: str, rest: str, *, address: str = "127.0.0.1", port: int = 0) -> 
 
 
 def _wait_for(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
             said = process.stderr.read().decode(errors="replace") if process.stderr else ""

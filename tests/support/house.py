@@ -58,7 +58,7 @@ class House:
     async def message(self, queue_id: str) -> Any:
         """The message of a queue id, once no worker has it."""
         app = self.relay.running.application
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while True:
                 arrival = await app.store.read(arrivals.get, QueueId(queue_id))
                 if arrival is not None and arrival.state not in (ArrivalState.ACCEPTED, ArrivalState.WORKING):

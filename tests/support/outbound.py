@@ -118,7 +118,7 @@ class Relay:
         submitted: Submitted,
         *states: DeliveryState,
         attempts: int = 0,
-        timeout: float = 10.0,  # noqa: ASYNC109
+        timeout: float = 30.0,  # noqa: ASYNC109
     ) -> list[Delivery]:
         """Wait until every delivery is in one of these states (SENT unless said) with so many attempts."""
         wanted = states or (DeliveryState.SENT,)
@@ -244,7 +244,7 @@ async def _relay(
         await made.stop()
 
 
-async def until(true: Callable[[], bool], *, timeout: float = 10.0) -> None:  # noqa: ASYNC109
+async def until(true: Callable[[], bool], *, timeout: float = 30.0) -> None:  # noqa: ASYNC109
     """Wait until something is true."""
     async with asyncio.timeout(timeout):
         while not true():  # noqa: ASYNC110 (what is waited for has no event)

@@ -189,7 +189,7 @@ def _ids() -> tuple[int, int]:
 
 
 def _wait_for(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
             said = process.stderr.read().decode(errors="replace") if process.stderr else ""

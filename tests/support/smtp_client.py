@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from mailrelay.model.reply import Reply
 from mailrelay.smtp.reply import read_reply
 
-LATE = 10.0
+LATE = 30.0
 
 
 class SmtpClient:

@@ -69,7 +69,7 @@ def smtp_sink(
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     """It listens: no probe connects, since `-q CONNECT` and `-M 1` count."""
     wanted = f":{port:04X} "
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
             assert process.stderr is not None

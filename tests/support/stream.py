@@ -24,7 +24,7 @@ class Stream:
     async def block(self) -> dict[str, str]:
         """The next block of fields; a comment's field is ""."""
         found: dict[str, str] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while line := (await self._answer.content.readline()).decode().rstrip("\n"):
                 name, _, value = line.partition(":")
                 found[name] = value.removeprefix(" ")
@@ -38,7 +38,7 @@ class Stream:
 
     async def end(self) -> None:
         """Until nothing more comes."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await self._answer.content.readline():
                 pass
 
