@@ -22,6 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 LATEST = "latest"
 PRESETS = ("this_evening", "tomorrow_morning", "tomorrow_evening", "monday_morning")
 """`model.schedule.Preset`, by name: a command starts without what that imports."""
+MODES = ("off", "aggregate", "individual")
+"""`model.tracking.Mode`, likewise."""
 _RECIPIENTS = ("to", "cc", "bcc")
 _UNDER_WAY = ("accepted", "working")
 _PATIENCE = 8  # filing itself waits up to 5 s for a DNS that does not answer
@@ -87,7 +89,7 @@ def show(talk: Talk, message: str, raw: bool) -> None:
 
     Example: mailrelay message show latest
     """
-    message = _named(talk, message)
+    message = named(talk, message)
     if raw:
         mail = talk.bytes(f"/messages/{part(message)}/raw")
         if sys.stdout.isatty():
@@ -106,6 +108,11 @@ def a_mail(function: F) -> F:
     for option in (
         click.option(
             "--eml", type=click.File("rb"), help="A whole mail instead, to those in its header; - is standard input."
+        ),
+        click.option(
+            "--tracking",
+            type=click.Choice(MODES),
+            help="What may be recorded of its opens and clicks, at most; by default as the organisation has it.",
         ),
         click.option("--attach", multiple=True, type=file, help="File to attach."),
         click.option("--html", type=file, help="File with the HTML body."),
@@ -176,6 +183,10 @@ def mail_body(given: Mapping[str, Any], user: str) -> tuple[bytes, str]:
     if given["eml"] is not None:
         if any(given[f"{name}_record"] for name in _RECIPIENTS) or given["file_on"]:
             raise click.UsageError("a whole mail says itself whom it is to; send it to records with its fields instead")
+        if given["tracking"] is not None:
+            raise click.UsageError(
+                f"a whole mail says itself how it is tracked: X-Mailrelay-Tracking: {given['tracking']}"
+            )
         return given["eml"].read(), "message/rfc822"
     if not (given["from_"] or user):
         raise click.UsageError("say who sends it: --from, or --user")
@@ -229,7 +240,7 @@ def answer(
         given["html"] = html.read_text(encoding="utf-8") if html else None
     except (OSError, UnicodeError) as error:
         raise Failed(f"what is to be sent cannot be read: {error}", EX_NOINPUT) from None
-    message = _named(talk, message)
+    message = named(talk, message)
     found = talk.post(f"/messages/{part(message)}/answer", given, user=user)
     queued = f"Queued as {found['queue_id']}, message {found['message']}."
     talk.show(found, lambda: queued if found["sent"] else f"Not answered: {plain(found['because'])}.")
@@ -285,7 +296,7 @@ def settled_arrival(talk: Talk, queue_id: str, *, patience: float) -> Any:
         time.sleep(_PAUSE)
 
 
-def _named(talk: Talk, message: str) -> str:
+def named(talk: Talk, message: str) -> str:
     """The id of the message that is meant by its id, a queue id, or the word latest."""
     if message == LATEST:
         message = _newest(talk)
@@ -350,6 +361,8 @@ def _fields(given: Mapping[str, Any]) -> bytes:
         fields["text"] = _typed() if given["text"] == "-" else given["text"]
     if given["html"] is not None:
         fields["html"] = given["html"].read_text(encoding="utf-8")
+    if given["tracking"] is not None:
+        fields["tracking"] = given["tracking"]
     fields["attachments"] = [
         {
             "name": path.name,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mailrelay.cli.message import named
 from mailrelay.cli.show import plain, table, when
 from mailrelay.cli.talk import EX_TEMPFAIL, Failed, Talk, part, talks
 from mailrelay.cli.tracking_consent import consent
@@ -27,9 +28,11 @@ command.add_command(consent)
 def show(talk: Talk, message: str, limit: int) -> None:
     """Show every open and click of a message: when, by whom, which link, and why it is a person's or a machine's.
 
+    MESSAGE is its id, a queue id (Q…) of a 250 reply, or the word latest: the mail that was taken last.
+
     Example: mailrelay tracking show M01JD…
     """
-    found = talk.pages(f"/messages/{part(message)}/hits", limit)
+    found = talk.pages(f"/messages/{part(named(talk, message))}/hits", limit)
     rows = (
         (
             when(one["at"]),

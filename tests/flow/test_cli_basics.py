@@ -17,7 +17,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from mailrelay.cli import cli
+from mailrelay.cli import cli, message
+from mailrelay.model.schedule import Preset
+from mailrelay.model.tracking import Mode
 from tests.support.cli import Cli
 
 HEAVY = ("pydantic", "fastapi", "starlette", "sqlalchemy", "uvicorn", "rich", "yaml", "cryptography", "structlog")
@@ -65,6 +67,11 @@ def test_a_command_starts_without_what_only_the_daemon_needs(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_command_knows_by_name_is_what_there_is() -> None:
+    assert tuple(Preset) == message.PRESETS
+    assert tuple(Mode) == message.MODES
 
 
 def test_a_mail_file_is_looked_at_without_a_daemon(tmp_path: Path) -> None:
