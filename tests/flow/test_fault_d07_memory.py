@@ -157,7 +157,7 @@ async def test_fault_d07_large_letters_are_made_one_after_another_where_there_is
         sent.append(await one.submit("bob@c.test", raw=one.mail(body=_LARGE * 5)))
         one.start()
         for each in sent:
-            await one.until(each, timeout=20)
+            await one.until(each)
     assert len(sink.messages) == 6
     assert together == [0, 1]
 

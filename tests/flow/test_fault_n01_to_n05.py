@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from mailrelay.model.lookup import Answer, LookupStatus, MxRecord
 from mailrelay.store import ledger
 from tests.support.answers import Zone
 from tests.support.certs import certificate
-from tests.support.outbound import Relay, relay
+from tests.support.outbound import Relay, relay, until
 from tests.support.remote import CLOSE, SILENCE, Remote, remote
 
 ZONE = Zone(
@@ -143,7 +142,6 @@ async def test_fault_a03_plaintext_injected_before_tls_puts_off_and_nothing_goes
         us.start()
         (one,) = await us.until(submitted, QUEUED, attempts=1)
         assert "injected" in one.last_reply
-        await asyncio.sleep(0.05)
-        assert sink.open == 0
+        await until(lambda: not sink.open)
     assert "MAIL" not in sink.verbs()
     assert sink.sessions == 1

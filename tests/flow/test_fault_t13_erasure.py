@@ -27,6 +27,7 @@ from mailrelay.store.tables import event, hit, metadata, webhook, webhook_call
 from tests.support import cli, factory, tracked
 from tests.support.edge import MAIL, PASSWORD, edge
 from tests.support.http import Api
+from tests.support.outbound import until
 from tests.support.smtp_client import connected
 from tests.support.tracked import a_hit
 from tests.support.unsubscribing import BOB, Place
@@ -163,7 +164,7 @@ async def test_fault_t13_what_waits_while_a_person_is_erased_is_not_recorded(pla
     """In memory and on the disk, which a daemon finds that was not there."""
     one = a_hit(place.api.clock, place.of, ip=IP, agent=AGENT)
     place.api.stopping.set()
-    await asyncio.sleep(0.3)
+    await until(lambda: all(task.get_name() != "hits-spill" for task in asyncio.all_tasks()))
     (tmp_path / "hits" / "set-aside").write_bytes(line(one))
     await place.api.store.write(erasures.begin, place.whose.org.id, BOB, at=place.api.clock.now(), by="operator")
     place.api.hits.put(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -184,7 +185,10 @@ async def test_a_store_that_is_busy_is_asked_again_and_the_service_goes_on(
 
 
 async def test_a_damaged_store_ends_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = asyncio.Event()
+
     async def damaged(_self: Bodies, _ref: BlobRef) -> bytes:
+        taken.set()
         raise Fatal("the bytes are not what was written")
 
     monkeypatch.setattr(Bodies, "read", damaged)
@@ -192,7 +196,7 @@ async def test_a_damaged_store_ends_the_service(tmp_path: Path, monkeypatch: pyt
         id_ = await desk.accept(mail())
         with pytest.raises(Fatal):
             async with running(desk):
-                await asyncio.sleep(0.3)
+                await asyncio.wait_for(taken.wait(), 30)
         assert (await desk.arrival(id_)).state is ArrivalState.WORKING  # for the process that comes next
 
 
@@ -229,7 +233,10 @@ async def test_fault_q03_a_store_that_refuses_one_arrival_does_not_end_the_servi
     async def failing(_self: Bodies, _ref: BlobRef) -> bytes:
         raise ValueError("ours")
 
+    taken = threading.Event()
+
     def refused(*_args: object, **_more: object) -> None:
+        taken.set()
         raise TypeError("ours too")
 
     monkeypatch.setattr(Bodies, "read", failing)
@@ -237,5 +244,5 @@ async def test_fault_q03_a_store_that_refuses_one_arrival_does_not_end_the_servi
     async with office(tmp_path) as desk:
         id_ = await desk.accept(mail())
         async with running(desk, poll=0.05):
-            await asyncio.sleep(0.2)
+            assert await asyncio.to_thread(taken.wait, 30)
         assert (await desk.arrival(id_)).state is ArrivalState.WORKING  # until its lease runs out

@@ -24,7 +24,7 @@ from mailrelay.outbound.vault import Vault
 from mailrelay.store import events, ledger, smart_hosts
 from tests.support.answers import Zone
 from tests.support.certs import certificate
-from tests.support.outbound import SECRET, Relay, relay
+from tests.support.outbound import SECRET, Relay, relay, until
 from tests.support.remote import Remote, remote
 from tests.support.tls_peers import shown
 
@@ -316,7 +316,7 @@ async def test_a_refresh_token_becomes_an_access_token_that_is_used_again(tmp_pa
         await own(us, annas, HostScope.USER, us.anna.id, **by_oauth(tokens))
         us.start()
         await us.until(await us.submit())
-        await asyncio.sleep(0.1)
+        await until(lambda: not annas.open)
         await us.until(await us.submit("eve@b.test"))
         assert annas.sessions == 2
     assert tokens.asked == [

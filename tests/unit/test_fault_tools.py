@@ -78,7 +78,7 @@ async def test_bytes_trickle_and_come_late() -> None:
         assert time.monotonic() - began > 0.25
 
 
-def _ask(net: Network, port: int) -> bytes:
+def _ask(net: Network, port: int, wait: float = 30) -> bytes:
     async def ask() -> bytes:
         reader, writer = await asyncio.open_connection(net.far.address, port)
         writer.write(b"hello\n")
@@ -86,7 +86,7 @@ def _ask(net: Network, port: int) -> bytes:
         writer.close()
         return answer
 
-    return asyncio.run(asyncio.wait_for(ask(), 0.5))
+    return asyncio.run(asyncio.wait_for(ask(), wait))
 
 
 async def test_a_wire_between_namespaces_carries_and_swallows() -> None:
@@ -101,7 +101,7 @@ async def test_a_wire_between_namespaces_carries_and_swallows() -> None:
         assert await asyncio.to_thread(net.near.call, _ask, net, port) == b"hello\n"
         net.black_hole()
         with pytest.raises(TimeoutError):
-            await asyncio.to_thread(net.near.call, _ask, net, port)
+            await asyncio.to_thread(net.near.call, _ask, net, port, 0.5)
         net.heal()
         assert await asyncio.to_thread(net.near.call, _ask, net, port) == b"hello\n"
         server.close()

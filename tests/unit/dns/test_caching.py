@@ -43,7 +43,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 async def resolver(server: DnsServer, clock: FakeClock) -> AsyncIterator[CachingResolver]:
-    made = CachingResolver(Dns(nameservers=(server.address,), timeout=0.4), clock)
+    made = CachingResolver(Dns(nameservers=(server.address,), timeout=1.0), clock)
     yield made
     await made.close()
 
@@ -123,12 +123,12 @@ async def test_fault_n07_a_64_kb_answer_is_given_and_not_kept(resolver: CachingR
 async def test_fault_n07_the_loop_is_never_blocked(resolver: CachingResolver, server: DnsServer) -> None:
     server.fault("a.test", Fault.DROP)
     waiting = asyncio.create_task(resolver.resolve(q("A", "a.test")))
-    longest, before = 0.0, time.monotonic()
+    longest, before = 0.0, (began := time.monotonic())
     while not waiting.done():
         await asyncio.sleep(0.005)
         longest, before = max(longest, time.monotonic() - before), time.monotonic()
     assert (await waiting).status is LookupStatus.TEMPORARY
-    assert longest < 0.5
+    assert longest < (before - began) / 2
 
 
 async def test_an_answer_is_kept_for_its_ttl(resolver: CachingResolver, server: DnsServer, clock: FakeClock) -> None:

@@ -260,9 +260,9 @@ def test_a_message_without_signature_has_no_result() -> None:
 def test_fault_p14_a_hostile_header_takes_no_time(hostile: bytes) -> None:
     raw = signed().replace(b"Message-ID", hostile + b"Message-ID")
     for text in (raw, hostile + raw):
-        began = time.perf_counter()
+        began = time.process_time()
         verify(text)
-        assert time.perf_counter() - began < 3  # quadratic would be minutes
+        assert time.process_time() - began < 3  # quadratic would be minutes
 
 
 @pytest.mark.parametrize(
@@ -270,9 +270,9 @@ def test_fault_p14_a_hostile_header_takes_no_time(hostile: bytes) -> None:
 )
 def test_fault_p14_a_hostile_body_takes_no_time(body: bytes) -> None:
     raw = signed() + body
-    began = time.perf_counter()
+    began = time.process_time()
     verify(raw)
-    assert time.perf_counter() - began < 3  # quadratic would be minutes
+    assert time.process_time() - began < 3  # quadratic would be minutes
 
 
 @cache
