@@ -354,6 +354,10 @@ webhooks_disabled = _counter(
     "Webhooks that were disabled by themselves: their receiver is gone for good, or took nothing for days",
     reason=("gone", "failing"),
 )
+webhooks_failed = _gauge(
+    "mailrelay_webhooks_failed",
+    "Webhooks that were disabled by themselves, and neither enabled nor switched off by hand nor removed since",
+)
 webhook_waiting = _gauge("mailrelay_webhook_waiting", "Events that wait to be taken by webhooks that are active")
 webhook_oldest = _gauge(
     "mailrelay_webhook_oldest_waiting_seconds", "How long the oldest event has waited for a webhook that is active"

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from mailrelay import log
 from mailrelay.clock import from_micros, to_micros
@@ -25,6 +25,8 @@ from mailrelay.store.visibility import Viewer
 
 MOST = 100
 """Webhooks of an organisation."""
+RECEIVER = "its receiver "
+"""How every reason begins for which a webhook is disabled by itself."""
 _logger = log.get(service="webhooks")
 _STANDING = webhook.c.removed_at.is_(None)
 
@@ -93,6 +95,12 @@ def disable(tx: Tx, one: Webhook, *, because: str, at: datetime, by: str = "") -
     off = {"active": False, "because": because, "changed_at": to_micros(at)}
     tx.execute(update(webhook).where(webhook.c.id == one.id).values(off))
     tell(tx, one, EventType.WEBHOOK_DISABLED, at=at, because=because, by=by)
+
+
+def failed(tx: Tx) -> int:
+    """How many were disabled by themselves, and neither enabled nor switched off by hand nor removed since."""
+    found = select(func.count()).where(webhook.c.active.is_(False), webhook.c.because.startswith(RECEIVER), _STANDING)
+    return int(tx.execute(found).scalar_one())
 
 
 def disable_all(

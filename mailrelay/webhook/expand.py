@@ -9,7 +9,7 @@ from mailrelay.clock import Clock
 from mailrelay.errors import Unavailable
 from mailrelay.outbound.steady import Steady
 from mailrelay.service import Stopping
-from mailrelay.store import webhook_calls, webhook_journal
+from mailrelay.store import webhook_calls, webhook_journal, webhooks
 from mailrelay.store.base import Bell, Store
 
 _POLL = 1.0
@@ -82,6 +82,7 @@ class Expander:
             metrics.webhook_waiting.set(waiting)
             age = 0.0 if since is None else (self._clock.now() - since).total_seconds()
             metrics.webhook_oldest.set(max(0.0, age))
+            metrics.webhooks_failed.set(await self._store.read(webhooks.failed))
             self._measured = now
         if self._tidied is None or now - self._tidied >= _TIDY_EVERY:
             while await self._store.write(webhook_calls.prune, now=self._clock.now()):

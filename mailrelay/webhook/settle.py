@@ -84,9 +84,9 @@ def _forgiven(tx: Tx, hook: Webhook, now: datetime) -> bool:
 
 def _why_disabled(result: Result, *, since: datetime, now: datetime, disable_after: timedelta) -> str:
     if result.gone:
-        return "its receiver answered 410: gone for good"
+        return f"{webhooks.RECEIVER}answered 410: gone for good"
     if now - since >= disable_after:
-        return f"its receiver took nothing since {since:%Y-%m-%d %H:%M} UTC; the last time, {result.failure}"
+        return f"{webhooks.RECEIVER}took nothing since {since:%Y-%m-%d %H:%M} UTC; the last time, {result.failure}"
     return ""
 
 

@@ -306,6 +306,7 @@ async def test_a_receiver_that_took_nothing_for_days_is_disabled_and_nothing_is_
     assert desk.clock.now() - began > DISABLE_AFTER
     found = await desk.get(hook)
     assert "took nothing since 2026-11-02 09:30 UTC; the last time, it answered 500" in found.because
+    assert await desk.store.read(webhooks.failed) == 1
     (told,) = [one for one in await desk.store.read(events.last, ORG, 100) if one.type is E.WEBHOOK_DISABLED]
     assert dict(told.data)["webhook"] == hook.id
     dead = await desk.store.read(webhook_calls.list_calls, hook, state=CallState.DEAD)
@@ -316,6 +317,7 @@ async def test_a_receiver_that_took_nothing_for_days_is_disabled_and_nothing_is_
     assert not await desk.expand()  # it waits in the journal
 
     await desk.store.write(_enable, desk, hook)
+    assert await desk.store.read(webhooks.failed) == 0
     await desk.expand()
     sent = 0
     while claimed := await desk.claim():
@@ -399,6 +401,10 @@ async def test_fault_w04_a_receiver_that_is_gone_is_disabled_at_once(desk: Desk)
     assert await desk.settle(one, GONE) is CallState.WAITING
     found = await desk.get(hook)
     assert (found.active, found.because, found.waiting) == (False, "its receiver answered 410: gone for good", 1)
+    assert await desk.store.read(webhooks.failed) == 1
+    by_hand = {"because": "switched off by anna", "at": desk.clock.now(), "by": "anna"}
+    await desk.store.write(lambda tx: webhooks.disable(tx, found, **by_hand))
+    assert await desk.store.read(webhooks.failed) == 0  # somebody knows
 
 
 async def test_retry_after_is_waited_for(desk: Desk):
