@@ -6,10 +6,11 @@ import asyncio
 import time
 
 from fastapi import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mailrelay import log, metrics
-from mailrelay.errors import MemoryShort
+from mailrelay.errors import MemoryShort, Unavailable
 from mailrelay.memory import Memory
 from mailrelay.web import problem
 from mailrelay.web.identity import LOCAL
@@ -25,6 +26,7 @@ _LARGE = 65_536
 _COPIES = 4
 """Of a large body: as it comes, put together, read, and as the mail that it is."""
 
+_STOPPING = "mailrelay is stopping; try again later"
 _SHORT = "Memory is short; try again later"
 
 
@@ -42,7 +44,7 @@ class Face:
         self._local = local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; never raises but for cancellation."""
+        """Answer one request; never raises but for the cancellation of an answer that has begun."""
         if scope["type"] != "http":
             return
         scope[LOCAL] = self._local
@@ -61,12 +63,8 @@ class Face:
         limit = self._max_file if is_file else self._max_body
         body = _Body(scope, receive, limit=limit, memory=None if is_file else self._memory)
         try:
-            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-                await problem.response(400, "The address has a NUL character")(scope, receive, answer)
-                return
-            if _packed(scope):
-                because = "The body has a Content-Encoding; send it as it is, nothing is unpacked here"
-                await problem.response(415, because)(scope, receive, answer)
+            if refusal := _refusal(scope):
+                await refusal(scope, receive, answer)
                 return
             if scope["method"] == "HEAD":
                 # RFC 9110 §9.3.2: as GET; uvicorn, which has the scope that came, leaves the content out.
@@ -75,6 +73,11 @@ class Face:
                 await problem.of_error(MemoryShort(_SHORT))(scope, receive, answer)
                 return
             await self._inner(scope, body.receive, answer)
+        except asyncio.CancelledError:
+            if status:
+                raise
+            # The daemon ends before the answer is known, which is no bug; uvicorn would log it as one and answer 500.
+            await problem.of_error(Unavailable(_STOPPING))(scope, receive, answer)
         except Exception:
             logger.exception("request.failed", method=scope["method"], path=scope["path"])
             if not status:
@@ -84,6 +87,15 @@ class Face:
             metrics.http_requests.labels(f"{status // 100 if 200 <= status < 600 else 5}xx").inc()
             if not waited.is_set():
                 metrics.http_seconds.observe(time.perf_counter() - began)
+
+
+def _refusal(scope: Scope) -> Response | None:
+    """What is answered to a request that nobody should have to read."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        return problem.response(400, "The address has a NUL character")
+    if _packed(scope):
+        return problem.response(415, "The body has a Content-Encoding; send it as it is, nothing is unpacked here")
+    return None
 
 
 def _packed(scope: Scope) -> bool:

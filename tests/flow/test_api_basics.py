@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -262,6 +263,29 @@ async def test_while_the_store_closes_a_request_is_503(api: Api, org: Organisati
             assert answer.status == 503
             assert int(answer.headers["Retry-After"]) > 0
     assert logged == []
+
+
+async def test_a_request_that_the_daemons_end_cuts_off_is_503(
+    api: Api, org: Organisation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, goes_on = threading.Event(), threading.Event()
+
+    def slow(tx: Tx, *_: object, **__: object) -> None:
+        began.set()
+        goes_on.wait(30)
+
+    monkeypatch.setattr(people, "list_users", slow)
+    asking = asyncio.create_task(api.local.get(f"{V1}/users"))
+    assert await asyncio.to_thread(began.wait, 30)
+    for task in asyncio.all_tasks():
+        if task.get_coro().__qualname__.endswith("run_asgi"):  # type: ignore[union-attr]
+            task.cancel()
+    answer = await asking
+    goes_on.set()
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "stopping" in answer.json["detail"]
+    assert not caplog.records
 
 
 async def test_the_description_is_openapi_3_1_and_every_path_wants_authentication(api: Api) -> None:
