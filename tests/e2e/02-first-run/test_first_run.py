@@ -50,7 +50,6 @@ class Place:
             until(
                 lambda: _END in printed.read_text() or process.poll() is not None,
                 "the daemon says what to do",
-                seconds=30,
             )
             assert process.poll() is None, (self.folder / "log").read_text()
             yield printed.read_text()
