@@ -6,6 +6,7 @@
 BIN := .venv/bin
 QUICK := $(wildcard tests/unit tests/store tests/flow tests/config tests/meta)
 FUZZ_SECONDS ?= 60
+TESTS ?= not faults
 # Tests start the program hundreds of times: it is compiled once, whatever the caller's environment says.
 unexport PYTHONDONTWRITEBYTECODE
 CODE := mailrelay tests scripts examples $(wildcard bench)
@@ -19,8 +20,8 @@ run: ## start the daemon on loopback with a sample organisation
 	@scripts/install.sh run
 	@exec $(BIN)/mailrelay run --config config/minimal.yaml --sample
 
-test: dev peers ## run every test but those of test-faults
-	@$(BIN)/pytest -q -n 4 --dist worksteal -m "not faults"
+test: dev peers ## run every test but those of test-faults; with TESTS= those as well
+	@$(BIN)/pytest -q -n 4 --dist worksteal -m "$(TESTS)"
 
 test-faults: dev peers ## cut power, fill disks, break clocks and wires: the slow tests
 	@$(BIN)/pytest -q -n 4 --dist worksteal tests/faults

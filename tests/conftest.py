@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
+from itertools import chain, groupby, islice
+from pathlib import Path
 
 import pytest
 import structlog
@@ -22,6 +25,30 @@ structlog.configure(
 )
 
 _MISSING = re.compile(r"([\w.-]+) is missing: ([^'\n]+)")
+_TESTS = Path(__file__).parent
+_LONG = {"crash", "e2e", "faults", "fuzz"}
+"""Folders of tests that take seconds each, as they start programs and wait for them."""
+
+
+@pytest.hookimpl(trylast=True)  # when it is known which tests are left
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the files that take long over all workers, to be run first: at the end none waits for another.
+
+    Each worker is given one stretch of the list to begin with, and what is left at the end of it may be taken over by others.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    files = [(path, list(tests)) for path, tests in groupby(items, key=lambda item: item.path)]
+    long = [tests for path, tests in files if _is_long(path)]
+    short = iter([test for path, tests in files if not _is_long(path) for test in tests])
+    dealt: list[pytest.Item] = []
+    for worker in range(workers):
+        dealt += chain(*long[worker::workers])
+        dealt += islice(short, max(0, len(items) * (worker + 1) // workers - len(dealt)))
+    items[:] = [*dealt, *short]
+
+
+def _is_long(path: Path) -> bool:
+    return path.relative_to(_TESTS).parts[0] in _LONG
 
 
 def pytest_collection_finish() -> None:
