@@ -26,6 +26,7 @@ import msgspec
 
 from mailrelay.model.delivery import Refused
 from mailrelay.outbound.prepare import Prepared
+from mailrelay.store import rows
 
 _OUT_OF_MEMORY = 77
 _START = 30.0
@@ -118,7 +119,7 @@ def _read(answer: bytes, status: int, bounds: Bounds) -> Prepared | Refused:
         if "trace" in said:
             raise Failed(str(said["trace"]))
         if "refused" in said:
-            return msgspec.convert(said["refused"], Refused, strict=False)
+            return rows.decode(Refused, said["refused"])
         return Prepared(said["content"], said["utf8"])
     except (msgspec.MsgspecError, KeyError, TypeError):
         raise Failed(f"The process that prepared the mail ended with status {status} and no answer.") from None

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mailrelay.model.smart_host import Secrets
+from mailrelay.store import rows
 
 _FORM = "1:"
 _NONCE = 12
@@ -50,7 +51,7 @@ class Vault:
         """Secrets of any kind. Raises Unreadable."""
         try:
             raw = base64.b64decode(sealed.removeprefix(_FORM), validate=True)
-            return msgspec.json.decode(self._decrypt(raw[:_NONCE], raw[_NONCE:], of.encode()), type=kind)
+            return msgspec.json.decode(self._decrypt(raw[:_NONCE], raw[_NONCE:], of.encode()), type=rows.learnt(kind))
         except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
             raise Unreadable("they were sealed under another secret of the installation, or are damaged") from error
 

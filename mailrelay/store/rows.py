@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ _OUTCOMES: dict[str, type[Accepted | Deferred | Refused | Interrupted]] = {
     "interrupted": Interrupted,
 }
 _OUTCOME_KINDS = {kind: name for name, kind in _OUTCOMES.items()}
+_learnt: set[Any] = set()
+_learning = threading.Lock()
 
 
 def encode(value: object) -> Any:
@@ -27,7 +30,20 @@ def encode(value: object) -> Any:
 
 def decode(kind: type[T], value: object) -> T:
     """The dataclass again. Raises msgspec.ValidationError when the row was not written by `encode`."""
-    return msgspec.convert(value, kind, strict=False)
+    return msgspec.convert(value, learnt(kind), strict=False)
+
+
+def learnt(kind: type[T]) -> type[T]:
+    """The same dataclass, known to msgspec; whoever has it make one asks here first.
+
+    msgspec looks at the fields of a dataclass when it first makes one, and keeps what it found so far where other threads see it: one
+    that makes another meanwhile is the end of the process (SIGSEGV). So it looks here, in one thread at a time.
+    """
+    if kind not in _learnt:
+        with _learning:
+            msgspec.json.Decoder(kind)
+            _learnt.add(kind)
+    return kind
 
 
 def encode_outcome(outcome: Outcome) -> Any:
@@ -40,7 +56,7 @@ def decode_outcome(value: Any) -> Outcome | None:
     if value is None:
         return None
     fields = {name: field for name, field in value.items() if name != "kind"}
-    return msgspec.convert(fields, _OUTCOMES[value["kind"]], strict=False)
+    return msgspec.convert(fields, learnt(_OUTCOMES[value["kind"]]), strict=False)
 
 
 def encode_address(address: Address | None) -> str | None:
