@@ -12,6 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
 from mailrelay.errors import StoreTooNew
@@ -23,6 +24,13 @@ from tests.store.explain import AnyStore
 async def test_migrating_twice_changes_nothing(store: AnyStore) -> None:
     before, after = schema.migrate(store.engine)
     assert before == after != ""
+
+
+def test_the_last_file_is_the_last_step() -> None:
+    """By its name a start knows, without Alembic, that there is nothing to do."""
+    steps = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
+    names = sorted(Path(step.path).name for step in steps.walk_revisions())
+    assert names[-1].partition("_")[0] == steps.get_current_head()
 
 
 async def test_the_steps_lead_to_the_tables(store: AnyStore) -> None:
