@@ -86,7 +86,7 @@ async def test_fault_d14_a_restored_queue_sends_no_mass_mail_twice_and_single_ma
     mails = [(f"{kind}-{number}@mail.test", f"{kind}{number}@customer.test") for kind in "js" for number in range(6)]
     with world() as around, relay(tmp_path / "1", around) as one:
         one.start()
-        around.sink.delay = 4  # all of it is under way, or waits for its turn
+        around.sink.holds = True  # all of it is under way, or waits for its turn
         async with Client(one, Ledger()).session("submissions") as session:
             for id_, to in mails:
                 mail = content(id_, to, 1_000)
@@ -95,7 +95,7 @@ async def test_fault_d14_a_restored_queue_sends_no_mass_mail_twice_and_single_ma
         made = await asyncio.to_thread(_backup, tmp_path / "1" / "mailrelay.yaml", tmp_path / "backup")
         assert made.returncode == 0, made.stderr
         assert not around.sink.copies
-        around.sink.delay = 0
+        around.sink.holds = False
         await asyncio.to_thread(until, lambda: not one.in_flight(), "the first has sent all of it")
         assert one.stop() == 0
         assert set(around.sink.copies.values()) == {1}

@@ -34,6 +34,8 @@ class Sink:
     """Called once, when the 250 has been handed to the system."""
     delay: float = 0.0
     """Seconds before each answer to a final dot."""
+    holds: bool = False
+    """While it is so, no final dot is answered."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One session."""
@@ -71,6 +73,8 @@ class Sink:
     async def _take(self, content: bytes, recipients: list[str], writer: asyncio.StreamWriter) -> None:
         if self.delay:
             await asyncio.sleep(self.delay)
+        while self.holds:  # noqa: ASYNC110 (set by another thread)
+            await asyncio.sleep(0.02)
         head, _, body = content.partition(b"\r\n\r\n")
         id_ = next(one for one in head.split(b"\r\n") if one[:11].lower() == b"message-id:").split(b":", 1)[1]
         message_id = id_.strip().strip(b"<>").decode()
