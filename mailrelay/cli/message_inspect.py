@@ -35,7 +35,7 @@ def inspect(files: tuple[str, ...], as_json: bool) -> None:
     # What is loaded at its first use (the tables of IDNA, the guesser of charsets, words of absence) is no mail's own time.
     inspect_mail(_FIRST, today=today)
     for name in files or _names(sys.stdin):
-        began = time.perf_counter()
+        began = time.process_time()  # not what the processor did for others meanwhile
         found: Inspection | None = None
         error: str | None = None
         try:
@@ -43,7 +43,7 @@ def inspect(files: tuple[str, ...], as_json: bool) -> None:
         except OSError as problem:
             error = problem.strerror or str(problem)
         failed = failed or error is not None
-        millis = round((time.perf_counter() - began) * 1000, 3)
+        millis = round((time.process_time() - began) * 1000, 3)
         click.echo(_as_json(name, found, error, millis) if as_json else _as_text(name, found, error))
     if failed:
         sys.exit(1)
