@@ -45,14 +45,13 @@ class PublicDoor:
 
     def at_once(self, scope: Scope) -> Answer | None:
         """The answer, where it waits for nothing; else None, and nothing was done. Never raises."""
-        path: str = scope["path"]
-        if self._below and path.startswith(self._below + "/"):  # a proxy that passes the whole path on
-            scope["path"] = path = path[len(self._below) :]
-        found = self._paths.get(path[1:].partition("/")[0])
+        path, found = self._found(scope)
+        at_once = self._door.nothing if found is None else found.at_once
+        if at_once is None:
+            return None
+        scope["path"] = path
         try:
-            if found is None:
-                return self._door.nothing(scope)
-            return None if found.at_once is None else found.at_once(scope)
+            return at_once(scope)
         except Exception:  # noqa: BLE001 (the end of anything unexpected: logged, and answered)
             return self._failed(scope)
 
@@ -65,12 +64,19 @@ class PublicDoor:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
     async def _later(self, scope: Scope, receive: Receive) -> Answer:
-        later = self._paths[scope["path"][1:].partition("/")[0]].later
-        assert later is not None  # noqa: S101 (a page has one or the other)
+        scope["path"], found = self._found(scope)
+        assert found is not None and found.later is not None  # noqa: S101, PT018 (a page has one or the other)
         try:
-            return await later(scope, receive)
+            return await found.later(scope, receive)
         except Exception:  # noqa: BLE001 (as above)
             return self._failed(scope)
+
+    def _found(self, scope: Scope) -> tuple[str, Path | None]:
+        """The path below our URL, and what answers there."""
+        path: str = scope["path"]
+        if self._below and path.startswith(self._below + "/"):  # a proxy that passes the whole path on
+            path = path[len(self._below) :]
+        return path, self._paths.get(path[1:].partition("/")[0])
 
     def _failed(self, scope: Scope) -> Answer:
         # Without the path, in which the token stands (T16).
