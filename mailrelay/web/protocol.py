@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from httptools import HttpParserError
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _HEAD_SECONDS = 20.0
 _MAX_CONNECTIONS = 500
 _SLOWEST_READER = 30.0
 """Seconds in which a client must take some of what we have for it."""
+_MOST_QUEUED = 100
+"""Requests of a connection that may stand behind the one that is being answered. Each takes kilobytes; no known client queues any."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -18,6 +22,7 @@ class Protocol(HttpToolsProtocol):
     uvicorn itself gives up only on a connection that rests after an answer; silent ones would take every descriptor (D06, W08).
     """
 
+    _answering: RequestResponseCycle | None = None
     _head: asyncio.TimerHandle | None = None
     _in_head = False
     _unread: asyncio.TimerHandle | None = None
@@ -35,6 +40,10 @@ class Protocol(HttpToolsProtocol):
         """Let go of it."""
         self._head_is_here()
         self._is_read()
+        if self._answering is not None and not self._answering.response_complete:
+            # uvicorn tells only the request that came last.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -50,8 +59,10 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Its head is whole."""
+        """Its head is whole. Raises HttpParserError, which ends the connection, where too many wait to be answered."""
         self._head_is_here()
+        if len(self.pipeline) >= _MOST_QUEUED:
+            raise HttpParserError("Too many requests at once")
         super().on_headers_complete()
 
     def pause_writing(self) -> None:
@@ -64,6 +75,15 @@ class Protocol(HttpToolsProtocol):
         """It takes something again."""
         self._is_read()
         super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, unless the connection has ended before."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _is_answered(self) -> bool:
         return getattr(self.cycle, "response_complete", True)  # None before the first request

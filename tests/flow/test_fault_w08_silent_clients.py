@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from mailrelay import metrics
 from mailrelay.model.organisation import Right
+from mailrelay.store import events
 from mailrelay.web import face, protocol
 from tests.support import factory
 from tests.support.http import serving
+from tests.support.outbound import until
 
 _REQUEST = b"GET /api/v1/users HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -114,3 +117,34 @@ async def test_fault_d06_more_connections_than_allowed_are_cut_off_and_the_other
         assert await _ended(one_more[0])
         for _, each in (*kept, one_more):
             each.close()
+
+
+@pytest.mark.parametrize("door", ["api", "public"])
+async def test_fault_w08_who_asks_for_ever_more_without_an_answer_is_cut_off(tmp_path: Path, door: str) -> None:
+    """What has been asked for and not answered takes memory: not more of it than a hundred requests on a connection."""
+    async with serving(tmp_path) as api:
+        address = api.server.address if door == "api" else api.server.public_address
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(_REQUEST * 2_000)
+        came = b""
+        with suppress(ConnectionResetError):
+            async with asyncio.timeout(20):
+                came = await reader.read()
+        assert came.count(b"HTTP/1.1") < 200
+        writer.close()
+
+
+async def test_fault_w08_a_request_learns_that_nobody_waits_for_it_though_others_stand_behind_it(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as api:
+        org = await factory.org(api.store, api.clock)
+        _, secret = await factory.api_token(api.store, api.clock, org, Right.ADMIN)
+        newest = await api.store.read(events.newest, org.id)
+        _, writer = await asyncio.open_connection(*api.server.address)
+        path = f"/api/v1/events?after={newest}&wait=60"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\r\n".encode() * 3)
+        waiting = metrics.http_waiting.labels("poll")._value
+        await until(lambda: waiting.get() == 1)
+        writer.transport.abort()
+        await until(lambda: waiting.get() == 0, timeout=10)
