@@ -22,7 +22,8 @@ Fields = list[tuple[bytes, bytes]]
 class Answer(NamedTuple):
     """A whole answer. Where only the head is asked for, the body is left out and its length stands (RFC 9110 §9.3.2).
 
-    Nobody looks at the fields again before they are sent: what a stranger chose must have no control characters.
+    The fields say the length of the body, but for a 204, and nothing of the connection. Nobody looks at them again before they are
+    sent: what a stranger chose must have no control characters.
     """
 
     status: int
@@ -31,7 +32,8 @@ class Answer(NamedTuple):
 
 
 AnswerAtOnce = Callable[[Scope], Answer | None]
-"""The answer to a request of which only the head was read; None where that takes longer. Never raises."""
+"""The answer to a request of which only the head was read. None where that takes longer: the ASGI application is asked then, with the
+same scope. Never raises."""
 
 
 class Outgoing:
@@ -45,6 +47,10 @@ class Outgoing:
         if not self._waiting:
             loop.call_soon(self.flush)
         self._waiting.append((transport, octets, last))
+
+    def holds(self, transport: asyncio.Transport) -> bool:
+        """Whether what was taken last is for this connection."""
+        return bool(self._waiting) and self._waiting[-1][0] is transport
 
     def flush(self) -> None:
         """Write it."""
@@ -70,10 +76,16 @@ class AtOnceProtocol(Protocol):
         self._outgoing.flush()
         super().shutdown()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, after what was answered before it has been written."""
+        self._outgoing.flush()
+        super().send_400_response(msg)
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        # Who does not read what we write waits as uvicorn has it, and so does what others are queued behind: each answer starts the
-        # next request, and they would lie one in the other.
-        waits = self.flow.write_paused or self.pipeline
+        # Who does not read what we write waits as uvicorn has it. So does whatever else is asked for in the same turn of the loop:
+        # a stranger could make the turn as long as they like. (And each answer starts the next request: they would lie one in the
+        # other.)
+        waits = self.flow.write_paused or self._outgoing.holds(self.transport)
         answer = None if waits else self._at_once(cast("Scope", cycle.scope))
         if answer is None:
             super()._start_asgi_task(cycle, app)
@@ -86,4 +98,11 @@ class AtOnceProtocol(Protocol):
             pieces.append(answer.body)
         self._outgoing.put(self.loop, self.transport, b"".join(pieces), last=not cycle.keep_alive)
         cycle.response_started = cycle.response_complete = True
+        cycle.on_response = (
+            _nothing  # as after uvicorn's tasks: else a connection would be the collector's, when it has ended
+        )
         self.on_response_complete()
+
+
+def _nothing() -> None:
+    """What is left to do after an answer."""

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+import socket
+import weakref
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from mailrelay.config.schema import Config, Public
+from mailrelay.tracking.token import Kind, Token, make
 from mailrelay.web import protocol
 from mailrelay.web.at_once import Answer, AtOnceProtocol, Outgoing
 from mailrelay.web.public.track import GIF
 from tests.support import tracked
 from tests.support.http import Api, serving
+from tests.support.outbound import until
 from tests.support.tracked import HOST
 
 
@@ -114,51 +121,147 @@ async def test_a_body_without_end_after_the_answer_ends_the_connection(
     assert await wire.ended() == b""
 
 
-async def test_who_reads_nothing_gets_no_more_than_a_connection_holds(wire: Wire) -> None:
-    """And all of it, in order, once they read: nothing is dropped, and the door's memory does not grow with what they ask for."""
-    asked = f"GET {wire.link} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode() * 200
-    sent = 0
-    try:
-        async with asyncio.timeout(1):
-            while sent < 2_000:
-                sent += 1
-                wire.writer.write(asked)
-                await wire.writer.drain()
-    except TimeoutError:
-        pass
-    assert sent < 2_000, "it takes whatever is asked"
-    async with asyncio.timeout(20):
-        for _ in range(200 * sent):
-            assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 302")
+async def test_what_is_no_http_is_refused_behind_the_answer_to_what_was(wire: Wire) -> None:
+    wire.ask(wire.pixel)
+    wire.writer.write(b"\x01\r\n\r\n")
+    assert (await wire.answer())[1] == GIF
+    assert (await wire.ended()).startswith(b"HTTP/1.1 400")
 
 
-async def test_what_was_answered_leaves_before_a_stop_ends_the_connection() -> None:
-    """A stop in the same turn of the loop, between the answer and its departure."""
-    loop = asyncio.get_running_loop()
-    connections: list[AtOnceProtocol] = []
+async def test_what_stands_behind_the_last_request_is_not_looked_at(wire: Wire) -> None:
+    """RFC 9112 §9.6."""
+    wire.ask(wire.pixel, "Connection: close")
+    wire.ask("/nothing")
+    wire.writer.write(b"\x01\r\n\r\n")
+    assert (await wire.answer())[1] == GIF
+    assert await wire.ended() == b""
 
+
+async def test_who_reads_late_gets_all_of_it_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is more than the connection holds waits; nothing is dropped."""
+    made, pause, pauses = AtOnceProtocol.connection_made, AtOnceProtocol.pause_writing, 0
+
+    def connection_made(self: AtOnceProtocol, transport: asyncio.Transport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2_048)
+        transport.set_write_buffer_limits(high=1_000)
+        made(self, transport)
+
+    def pause_writing(self: AtOnceProtocol) -> None:
+        nonlocal pauses
+        pauses += 1
+        pause(self)
+
+    monkeypatch.setattr(AtOnceProtocol, "connection_made", connection_made)
+    monkeypatch.setattr(AtOnceProtocol, "pause_writing", pause_writing)
+    async with _wire(tmp_path) as wire:
+        reading = cast("asyncio.ReadTransport", wire.writer.transport)
+        wire.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        reading.pause_reading()
+        for _ in range(40):
+            wire.ask(wire.pixel)
+            wire.ask(wire.link)
+        await until(lambda: pauses > 0)
+        reading.resume_reading()
+        answers = [(await wire.answer())[0].split()[1] for _ in range(80)]
+    assert answers == [b"200", b"302"] * 40
+
+
+async def test_the_page_is_found_below_a_path_that_is_called_as_itself(tmp_path: Path) -> None:
+    """What is in front of a path is taken off once."""
+    public = Public(port=0, url=f"http://{HOST}/u")
+    async with serving(tmp_path, config=Config(data=tmp_path, public=public)) as api:
+        whose = await tracked.house(api.store, api.clock)
+        (of,) = await tracked.sent(api.store, api.clock, whose)
+        token = make(Token(Kind.UNSUBSCRIBE, of), api.keys, HOST)
+        assert (await api.public.get(f"/u/u/{token}", headers={"Host": HOST})).status == 200
+
+
+@dataclass
+class Small:
+    """A server of the protocol alone, which answers "ok"; `asked` is called at each request."""
+
+    address: tuple[str, int]
+    connections: list[weakref.ref[AtOnceProtocol]]
+    asked: Callable[[], None] = lambda: None
+
+
+@pytest.fixture
+async def small() -> AsyncIterator[Small]:
     def at_once(scope: Scope) -> Answer:
-        loop.call_soon(connections[0].shutdown)
+        found.asked()
         return Answer(200, [(b"content-length", b"2")], b"ok")
 
-    async def unused(scope: Scope, receive: Receive, send: Send) -> None:
-        raise AssertionError(scope)
+    async def later(scope: Scope, receive: Receive, send: Send) -> None:
+        status, fields, body = at_once(scope)
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
 
-    config = uvicorn.Config(unused, interface="asgi3", ws="none", log_config=None)
+    config = uvicorn.Config(later, interface="asgi3", ws="none", log_config=None)
     config.load()
+    state, outgoing = ServerState(), Outgoing()
 
     def connected() -> AtOnceProtocol:
-        state = ServerState()
-        one = AtOnceProtocol(config=config, server_state=state, app_state={}, at_once=at_once, outgoing=Outgoing())
-        connections.append(one)
+        one = AtOnceProtocol(config=config, server_state=state, app_state={}, at_once=at_once, outgoing=outgoing)
+        found.connections.append(weakref.ref(one))
         return one
 
-    server = await loop.create_server(connected, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    async with asyncio.timeout(5):
-        assert (await reader.read()).endswith(b"\r\n\r\nok")
-    writer.close()
-    await writer.wait_closed()
+    server = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0)
+    found = Small(server.sockets[0].getsockname(), [])
+    yield found
     server.close()
     await server.wait_closed()
+
+
+_SMALL = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+_SMALL_LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+async def _all(small: Small, asked: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(*small.address)
+    writer.write(asked)
+    async with asyncio.timeout(5):
+        came = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return came
+
+
+async def test_what_was_answered_leaves_before_a_stop_ends_the_connection(small: Small) -> None:
+    """A stop in the same turn of the loop, between the answer and its departure."""
+
+    def stop() -> None:
+        one = small.connections[0]()
+        assert one is not None
+        asyncio.get_running_loop().call_soon(one.shutdown)
+
+    small.asked = stop
+    assert (await _all(small, _SMALL)).endswith(b"\r\n\r\nok")
+
+
+async def test_who_asks_for_much_at_once_lets_others_in_between(small: Small) -> None:
+    """O9: a stranger must not decide how long everybody waits."""
+    turn = most = 0
+
+    def next_turn() -> None:
+        nonlocal turn
+        turn = 0
+
+    def asked() -> None:
+        nonlocal turn, most
+        if not turn:
+            asyncio.get_running_loop().call_soon(next_turn)
+        turn += 1
+        most = max(most, turn)
+
+    small.asked = asked
+    assert (await _all(small, _SMALL * 50 + _SMALL_LAST)).count(b"\r\n\r\nok") == 51
+    assert most <= 2
+
+
+async def test_a_connection_that_has_ended_is_forgotten_without_the_garbage_collector(small: Small) -> None:
+    gc.disable()
+    try:
+        assert (await _all(small, _SMALL_LAST)).endswith(b"\r\n\r\nok")
+        await until(lambda: small.connections[0]() is None, timeout=10)
+    finally:
+        gc.enable()
