@@ -59,13 +59,11 @@ async def test_fault_q05_what_a_dead_process_had_claimed_another_sends_within_se
             died = time.monotonic()
             around.sink.delay = 0
             places = {(mail.id, mail.correspondent) for mail in ledger.mails}
-            await asyncio.to_thread(
-                until, lambda: all(around.sink.copies[one] for one in places), "all are sent", seconds=40
-            )
+            await asyncio.to_thread(until, lambda: all(around.sink.copies[one] for one in places), "all are sent")
             took = time.monotonic() - died
             await asyncio.to_thread(until, lambda: not second.in_flight(), "the books close")
             audit = await asyncio.to_thread(second.local, "/api/v1/audit")
             assert second.stop() == 0
     assert audit["balanced"], audit
-    # A lease, the claim, the attempt. What waits behind a retry pause of the one that died is no more than that.
-    assert took < 4 * LEASE, took
+    # A lease, the claim, the attempt: on a machine with nothing else to do a lease and a second.
+    assert took < 10 * LEASE, took
