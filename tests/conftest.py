@@ -32,17 +32,20 @@ _LONG = {"crash", "e2e", "faults", "fuzz"}
 
 @pytest.hookimpl(trylast=True)  # when it is known which tests are left
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal the files that take long over all workers, to be run first: at the end none waits for another.
+    """Have the files that take long run first, so that at the end no worker waits for another.
 
-    Each worker is given one stretch of the list to begin with, and what is left at the end of it may be taken over by others.
+    Each is given one stretch of the list to begin with, and others take over what is left at the end of it. Half of them begin with
+    what takes long: were it all of them, the machine would be too busy for those that wait.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    half = (workers + 1) // 2
     files = [(path, list(tests)) for path, tests in groupby(items, key=lambda item: item.path)]
     long = [tests for path, tests in files if _is_long(path)]
     short = iter([test for path, tests in files if not _is_long(path) for test in tests])
     dealt: list[pytest.Item] = []
     for worker in range(workers):
-        dealt += chain(*long[worker::workers])
+        if worker < half:
+            dealt += chain(*long[worker::half])
         dealt += islice(short, max(0, len(items) * (worker + 1) // workers - len(dealt)))
     items[:] = [*dealt, *short]
 
