@@ -6,7 +6,6 @@
 BIN := .venv/bin
 QUICK := $(wildcard tests/unit tests/store tests/flow tests/config tests/meta)
 FUZZ_SECONDS ?= 60
-TESTS ?= not faults
 # Tests start the program hundreds of times: it is compiled once, whatever the caller's environment says.
 unexport PYTHONDONTWRITEBYTECODE
 CODE := mailrelay tests scripts examples $(wildcard bench)
@@ -20,10 +19,10 @@ run: ## start the daemon on loopback with a sample organisation
 	@scripts/install.sh run
 	@exec $(BIN)/mailrelay run --config config/minimal.yaml --sample
 
-test: dev peers ## run every test but those of test-faults; with TESTS= those as well
-	@$(BIN)/pytest -q -n 4 --dist worksteal -m "$(TESTS)"
+test: dev peers ## run every test
+	@$(BIN)/pytest -q -n 4 --dist worksteal
 
-test-faults: dev peers ## cut power, fill disks, break clocks and wires: the slow tests
+test-faults: dev peers ## cut power, fill disks, break clocks and wires: the slowest of them alone
 	@$(BIN)/pytest -q -n 4 --dist worksteal tests/faults
 
 check: lint types layers ## check format, style, types and layers, and run the quick tests

@@ -1,4 +1,8 @@
-"""What holds for every test: no deadlines, as the machine is shared; a plain log; missing peers are counted at the end."""
+"""What holds for every test: no deadlines, as the machine is shared; a plain log; missing peers are counted at the end.
+
+A missing tool skips its test, and fails it under CI=true; a privilege that a machine does not give (mounts, namespaces, cgroups) skips
+it in any case, named and counted.
+"""
 
 from __future__ import annotations
 

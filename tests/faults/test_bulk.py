@@ -18,7 +18,6 @@ from tests.support.http import Api, serving
 V1 = "/api/v1"
 ROWS = 100_000
 MIB = 1024 * 1024
-pytestmark = pytest.mark.faults
 
 
 def _resident() -> int:
