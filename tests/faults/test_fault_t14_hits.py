@@ -175,10 +175,9 @@ async def test_fault_t14_a_full_disk_delays_no_answer_and_memory_keeps_what_it_c
             @contextmanager
             def full() -> Iterator[None]:
                 fill = disk / "fill"
-                with fill.open("wb") as file, contextlib.suppress(OSError):
+                with fill.open("wb", buffering=0) as file, contextlib.suppress(OSError):
                     while True:
                         file.write(b"x" * 65_536)
-                        file.flush()
                 try:
                     yield
                 finally:
