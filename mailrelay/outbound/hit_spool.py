@@ -1,5 +1,6 @@
 """Hits that the store could not take yet, on disk: a file is a batch, so that a batch is counted once whatever dies when (T14).
 
+A file that came to more than a batch in a flood is split before it is read: its parts count from when it is gone.
 Nothing here is synced: what was written outlives the process, not a power cut. All of it blocks; `Hits` calls it in one thread.
 """
 
@@ -20,8 +21,13 @@ from mailrelay.model.hit import RawHit
 
 _SUFFIX = ".hits"
 _NEW = ".new"
+_PART = ".part"
 _SET_ASIDE = "set-aside"
+_DASH = "-"
+"""Between a file's name and its part's number."""
 _OF = re.compile(rb'"delivery":"([^"]*)"')
+_FILE = 20
+"""Batches in a file from which on the next one is begun: in a flood each file costs the public door more than all that is in it."""
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(RawHit)
 
@@ -65,8 +71,8 @@ class Spool:
     def __init__(
         self, folder: Path, *, new_id: Callable[[], HitId], has_room: Callable[[int], bool], largest: int = 250
     ) -> None:
-        """`has_room` says whether so many bytes may be written: mail needs the disk more. `largest` is in hits."""
-        self._folder = folder
+        """`has_room` says whether so many bytes may be written: mail needs the disk more. `largest` is a batch's, in hits."""
+        self.folder = folder
         self._new_id = new_id
         self._has_room = has_room
         self._largest = largest
@@ -82,12 +88,12 @@ class Spool:
 
     def find(self) -> int:
         """Look at what was left by whoever had the folder before: how many hits. To be called once, before all else."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in self._folder.glob(
-            f"*{_NEW}"
-        ):  # what `forget` had not yet put in its place: the old one still holds
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self.folder.glob(f"*{_NEW}"):  # what `forget` had not yet put in its place: the old one still holds
             path.unlink()
-        left = sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX)
+        for path in sorted(self.folder.glob(f"*{_PART}")):
+            self._part_of(HitId(path.stem.rpartition(_DASH)[0]), path)
+        left = sorted(path for path in self.folder.iterdir() if path.suffix == _SUFFIX)
         for path in left:
             self._batches.append(HitId(path.stem))
             self._numbers[HitId(path.stem)] = path.read_bytes().count(b"\n")
@@ -124,7 +130,7 @@ class Spool:
         self._size += len(data)
         self._numbers[self._batches[-1]] += len(lines)
         self.waiting += len(lines)
-        if self._in_open >= self._largest:
+        if self._in_open >= _FILE * self._largest:
             self.close()
 
     def next(self) -> Read | None:
@@ -133,6 +139,8 @@ class Spool:
             return None
         if len(self._batches) == 1:
             self.close()  # it may be the one that is appended to
+        if self._numbers[self._batches[0]] > self._largest:
+            self._split(self._batches[0])
         found: list[RawHit] = []
         damaged = 0
         path = self._path(self._batches[0])
@@ -143,6 +151,32 @@ class Spool:
                 damaged += 1
         return Read(Batch(self._batches[0], tuple(found), spooled=True), damaged)
 
+    def _split(self, batch: HitId) -> None:
+        """Put the batches of the oldest file in its place. Broken off it is done again, at the next start too."""
+        path = self._path(batch)
+        if path.exists():
+            lines = path.read_bytes().splitlines(keepends=True)
+            for number, start in enumerate(range(0, len(lines), self._largest)):
+                part = self.folder / f"{batch}{_DASH}{number:03}{_PART}"
+                part.write_bytes(b"".join(lines[start : start + self._largest]))
+            path.unlink()
+        for part in sorted(self.folder.glob(f"{batch}{_DASH}*{_PART}")):
+            self._part_of(batch, part)
+        parts = sorted(self.folder.glob(f"{batch}{_DASH}*{_SUFFIX}"))
+        self._batches.popleft()
+        self.waiting -= self._numbers.pop(batch)
+        for part in reversed(parts):
+            self._batches.appendleft(HitId(part.stem))
+            self._numbers[HitId(part.stem)] = part.read_bytes().count(b"\n")
+            self.waiting += self._numbers[HitId(part.stem)]
+
+    def _part_of(self, batch: HitId, part: Path) -> None:
+        """Have a part count; one of a file that is still there is nothing yet."""
+        if self._path(batch).exists():
+            part.unlink()
+        else:
+            part.replace(part.with_suffix(_SUFFIX))
+
     def done(self, batch: HitId) -> None:
         """The store has it; it is not read again before the next start, even where OSError says that it cannot be removed."""
         if self._batches and self._batches[0] == batch:
@@ -152,7 +186,7 @@ class Spool:
 
     def set_aside(self, hit: RawHit) -> None:
         """Keep a hit that our own code fails on, for a person; it is not read again by itself."""
-        with (self._folder / _SET_ASIDE).open("ab") as file:
+        with (self.folder / _SET_ASIDE).open("ab") as file:
             file.write(line(hit))
 
     def deliveries(self) -> frozenset[DeliveryId]:
@@ -179,8 +213,10 @@ class Spool:
         return gone
 
     def _files(self) -> Iterator[Path]:
-        if self._folder.exists():
-            yield from sorted(one for one in self._folder.iterdir() if one.suffix == _SUFFIX or one.name == _SET_ASIDE)
+        if self.folder.exists():
+            yield from sorted(
+                one for one in self.folder.iterdir() if one.suffix in (_SUFFIX, _PART) or one.name == _SET_ASIDE
+            )
 
     def close(self) -> None:
         """What comes next begins a new batch."""
@@ -193,4 +229,4 @@ class Spool:
             raise OSError(errno.ENOSPC, "What is left of the disk is for mail")
 
     def _path(self, batch: HitId) -> Path:
-        return self._folder / f"{batch}{_SUFFIX}"
+        return self.folder / f"{batch}{_SUFFIX}"

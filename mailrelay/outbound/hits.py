@@ -325,9 +325,9 @@ class Hits:
 
     def _move(self) -> None:
         """In the thread, so that a stop finds them in one place or the other."""
-        while self._moving:
-            self._spool.append(self._moving[:_LARGEST])
-            del self._moving[:_LARGEST]
+        if self._moving:
+            self._spool.append(self._moving)
+            self._moving = []
 
     async def _in_thread(self, fn: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, fn, *arguments)

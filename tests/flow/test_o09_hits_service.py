@@ -309,6 +309,77 @@ def test_a_spool_is_read_in_its_order_and_forgets_what_is_done(tmp_path: Path) -
     assert Spool(tmp_path / "hits", new_id=IDS.hit, has_room=lambda size: True).find() == 5
 
 
+def _flooded(folder: Path, of: DeliveryId) -> tuple[Spool, list[RawHit]]:
+    """Five hits in one file, of which a batch has two."""
+    spool = Spool(folder / "hits", new_id=IDS.hit, has_room=lambda size: True, largest=2)
+    spool.find()
+    some = [a_hit(CLOCK, of) for _ in range(5)]
+    spool.append([line(one) for one in some])
+    spool.close()
+    return spool, some
+
+
+def _read(spool: Spool) -> list[RawHit]:
+    """What is in it, batch by batch."""
+    seen: list[RawHit] = []
+    while (read := spool.next()) is not None:
+        assert len(read.batch.hits) <= 2
+        assert spool.waiting + len(seen) == 5
+        seen.extend(read.batch.hits)
+        spool.done(read.batch.id)
+    assert spool.waiting == 0
+    assert list(spool.folder.iterdir()) == []
+    return seen
+
+
+def test_the_file_of_a_flood_is_taken_in_batches(tmp_path: Path) -> None:
+    spool, some = _flooded(tmp_path, IDS.delivery())
+    assert _read(spool) == some
+
+
+@pytest.mark.parametrize("ends_at", range(5))
+def test_fault_t14_a_file_that_was_being_split_when_the_process_died_has_each_hit_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_at: int
+) -> None:
+    """Three parts are written, then the file is removed, then each part is given its name."""
+    spool, some = _flooded(tmp_path, IDS.delivery())
+    steps = iter(range(ends_at + 1))
+
+    def dies(method: Callable[..., Any]) -> Callable[..., Any]:
+        def step(path: Path, *arguments: Any) -> Any:
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            return method(path, *arguments)
+
+        return step
+
+    with monkeypatch.context() as patched:
+        for name in ("write_bytes", "unlink", "replace"):
+            patched.setattr(Path, name, dies(getattr(Path, name)))
+        with pytest.raises(KeyboardInterrupt):
+            spool.next()
+    again = Spool(tmp_path / "hits", new_id=IDS.hit, has_room=lambda size: True, largest=2)
+    assert again.find() == 5
+    assert _read(again) == some
+
+
+def test_fault_t14_a_file_that_could_not_be_split_is_split_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, some = _flooded(tmp_path, IDS.delivery())
+    for name in ("write_bytes", "unlink", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, name, _full)
+            with pytest.raises(OSError, match="full"):
+                spool.next()
+        assert spool.waiting == 5
+    assert _read(spool) == some
+
+
+def _full(path: Path, *arguments: object) -> None:
+    raise OSError("full")
+
+
 def test_what_a_crash_left_while_hits_were_forgotten_is_not_kept(tmp_path: Path) -> None:
     left = _spool(tmp_path)
     left.find()
