@@ -7,7 +7,7 @@ answer to read already need not be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 from starlette.types import Scope
@@ -16,19 +16,29 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from mailrelay.web.protocol import Protocol
 
-Fields = list[tuple[bytes, bytes]]
+Fields = Sequence[tuple[bytes, bytes]]
 
 
 class Answer(NamedTuple):
     """A whole answer. Where only the head is asked for, the body is left out and its length stands (RFC 9110 §9.3.2).
 
-    The fields say the length of the body, but for a 204, and nothing of the connection. Nobody looks at them again before they are
-    sent: what a stranger chose must have no control characters.
+    The head is the fields as they are sent, see `lines`. They say the length of the body, but for a 204, and nothing of the connection.
+    Nobody looks at them again before they are sent: what a stranger chose must have no control characters.
     """
 
     status: int
-    fields: Fields
+    head: bytes
     body: bytes
+
+    @property
+    def fields(self) -> Fields:
+        """The head as ASGI has it."""
+        return [(name, value) for name, _, value in (line.partition(b": ") for line in self.head.splitlines())]
+
+
+def lines(fields: Fields) -> bytes:
+    """Fields as they are sent, each a line."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 AnswerAtOnce = Callable[[Scope], Answer | None]
@@ -90,13 +100,10 @@ class AtOnceProtocol(Protocol):
         if answer is None:
             super()._start_asgi_task(cycle, app)
             return
-        pieces = [STATUS_LINE[answer.status]]
-        for name, value in (*cycle.default_headers, *answer.fields):
-            pieces += (name, b": ", value, b"\r\n")
-        pieces.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        if cycle.scope["method"] != "HEAD":
-            pieces.append(answer.body)
-        self._outgoing.put(self.loop, self.transport, b"".join(pieces), last=not cycle.keep_alive)
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        body = answer.body if cycle.scope["method"] != "HEAD" else b""
+        octets = b"".join((STATUS_LINE[answer.status], lines(cycle.default_headers), answer.head, end, body))
+        self._outgoing.put(self.loop, self.transport, octets, last=not cycle.keep_alive)
         cycle.response_started = cycle.response_complete = True
         cycle.on_response = (
             _nothing  # as after uvicorn's tasks: else a connection would be the collector's, when it has ended

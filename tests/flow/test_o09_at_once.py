@@ -189,12 +189,12 @@ class Small:
 async def small() -> AsyncIterator[Small]:
     def at_once(scope: Scope) -> Answer:
         found.asked()
-        return Answer(200, [(b"content-length", b"2")], b"ok")
+        return Answer(200, b"content-length: 2\r\n", b"ok")
 
     async def later(scope: Scope, receive: Receive, send: Send) -> None:
-        status, fields, body = at_once(scope)
-        await send({"type": "http.response.start", "status": status, "headers": fields})
-        await send({"type": "http.response.body", "body": body})
+        answer = at_once(scope)
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.fields})
+        await send({"type": "http.response.body", "body": answer.body})
 
     config = uvicorn.Config(later, interface="asgi3", ws="none", log_config=None)
     config.load()

@@ -19,7 +19,7 @@ from mailrelay import metrics
 from mailrelay.model.hit import RawHit
 from mailrelay.tracking.token import Keys, Token, read
 from mailrelay.web.application import Application
-from mailrelay.web.at_once import Answer
+from mailrelay.web.at_once import Answer, Fields, lines
 from mailrelay.web.public import page
 from mailrelay.web.public.client import Clients, Strangers
 from mailrelay.web.public.link import token_in
@@ -55,7 +55,7 @@ class Door:
         self.hits = hits
         self.clients = Clients(settings.trusted_proxies)
         self._strangers = Strangers(application.clock.monotonic)
-        self._always = (*page.ALWAYS, *(page.HSTS if settings.url.startswith("https:") else ()))
+        self._always = page.ALWAYS + (page.HSTS if settings.url.startswith("https:") else b"")
 
     def token(self, scope: Scope, part: str, *, suffix: str = "") -> Token | None:
         """The token in `/part/TOKEN`, made by us for the host that was asked; None for anything else. See `token_in`."""
@@ -63,17 +63,14 @@ class Door:
         return None if text is None else read(text, self.keys, host_of(scope))
 
     def answer(
-        self, status: int, body: bytes = b"", *, fields: page.Fields = (), html: bool = True, counted: bool = True
+        self, status: int, body: bytes = b"", *, fields: Fields = (), html: bool = True, counted: bool = True
     ) -> Answer:
         """An answer, with what every answer has. What is counted as a hit is not counted once more."""
-        headers = [*self._always, *fields]
-        if html:
-            headers += page.PAGE
-        if status != _NO_CONTENT:  # RFC 9110 §8.6: it has no length
-            headers.append((b"content-length", b"%d" % len(body)))
         if counted:
             _CLASSES[status // 100].inc()
-        return Answer(status, headers, body)
+        of_page = page.PAGE if html else b""
+        length = b"content-length: %d\r\n" % len(body) if status != _NO_CONTENT else b""  # RFC 9110 §8.6: it has none
+        return Answer(status, b"".join((self._always, lines(fields), of_page, length)), body)
 
     def nothing(self, scope: Scope) -> Answer:
         """The answer to what names nothing of ours; always the same, until too much of it comes from one place (T03)."""

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 
-Fields = Sequence[tuple[bytes, bytes]]
+from mailrelay.web.at_once import lines
 
-ALWAYS: Fields = (
-    # The token stands in the URL: where the reader goes next must not learn it, no cache keep it, no search engine list it.
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store, private, max-age=0"),
-    (b"x-robots-tag", b"noindex, nofollow, noarchive"),
-    (b"x-content-type-options", b"nosniff"),
+ALWAYS = lines(
+    (
+        # The token stands in the URL: where the reader goes next must not learn it, no cache keep it, no search engine list it.
+        (b"referrer-policy", b"no-referrer"),
+        (b"cache-control", b"no-store, private, max-age=0"),
+        (b"x-robots-tag", b"noindex, nofollow, noarchive"),
+        (b"x-content-type-options", b"nosniff"),
+    )
 )
 # RFC 6797 §7.1: only where the answer leaves by TLS, which it does where the base is https.
-HSTS: Fields = ((b"strict-transport-security", b"max-age=31536000"),)
-PAGE: Fields = (
-    (b"content-type", b"text/html; charset=utf-8"),
+HSTS = lines(((b"strict-transport-security", b"max-age=31536000"),))
+PAGE = lines(
     (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    ),
-    (b"x-frame-options", b"DENY"),
+        (b"content-type", b"text/html; charset=utf-8"),
+        (
+            b"content-security-policy",
+            b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+        (b"x-frame-options", b"DENY"),
+    )
 )
 _STYLE = "body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem;color:#222;background:#fff}"
 

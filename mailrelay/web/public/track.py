@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from starlette.types import Scope
@@ -17,7 +18,7 @@ from mailrelay.ids import HitId
 from mailrelay.model.hit import HitKind, RawHit
 from mailrelay.tracking.target import location, target_host
 from mailrelay.tracking.token import Kind, Token
-from mailrelay.web.at_once import Answer
+from mailrelay.web.at_once import Answer, Fields
 from mailrelay.web.public.door import Door, Path
 
 GIF: Final = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -53,6 +54,7 @@ class _Track:
         self._ids = itertools.count()
         self._name = door.application.ids.hit()
         """What no other start has; a hit is the start's so many-th."""
+        self._pixel = door.answer(200, GIF, fields=_GIF, html=False, counted=False)
         self._received = {kind: metrics.hits_received.labels(kind) for kind in HitKind}
 
     def pixel(self, scope: Scope) -> Answer:
@@ -63,7 +65,7 @@ class _Track:
         if token is None or token.kind is not Kind.OPEN:
             return self._door.nothing(scope)
         self._put(token, scope)
-        return self._door.answer(200, GIF, fields=_GIF, html=False, counted=False)
+        return self._pixel
 
     def link(self, scope: Scope) -> Answer:
         """Off to the link's target, which is exactly what was signed, and checked again (T01, T02)."""
@@ -75,8 +77,7 @@ class _Track:
         self._put(token, scope)
         if token.kind is Kind.DECOY and target_host(token.target) is None:
             return self._door.answer(204, html=False, counted=False)  # nobody sees it
-        fields = ((b"location", location(token.target).encode("ascii")),)
-        return self._door.answer(302, fields=fields, html=False, counted=False)
+        return self._door.answer(302, fields=_location(token.target), html=False, counted=False)
 
     def _put(self, token: Token, scope: Scope) -> None:
         kind, agent = _KINDS[token.kind], ""
@@ -101,3 +102,9 @@ class _Track:
             )
         )
         self._received[kind].inc()
+
+
+@lru_cache(maxsize=1024)
+def _location(target: str) -> Fields:
+    """Where a link leads. Remembered, since one stands in many mails."""
+    return ((b"location", location(target).encode("ascii")),)
