@@ -82,8 +82,8 @@ def make(kit: Kit) -> CatchAllCourier:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """A whole file or none (D03): beside it first, then renamed."""
-    beside = path.with_name(f".{path.name}")
+    """A whole file or none (D03): beside it first, by a name that nobody takes for a mail's, then renamed."""
+    beside = path.with_name(f".{path.name}.new")
     with beside.open("wb") as file:
         file.write(data)
         file.flush()
