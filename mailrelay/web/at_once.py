@@ -105,9 +105,8 @@ class AtOnceProtocol(Protocol):
         octets = b"".join((STATUS_LINE[answer.status], lines(cycle.default_headers), answer.head, end, body))
         self._outgoing.put(self.loop, self.transport, octets, last=not cycle.keep_alive)
         cycle.response_started = cycle.response_complete = True
-        cycle.on_response = (
-            _nothing  # as after uvicorn's tasks: else a connection would be the collector's, when it has ended
-        )
+        # As after uvicorn's tasks: else a connection would be the collector's, when it has ended.
+        cycle.on_response = _nothing
         self.on_response_complete()
 
 
