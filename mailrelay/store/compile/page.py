@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, func, literal, select, text, true
+from sqlalchemy import Select, and_, case, func, literal, not_, null, select, text, true, union_all
 
 from mailrelay.clock import from_micros
 from mailrelay.ids import MessageId
@@ -15,7 +15,7 @@ from mailrelay.query import meaning
 from mailrelay.query.meaning import Mail, Meaning, Question
 from mailrelay.store.base import Tx
 from mailrelay.store.compile.conditions import Asked, Terms
-from mailrelay.store.compile.ways import Way, way_of
+from mailrelay.store.compile.ways import way_of
 from mailrelay.store.tables import message, record
 
 
@@ -46,34 +46,40 @@ def find(tx: Tx, question: Question, terms: Terms, *, after: str = "", limit: in
         )
     asked = Asked(tx, question.module, terms)
     way = way_of(tx, asked, question.where)
-    candidates = way.candidates(asked, after)
-    fits = true() if question.where is None else asked.fits(question.where, candidates.c.id)
+    reading = way.reading(asked, after)
+    id_ = reading.candidates.c.id
+    fits = true() if question.where is None else asked.fits(question.where, id_)
     if not way.of_records:  # what led here may be of a record that is gone
-        fits = and_(fits, asked.is_there(candidates.c.id))
-    page = select(candidates.c.id).where(fits).limit(limit)
+        fits = and_(fits, asked.is_there(id_))
+    page = select(id_).where(fits).limit(limit)
     if tx.dialect == "postgresql":
-        page = page.order_by(candidates.c.id)  # SQLite keeps the order without being told, and would sort if it were
-    ids = sorted(tx.execute(page).scalars())
-    end: str | None = ids[-1] if len(ids) == limit else None
-    if end is None and (way.number is None or way.number >= asked.looks_at):
-        end = _horizon(tx, asked, way, after)
-        if end is not None and end not in ids and way.scan is not None:  # what was read of its mail may not be all
-            this = asked.is_there(literal(end))
-            this = this if question.where is None else and_(this, asked.fits(question.where, literal(end)))
-            ids += tx.execute(select(literal(end)).where(this)).scalars()
+        page = page.order_by(id_)  # SQLite keeps the order without being told, and would sort if it were
+    all_is_read = way.number is not None and way.number < asked.looks_at
+    ids, end = _read(tx, page, limit, None if all_is_read else reading.end)
+    if end is not None and end not in ids and way.scan is not None:  # what was read of its mail may not be all
+        this = asked.is_there(literal(end))
+        this = this if question.where is None else and_(this, asked.fits(question.where, literal(end)))
+        ids += tx.execute(select(literal(end)).where(this)).scalars()
     return Found(_hits(tx, asked, question, ids), end, str(way))
 
 
-def _horizon(tx: Tx, asked: Asked, way: Way, after: str) -> str | None:
-    """The last record that was looked at, where there may be more behind."""
-    end = None
-    if way.scan is not None:
-        end, fitting = way.scan.end(tx, after)
-        if fitting < asked.looks_at:
-            return end
-    candidates = way.candidates(asked, after)
-    number, last = tx.execute(select(func.count(), func.max(candidates.c.id)).select_from(candidates)).one()
-    return last if number == asked.looks_at else end
+def _read(
+    tx: Tx, page: Select[tuple[str]], limit: int, end: Select[tuple[str | None]] | None
+) -> tuple[list[str], str | None]:
+    """The ids of a page, and the record that it ends with, None where there are none behind; `end` of one that is not full."""
+    if end is not None and tx.dialect == "postgresql":
+        # In one statement: the way there is what costs most.
+        found = page.cte("found")
+        full = select(func.count()).select_from(found).scalar_subquery() == limit
+        behind = case((not_(full), end.scalar_subquery()))
+        rows = tx.execute(union_all(select(found.c.id, null()), select(null(), behind))).all()
+        ids = sorted(id_ for id_, _ in rows if id_ is not None)
+        last = next((last for _, last in rows if last is not None), None)
+    else:
+        ids, last = sorted(tx.execute(page).scalars()), None
+        if end is not None and len(ids) < limit:
+            last = tx.execute(end).scalar_one()
+    return ids, ids[-1] if len(ids) == limit else last
 
 
 def _hits(tx: Tx, asked: Asked, question: Question, ids: Sequence[str]) -> tuple[Hit, ...]:

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, TextClause, case, func, literal_column, or_, select, text, union_all
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    SelectBase,
+    TextClause,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    union_all,
+)
 
 from mailrelay.query.meaning import Field, Match, Meaning, Place
-from mailrelay.store.base import Tx
 from mailrelay.store.compile import bounds
 from mailrelay.store.compile.conditions import Asked
 from mailrelay.store.compile.masks import has_any, masks_of, needed, rarity
@@ -32,7 +42,7 @@ class Scan:
     fits: Callable[[ColumnElement[Any]], ColumnElement[bool]]
     """… and how."""
 
-    def entries(self, after: str) -> FromClause:
+    def entries(self, after: str) -> SelectBase:
         """So many entries of records behind `after`, in order."""
         id_ = self.table.c.record
         each = [
@@ -42,16 +52,8 @@ class Scan:
             for conditions in self.ranges
         ]
         if len(each) == 1:
-            return each[0].order_by(id_).limit(bounds.SCANNED).subquery("entry")
-        return union_all(*each).order_by(literal_column("id")).limit(bounds.SCANNED).subquery("entry")
-
-    def end(self, tx: Tx, after: str) -> tuple[str | None, int]:
-        """The record of the last entry that is read, None where there are no more behind; and how many of the entries fit."""
-        entries = self.entries(after)
-        fitting = func.sum(case((self.fits(entries.c.value), 1), else_=0))
-        asked = select(func.count(), func.max(entries.c.id), fitting).select_from(entries)
-        number, last, fit = tx.execute(asked).one()
-        return last if number == bounds.SCANNED else None, int(fit or 0)
+            return each[0].order_by(id_).limit(bounds.SCANNED)
+        return union_all(*each).order_by(literal_column("id")).limit(bounds.SCANNED)
 
 
 def scan_of(asked: Asked, where: Meaning) -> Scan | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Select, SelectBase, case, func, null, select, union_all
 
 from mailrelay.query import meaning
 from mailrelay.query.meaning import Field, Mail, Meaning, Opposite
@@ -15,6 +16,24 @@ from mailrelay.store.compile.conditions import Asked
 from mailrelay.store.compile.scans import Scan, scan_of
 from mailrelay.store.compile.sources import Source, of_all, sources_of
 from mailrelay.store.tables import mail_fact, record
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read of a way: so many candidates, and of a scan the entries that they are among."""
+
+    candidates: FromClause
+    most: int
+    """Candidates, when there are more."""
+    entries: FromClause | None = None
+
+    @property
+    def end(self) -> Select[tuple[str | None]]:
+        """The last record that is looked at, where there may be more behind; else NULL."""
+        ends = [_last_of(self.candidates, self.most)]
+        if self.entries is not None:
+            ends.append(_last_of(self.entries, bounds.SCANNED))
+        return select(func.coalesce(*ends, null()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +52,26 @@ class Way:
         """They are those of the table of records itself."""
         return not self.sources and self.scan is None
 
-    def candidates(self, asked: Asked, after: str) -> FromClause:
+    def reading(self, asked: Asked, after: str) -> Reading:
         """So many ids behind `after`, in their order."""
-        if self.scan is not None:
-            entries = self.scan.entries(after)
-            fitting = (
-                select(entries.c.id).where(self.scan.fits(entries.c.value), *self._inside(entries.c.id)).distinct()
-            )
-            # SQLite reads them in order, and no more than are wanted, if it is not told to sort them.
-            fitting = fitting.order_by(entries.c.id) if asked.dialect == "postgresql" else fitting
-            return fitting.limit(asked.looks_at).subquery("candidate")
+        if self.scan is None:
+            return Reading(_once(asked, self._ids(asked, after).limit(asked.looks_at), "candidate"), asked.looks_at)
+        entries = _once(asked, self.scan.entries(after), "entry")
+        fitting = select(entries.c.id).where(self.scan.fits(entries.c.value), *self._inside(entries.c.id)).distinct()
+        # SQLite reads them in order, and no more than are wanted, if it is not told to sort them.
+        fitting = fitting.order_by(entries.c.id) if asked.dialect == "postgresql" else fitting
+        return Reading(_once(asked, fitting.limit(asked.looks_at), "candidate"), asked.looks_at, entries)
+
+    def _ids(self, asked: Asked, after: str) -> Select[Any]:
         if not self.sources:
             behind = (record.c.org == asked.org, record.c.module == asked.module, record.c.id > after)
-            return select(record.c.id).where(*behind).order_by(record.c.id).limit(asked.looks_at).subquery("candidate")
+            return select(record.c.id).where(*behind).order_by(record.c.id)
         if len(self.sources) == 1:
             only = self.sources[0]
             found = only.ids().where(only.id > after, *self._inside(only.id))
-            found = found if only.in_order else found.distinct()
-            return found.order_by(only.id).limit(asked.looks_at).subquery("candidate")
+            return (found if only.in_order else found.distinct()).order_by(only.id)
         each = union_all(*(one.ids().where(one.id > after) for one in self.sources)).subquery()
-        ids = select(each.c.id).where(*self._inside(each.c.id)).distinct()
-        return ids.order_by(each.c.id).limit(asked.looks_at).subquery("candidate")
+        return select(each.c.id).where(*self._inside(each.c.id)).distinct().order_by(each.c.id)
 
     def _inside(self, id_: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
         for sources in self.within:
@@ -69,6 +87,15 @@ class Way:
         return f"looks at the records by {' and by '.join(each)}" + (
             "" if self.number is None else f": {self.number} entries"
         )
+
+
+def _once(asked: Asked, found: SelectBase, name: str) -> FromClause:
+    """What a statement names more than once. PostgreSQL keeps what it has read of it, SQLite would read all of it first."""
+    return found.cte(name) if asked.dialect == "postgresql" else found.subquery(name)
+
+
+def _last_of(some: FromClause, most: int) -> ColumnElement[str | None]:
+    return select(case((func.count() == most, func.max(some.c.id)))).select_from(some).scalar_subquery()
 
 
 def way_of(tx: Tx, asked: Asked, where: Meaning | None) -> Way:

@@ -386,7 +386,12 @@ def _finding() -> None:
     )
     op.create_index("ix_mail_fact_author", "mail_fact", ["org", "module", "author", "record", "flags"])
     op.create_index("ix_mail_fact_message", "mail_fact", ["message", "delivery"])
-    op.create_index("ix_mail_fact_record", "mail_fact", ["org", "module", "record", "at", "flags", "author"])
+    op.create_index(
+        "ix_mail_fact_record",
+        "mail_fact",
+        ["org", "module", "record", "at", "flags", "author"],
+        postgresql_include=["message"],
+    )
     words = "sent received delivered bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed"
     for name in words.split():
         columns = ["org", "module", f"{name}_at", "record", "flags", "author"]
