@@ -46,6 +46,21 @@ async def test_the_steps_make_the_tables_word_for_word(tmp_path: Path) -> None:
     assert _words(stepped) == _words(made)
 
 
+def test_the_steps_make_the_indexes_of_postgresql_word_for_word(postgres_url: str) -> None:
+    indexes = text(
+        "SELECT replace(indexdef, schemaname || '.', '') FROM pg_indexes WHERE schemaname = current_schema()"
+    )
+    engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        stepped = set(connection.execute(indexes).scalars())
+        connection.execute(text("CREATE SCHEMA made"))
+        connection.execute(text("SET LOCAL search_path TO made"))
+        metadata.create_all(connection)
+        made = set(connection.execute(indexes).scalars())
+    engine.dispose()
+    assert {one for one in stepped if "alembic_version" not in one} == made != set()
+
+
 def test_a_step_that_is_cut_off_is_not_there_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = _at_step(tmp_path)
 

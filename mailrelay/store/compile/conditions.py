@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, and_, func, literal_column, not_, or_, select, true
@@ -73,32 +74,45 @@ class Asked:
             case meaning.All(parts):
                 return and_(*(self.fits(part, id_) for part in _cheap_first(parts)))
             case meaning.Any(parts):
-                return or_(*(self.fits(part, id_) for part in _cheap_first(parts)))
+                return or_(*self._each(_cheap_first(parts), id_))
             case Opposite(part):
                 return not_(self.fits(part, id_))
             case Mail():
-                return there_is(self._matching(node, id_, ONE))
+                return there_is(self._matching([node], id_, ONE))
             case Field():
                 return self._field(node, id_)
+
+    def _each(self, parts: Sequence[Meaning], id_: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
+        """These one by one, but what may be true of mail in one look through it where that costs the same."""
+        for (_, of_mail), some in groupby(parts, lambda part: (_cost(part), isinstance(part, Mail))):
+            if of_mail:
+                yield there_is(self._matching([one for one in some if isinstance(one, Mail)], id_, ONE))
+            else:
+                yield from (self.fits(part, id_) for part in some)
 
     def is_there(self, id_: ColumnElement[str], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
         """That there is a record with this id, and its row is so."""
         mine = (record.c.org == self.org, record.c.module == self.module, record.c.id == id_)
         return there_is(select(ONE).select_from(record).where(*mine, *conditions))
 
-    def newest(self, mail: Mail, id_: ColumnElement[str]) -> ColumnElement[str | None]:
-        """The id of the newest mail of the record that fits."""
-        found = self._matching(mail, id_, _FACTS.c.message)
+    def newest(self, mails: Sequence[Mail], id_: ColumnElement[str]) -> ColumnElement[str | None]:
+        """The id of the newest mail of the record that is as one of these says."""
+        found = self._matching(mails, id_, _FACTS.c.message)
         return found.order_by(_FACTS.c.at.desc()).limit(1).scalar_subquery()
 
-    def _matching(self, mail: Mail, id_: ColumnElement[str], column: ColumnElement[Any]) -> Select[Any]:
+    def _matching(self, mails: Sequence[Mail], id_: ColumnElement[str], column: ColumnElement[Any]) -> Select[Any]:
         facts = _FACTS
         mine = (facts.c.org == self.org, facts.c.module == self.module, facts.c.record == id_)
-        said = [self._happened(one, facts) for one in mail.all]
-        unsaid = [not_(self._happened(one, facts)) for one in mail.none]
-        found = select(column).select_from(facts).where(*mine, *said, *unsaid, *self._shows(facts))
+        fit = or_(*(and_(true(), *self._became(mail, facts)) for mail in mails))
+        found = select(column).select_from(facts).where(*mine, fit, *self._shows(facts))
         index = "ix_mail_fact_author" if self.has_little else "ix_mail_fact_record"
         return found.with_hint(facts, f"INDEXED BY {index}", "sqlite")
+
+    def _became(self, mail: Mail, facts: FromClause) -> Iterator[ColumnElement[bool]]:
+        for one in mail.all:
+            yield self._happened(one, facts)
+        for one in mail.none:
+            yield not_(self._happened(one, facts))
 
     def _shows(self, facts: FromClause) -> Iterator[ColumnElement[bool]]:
         """That the viewer may see the mail, and it shows on the record (I16)."""
@@ -212,7 +226,7 @@ def in_span(column: ColumnElement[Any], span: Span) -> Iterator[ColumnElement[bo
 
 def _cheap_first(parts: Sequence[Meaning]) -> Sequence[Meaning]:
     """The database looks in this order. A record has one value of a field, and any number of mails."""
-    return sorted(parts, key=_cost)
+    return sorted(parts, key=lambda part: (_cost(part), isinstance(part, Mail)))
 
 
 def _cost(part: Meaning) -> int:

@@ -84,22 +84,20 @@ def _read(
 
 def _hits(tx: Tx, asked: Asked, question: Question, ids: Sequence[str]) -> tuple[Hit, ...]:
     """The records of these ids, with the newest mail that fits any of what was asked of mail."""
-    newest = [asked.newest(mail, record.c.id) for mail in mails_asked(question.where)]
-    by_record: dict[str, set[str]] = {}
-    if newest and ids:
-        columns = [one.label(f"mail_{number}") for number, one in enumerate(newest)]
-        found = select(record.c.id, *columns).where(
+    mails = tuple(mails_asked(question.where))
+    newest: dict[str, str] = {}
+    if mails and ids:
+        found = select(record.c.id, asked.newest(mails, record.c.id)).where(
             record.c.org == asked.org, record.c.module == asked.module, record.c.id.in_(ids)
         )
-        by_record = {row[0]: {one for one in row[1:] if one is not None} for row in tx.execute(found)}
-    mails = sorted(set().union(*by_record.values()))
+        newest = {id_: mail for id_, mail in tx.execute(found) if mail is not None}
     at = {
         row.id: row.received_at
-        for row in tx.execute(select(message.c.id, message.c.received_at).where(message.c.id.in_(mails)))
+        for row in tx.execute(select(message.c.id, message.c.received_at).where(message.c.id.in_(newest.values())))
     }
     hits = []
     for id_ in ids:
-        last = max(by_record.get(id_, ()), key=lambda one: (at[one], one), default=None)
+        last = newest.get(id_)
         ref = RecordRef(asked.module, id_)
         hits.append(Hit(ref, None, None) if last is None else Hit(ref, MessageId(last), from_micros(at[last])))
     return tuple(hits)

@@ -386,13 +386,11 @@ def _finding() -> None:
     )
     op.create_index("ix_mail_fact_author", "mail_fact", ["org", "module", "author", "record", "flags"])
     op.create_index("ix_mail_fact_message", "mail_fact", ["message", "delivery"])
-    op.create_index(
-        "ix_mail_fact_record",
-        "mail_fact",
-        ["org", "module", "record", "at", "flags", "author"],
-        postgresql_include=["message"],
-    )
     words = "sent received delivered bounced deferred failed scheduled last_opened last_clicked replied complained unsubscribed"
+    columns = ["org", "module", "record", "at", "flags", "author"]
+    asked = ["message", "delivery", "key", "opens", "first_opened_at", "clicks", "first_clicked_at"]
+    asked += [f"{name}_at" for name in words.split()]
+    op.create_index("ix_mail_fact_record", "mail_fact", columns, postgresql_include=asked)
     for name in words.split():
         columns = ["org", "module", f"{name}_at", "record", "flags", "author"]
         _partial_index(f"ix_mail_fact_{name}", "mail_fact", columns, f"{name}_at IS NOT NULL")
