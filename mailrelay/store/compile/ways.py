@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, SelectBase, case, func, null, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Select, SelectBase, case, func, select, union_all
 
 from mailrelay.query import meaning
 from mailrelay.query.meaning import Field, Mail, Meaning, Opposite
@@ -20,20 +20,12 @@ from mailrelay.store.tables import mail_fact, record
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is read of a way: so many candidates, and of a scan the entries that they are among."""
+    """What is read of a way."""
 
     candidates: FromClause
-    most: int
-    """Candidates, when there are more."""
-    entries: FromClause | None = None
-
-    @property
-    def end(self) -> Select[tuple[str | None]]:
-        """The last record that is looked at, where there may be more behind; else NULL."""
-        ends = [_last_of(self.candidates, self.most)]
-        if self.entries is not None:
-            ends.append(_last_of(self.entries, bounds.SCANNED))
-        return select(func.coalesce(*ends, null()))
+    """So many ids behind a place, in their order."""
+    end: Select[Any]
+    """The last record that is looked at, where there may be more behind; else NULL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +45,21 @@ class Way:
         return not self.sources and self.scan is None
 
     def reading(self, asked: Asked, after: str) -> Reading:
-        """So many ids behind `after`, in their order."""
+        """What is to be read of it, behind `after`."""
         if self.scan is None:
-            return Reading(_once(asked, self._ids(asked, after).limit(asked.looks_at), "candidate"), asked.looks_at)
+            candidates = _once(asked, self._ids(asked, after).limit(asked.looks_at), "candidate")
+            return Reading(candidates, _last_of(candidates, asked.looks_at))
         entries = _once(asked, self.scan.entries(after), "entry")
-        fitting = select(entries.c.id).where(self.scan.fits(entries.c.value), *self._inside(entries.c.id)).distinct()
+        fits = self.scan.fits(entries.c.value)
+        ids = select(entries.c.id).where(fits, *self._inside(entries.c.id)).distinct()
         # SQLite reads them in order, and no more than are wanted, if it is not told to sort them.
-        fitting = fitting.order_by(entries.c.id) if asked.dialect == "postgresql" else fitting
-        return Reading(_once(asked, fitting.limit(asked.looks_at), "candidate"), asked.looks_at, entries)
+        ids = ids.order_by(entries.c.id) if asked.dialect == "postgresql" else ids
+        candidates = _once(asked, ids.limit(asked.looks_at), "candidate")
+        last = _last_of(entries, bounds.SCANNED)
+        # Of so few entries that fit there are no more candidates, which would be looked for in the whole range once more.
+        few = func.sum(case((fits, 1), else_=0)) < asked.looks_at
+        behind = func.coalesce(_last_of(candidates, asked.looks_at).scalar_subquery(), *last.selected_columns)
+        return Reading(candidates, select(case((few, *last.selected_columns), else_=behind)).select_from(entries))
 
     def _ids(self, asked: Asked, after: str) -> Select[Any]:
         if not self.sources:
@@ -94,8 +93,8 @@ def _once(asked: Asked, found: SelectBase, name: str) -> FromClause:
     return found.cte(name) if asked.dialect == "postgresql" else found.subquery(name)
 
 
-def _last_of(some: FromClause, most: int) -> ColumnElement[str | None]:
-    return select(case((func.count() == most, func.max(some.c.id)))).select_from(some).scalar_subquery()
+def _last_of(some: FromClause, most: int) -> Select[Any]:
+    return select(case((func.count() == most, func.max(some.c.id)))).select_from(some)
 
 
 def way_of(tx: Tx, asked: Asked, where: Meaning | None) -> Way:
