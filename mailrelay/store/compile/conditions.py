@@ -98,7 +98,7 @@ class Asked:
     def newest(self, mails: Sequence[Mail], id_: ColumnElement[str]) -> ColumnElement[str | None]:
         """The id of the newest mail of the record that is as one of these says."""
         found = self._matching(mails, id_, _FACTS.c.message)
-        return found.order_by(_FACTS.c.at.desc()).limit(1).scalar_subquery()
+        return found.order_by(_FACTS.c.at.desc(), _FACTS.c.message.desc()).limit(1).scalar_subquery()
 
     def _matching(self, mails: Sequence[Mail], id_: ColumnElement[str], column: ColumnElement[Any]) -> Select[Any]:
         facts = _FACTS
