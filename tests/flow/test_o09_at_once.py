@@ -44,14 +44,14 @@ class Wire:
 
     async def answer(self, *, head_only: bool = False) -> tuple[bytes, bytes]:
         """The status line, with the fields in lower case, and the body."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or b"0")
             return head, b"" if head_only else await self.reader.readexactly(length)
 
     async def ended(self) -> bytes:
         """What comes before the end."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.reader.read()
 
 
@@ -219,7 +219,7 @@ _SMALL_LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 async def _all(small: Small, asked: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(*small.address)
     writer.write(asked)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         came = await reader.read()
     writer.close()
     await writer.wait_closed()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, and_, case, func, literal, not_, null, select, text, true, union_all
+from sqlalchemy import Select, and_, case, func, literal, null, select, text, true, union_all
 
 from mailrelay.clock import from_micros
 from mailrelay.ids import MessageId
@@ -70,8 +70,8 @@ def _read(
     if end is not None and tx.dialect == "postgresql":
         # In one statement: the way there is what costs most.
         found = page.cte("found")
-        full = select(func.count()).select_from(found).scalar_subquery() == limit
-        behind = case((not_(full), end.scalar_subquery()))
+        number = select(func.count()).select_from(found).scalar_subquery()
+        behind = case((number < limit, end.scalar_subquery()))
         rows = tx.execute(union_all(select(found.c.id, null()), select(null(), behind))).all()
         ids = sorted(id_ for id_, _ in rows if id_ is not None)
         last = next((last for _, last in rows if last is not None), None)
