@@ -80,7 +80,7 @@ CATALOGUE: dict[str, str] = {
     "operation.ended": "what somebody did to many deliveries is done: what, how many, how many were left as they are and why",
     "operation.failed": "our own code raised during an operation on deliveries; they are taken one by one, past the one it fails on",
     "queue.asleep": "destinations were found that nothing would have woken for their mail; they are awake now, and it is a fault of ours",
-    "queue.late": "deliveries were due later than any retry is: the clock was set back; they are due now",
+    "queue.late": "deliveries or arrivals were due later than any is: the clock was set back; they are due now",
     "rcpt.refused": "a recipient was refused in the dialogue",
     "record-address.ended": "the address of a record was revoked, or has another in its place",
     "record-address.made": "a record has an address of its own from now on",

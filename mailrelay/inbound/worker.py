@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -27,6 +28,8 @@ _log = log.get(service="filing")
 _POLL = 1.0
 """Seconds between looks at the queue when no bell rings."""
 _LONGEST_PAUSE = timedelta(hours=1)
+_HASTEN = 10.0
+"""Seconds between looks for what a clock that was ahead made wait."""
 _OUTCOMES = {"unresolved": "unresolved", "dropped": "dropped", "duplicate": "duplicate", "relayed": "relayed"}
 
 
@@ -56,6 +59,7 @@ class FilingWorker:
         self._node = node
         self._stopping = stopping
         self._poll = poll
+        self._hastened = -math.inf
 
     async def run(self) -> None:
         """Claim and file until stopping is set, then finish what was claimed. Raises Fatal, or what claiming raised."""
@@ -91,12 +95,22 @@ class FilingWorker:
             return []
         lease = timedelta(seconds=self._settings.lease)
         try:
+            await self._hasten()
             return await self._store.write(
                 arrivals.claim, node=self._node, now=self._steady.now(), lease=lease, limit=limit
             )
         except Unavailable as error:
             _log.warning("claim.failed", reason=str(error))
             return []
+
+    async def _hasten(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._hastened < _HASTEN:
+            return
+        self._hastened = now
+        longest = max(_LONGEST_PAUSE, timedelta(seconds=self._settings.retry_after))
+        if late := await self._store.write(arrivals.hasten, now=self._steady.now(), longest=longest):
+            _log.warning("queue.late", arrivals=late)
 
     async def _finished(self, working: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
         """Those still at work. Raises the Fatal of one that ended with it."""

@@ -109,6 +109,18 @@ def claim(tx: Tx, *, node: NodeId, now: datetime, lease: timedelta, limit: int) 
     return sorted(claimed, key=lambda one: one.received_at)
 
 
+def hasten(tx: Tx, *, now: datetime, longest: timedelta) -> int:
+    """Make due what waits though nothing asked it to; how many there were.
+
+    A clock that has gone back since said so (Q01): of what nobody has tried, that it came at a time that is still to be, or of a
+    retry, that it is further away than `longest`.
+    """
+    at = to_micros(now)
+    untried = and_(arrival.c.attempts == 0, arrival.c.received_at > at, arrival.c.due_at > at)
+    ahead = or_(untried, arrival.c.due_at > to_micros(now + longest))
+    return tx.execute(update(arrival).where(arrival.c.state == ArrivalState.ACCEPTED, ahead).values(due_at=at)).rowcount
+
+
 def recover(tx: Tx, node: NodeId, *, now: datetime) -> int:
     """End at once the leases of a process of this name that no longer lives; how many there were."""
     ended = tx.execute(

@@ -81,6 +81,20 @@ async def test_fault_q01_what_was_accepted_before_the_clock_went_back_is_filed_a
         assert (await desk.arrival(id_)).state is ArrivalState.FILED
 
 
+async def test_fault_q01_what_a_clock_that_is_ahead_for_a_moment_accepts_does_not_wait_for_that_time(
+    tmp_path: Path,
+) -> None:
+    async with office(tmp_path) as desk:
+        worker = FilingWorker(
+            desk.store, desk.pipeline, Filing(), desk.clock, desk.ids, node=NodeId("n1"), stopping=Stopping()
+        )
+        desk.clock.step(timedelta(hours=1))
+        id_ = await desk.accept(mail())
+        desk.clock.step(timedelta(hours=-1))  # before anybody looked
+        assert await worker.drain() == 1
+        assert (await desk.arrival(id_)).state is ArrivalState.FILED
+
+
 async def test_dns_that_is_away_does_not_hold_up_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_LOOSE_TIMEOUT", 1.0)
     monkeypatch.setattr(pipeline, "_LONG", 0.5)
