@@ -52,22 +52,17 @@ def mounted(image: Path, place: Path) -> Iterator[Path]:
         subprocess.run([need("umount"), place], check=True)
 
 
-def copied(image: Path, to: Path) -> Path:
-    """What the disk holds at this instant: pages that nobody synced are not in it."""
-    subprocess.run(["/bin/cp", "--sparse=always", image, to], check=True)
-    return to
-
-
 def cut(image: Path, to: Path, freeze: Callable[[], None], thaw: Callable[[], None]) -> Path:
     """What the disk holds at this instant of a process at work, which is frozen while the copy is made.
 
-    A copy takes longer than an instant: one during which the kernel wrote to the disk would be of no instant, and is made anew.
+    Pages that nobody synced are not in it. A copy takes longer than an instant: one during which the kernel wrote to the disk would be
+    of no instant, and is made anew.
     """
     freeze()
     try:
         for _ in range(50):
             before = image.stat().st_mtime_ns
-            copied(image, to)
+            subprocess.run(["/bin/cp", "--sparse=always", image, to], check=True)
             if image.stat().st_mtime_ns == before:
                 return to
             time.sleep(0.01)

@@ -18,7 +18,7 @@ import pytest
 from mailrelay.model.envelope import Channel
 from tests.crash import runner
 from tests.crash.clients import Client
-from tests.crash.disk import copied, cut, make_image, mounted
+from tests.crash.disk import cut, make_image, mounted
 from tests.crash.relay import Relay, relay
 from tests.support.ledger_oracle import Ledger, Said, kept_messages
 from tests.support.peers import need
@@ -54,7 +54,8 @@ async def _lost(folder: Path, mails: int, copies: int, wrapper: tuple[str, ...] 
                 assert await send is Said.ACK, ledger.mails[-1]
                 if number % (mails // copies):
                     continue
-                with mounted(copied(image, folder / "cut"), folder / "c") as found:
+                copy = cut(image, folder / "cut", one.freeze, one.thaw)
+                with mounted(copy, folder / "c") as found:
                     kept = await kept_messages(found / "data")
                 lost += [mail.id for mail in ledger.mails if mail.said is Said.ACK and kept[mail.id] != 1]
         one.kill()

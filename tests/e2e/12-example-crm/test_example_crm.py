@@ -52,7 +52,8 @@ class Crm:
         with said.open("wb") as out:
             self.process = subprocess.Popen(
                 [
-                    sys.executable,
+                    # Whoever runs the tests in the background has Ctrl-C ignored, and so would this.
+                    *("/usr/bin/env", "--default-signal=INT", sys.executable),
                     *("-W", "error", EXAMPLE, "--api", f"127.0.0.1:{self.relay.api}", "--port", str(self.port)),
                     *("--socket", self.relay.data / "mailrelay.sock", "--database", self.folder / "crm.db"),
                 ],
