@@ -116,9 +116,9 @@ def hasten(tx: Tx, *, now: datetime, longest: timedelta) -> int:
     retry, that it is further away than `longest`.
     """
     at = to_micros(now)
-    untried = and_(arrival.c.attempts == 0, arrival.c.received_at > at, arrival.c.due_at > at)
-    ahead = or_(untried, arrival.c.due_at > to_micros(now + longest))
-    return tx.execute(update(arrival).where(arrival.c.state == ArrivalState.ACCEPTED, ahead).values(due_at=at)).rowcount
+    waits = (arrival.c.state == ArrivalState.ACCEPTED, arrival.c.due_at > at)  # an index has it, however much is due
+    ahead = or_(and_(arrival.c.attempts == 0, arrival.c.received_at > at), arrival.c.due_at > to_micros(now + longest))
+    return tx.execute(update(arrival).where(*waits, ahead).values(due_at=at)).rowcount
 
 
 def recover(tx: Tx, node: NodeId, *, now: datetime) -> int:
